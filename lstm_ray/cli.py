@@ -1,0 +1,184 @@
+"""The command line: one sub-command per stage, and those that use a policy. Knows how errors become exit codes.
+
+Only light modules are imported here; a command imports what it needs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from lstm_ray.errors import InputError
+
+if TYPE_CHECKING:
+    from lstm_ray.config import Config
+    from lstm_ray.run_dir import Report, RunDir
+
+app = typer.Typer(
+    name="lstm-ray",
+    help="From raw sequences to a served, monitored LSTM policy: one YAML, one process or a Ray cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+config_app = typer.Typer(help="Look at and check configurations.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, such as configs/quickstart.yaml")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="change a field; repeatable; parsed as YAML")
+]
+RunDirOption = Annotated[str, typer.Option("--run-dir", metavar="DIR", help="where stages write; default runs/NAME")]
+Force = Annotated[bool, typer.Option("--force", help="run even where nothing has changed")]
+Address = Annotated[str, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default: a local one if needed")]
+
+EXPLAINED = {
+    "explore": "Look at the raw table: trends, seasonality, gaps, outliers, drift, lags.",
+    "preprocess": "Raw table to segments on a regular grid, and the scaler of the training part.",
+    "split": "Cut the time axis into training, validation and test parts.",
+    "train": "Train the base LSTM.",
+    "plan": "Roll out what-if scenarios in parallel; keep synthetic experience where it helps.",
+    "tune": "Search better settings with Ray Tune, from the trained weights.",
+    "evaluate": "Choose on validation, read the test part once, set baselines beside.",
+    "deploy": "Bundle the chosen policy, serve it on loopback, check and load it.",
+}
+
+
+def _stage_command(name: str) -> Callable[..., None]:
+    def command(
+        config: ConfigPath,
+        overrides: Overrides = [],  # noqa: B006 - typer reads the default, nothing mutates it
+        run_dir: RunDirOption = "",
+        force: Force = False,
+        address: Address = "",
+    ) -> None:
+        run_names([name], config, overrides, run_dir, force, address)
+
+    command.__doc__ = EXPLAINED[name] + " Runs the stages it needs first where they are missing or stale."
+    return command
+
+
+for _name in EXPLAINED:
+    app.command(_name)(_stage_command(_name))
+
+
+@app.command()
+def run(
+    config: ConfigPath,
+    overrides: Overrides = [],  # noqa: B006
+    run_dir: RunDirOption = "",
+    force: Force = False,
+    address: Address = "",
+) -> None:
+    """Run every stage in order; stages whose inputs have not changed are skipped."""
+    run_names(["environment", *EXPLAINED], config, overrides, run_dir, force, address)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the YAML: every field with its meaning, unit and default."""
+    import json
+
+    from lstm_ray.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=2))
+
+
+@config_app.command("check")
+def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa: B006
+    """Validate a YAML and its columns against the data's header; nothing is run."""
+    from lstm_ray.config import load
+    from lstm_ray.data.files import header
+
+    loaded = load(config, overrides)
+    columns = header(loaded.data)
+    Console().print(f"[green]ok[/] {config}: task {loaded.task}, {len(columns)} columns in the source", highlight=False)
+
+
+def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, force: bool, address: str) -> None:
+    """Run stages for a person: say what happens, write the report page, name where it is."""
+    from lstm_ray.config import load
+    from lstm_ray.lifecycle import run_stages
+    from lstm_ray.run_dir import RunDir
+
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    config = load(path, overrides)
+    directory = RunDir(run_dir or Path("runs") / config.name)
+    console = Console(highlight=False)
+    changed = False
+
+    def on_end(name: str, report: Report, skipped: bool) -> None:
+        nonlocal changed
+        changed = changed or not skipped
+        took = "[dim]unchanged, skipped[/]" if skipped else f"{report.wall_seconds:6.1f} s"
+        console.print(f"[green]✓[/] {name:<12} {took}  {report.summary}", soft_wrap=True)
+        if not skipped:
+            for finding in report.findings:
+                if finding.severity == "warning":
+                    console.print(f"  [yellow]![/] {finding.text}", soft_wrap=True)
+
+    run_stages(
+        config,
+        directory,
+        names,
+        force=force,
+        on_start=lambda name: console.print(f"[dim]→ {name}[/]"),
+        on_end=on_end,
+    )
+    _write_report(directory, changed, console)
+
+
+def _write_report(directory: RunDir, changed: bool, console: Console) -> None:
+    from lstm_ray.report.page import PAGE, write_report
+
+    page = write_report(directory) if changed or not directory.exists(PAGE) else f"{directory.uri}/{PAGE}"
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit 2 with one message where the user's input is wrong."""
+    guarded(lambda: app(arguments, standalone_mode=True))
+
+
+def guarded(work: Callable[[], Any]) -> None:
+    """Do the work; what the user can mend becomes one message and exit code 2."""
+    try:
+        work()
+    except InputError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; the same command goes on from here")
+        sys.exit(1)
+
+
+def _escaped(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+def job(name: str | None) -> None:
+    """What every file in ``jobs/`` runs: one stage, or with None all of them, from ``--config`` and the options above."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @single.command(help=EXPLAINED[name] if name else "Every stage of the lifecycle, in order.")
+    def command(
+        config: Annotated[Path, typer.Option("--config", help="YAML file, such as configs/quickstart.yaml")],
+        overrides: Overrides = [],  # noqa: B006
+        run_dir: RunDirOption = "",
+        force: Force = False,
+        address: Address = "",
+    ) -> None:
+        names = [name] if name else ["environment", *EXPLAINED]
+        run_names(names, config, overrides, run_dir, force, address)
+
+    guarded(single)

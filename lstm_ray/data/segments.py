@@ -1,0 +1,97 @@
+"""Gridded series to segments: gaps cut or filled, training statistics summed. Polars; knows nothing of files or models."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from lstm_ray.config import Config
+from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.schema import Scaler, Schema, column_scale
+from lstm_ray.errors import InputError
+
+SEGMENT, STEP, OBSERVED = "segment", "step", "observed:"
+
+
+def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
+    """The schema of a loaded table. Raises InputError where series do not share one grid or a role cannot be filled."""
+    data, is_time = config.data, isinstance(frame.schema[TIME], pl.Datetime)
+    ticks = frame[TIME].cast(pl.Int64)
+    start = int(ticks.min())  # type: ignore[arg-type]
+    off = int(((ticks - start) % step != 0).sum())
+    if off:
+        raise InputError(
+            f"{off} rows of '{data.time}' lie between the grid's steps: series start at different offsets; "
+            "round the time stamps to data.frequency"
+        )
+    classes: list[str] = []
+    if data.label:
+        mixed = frame.group_by(SERIES).agg(n=pl.col(data.label).n_unique()).filter(pl.col("n") > 1)
+        if mixed.height:
+            raise InputError(
+                f"label '{data.label}' changes inside {mixed.height} sequences, such as '{mixed[SERIES][0]}'; "
+                "it must be constant within one data.series_id"
+            )
+        if frame[data.label].null_count():
+            raise InputError(f"label '{data.label}' is missing in {frame[data.label].null_count()} rows; fill or drop them")
+        classes = sorted(frame[data.label].unique())
+        if len(classes) < 2:
+            raise InputError(f"label '{data.label}' has one class only, {classes}; a classifier needs two")
+    return Schema(
+        target=data.target,
+        past=data.past,
+        known=[*data.known, *data.static],
+        calendar=config.preprocess.calendar if is_time else [],
+        classes=classes,
+        step=step,
+        is_time=is_time,
+        axis_start=start,
+    )
+
+
+def make_segments(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.DataFrame:
+    """Whole series on the regular grid (``grid.regular``) to segments, in the data's own units.
+
+    A run of steps without any target longer than preprocess.max_gap_steps cuts the series; shorter ones are imputed, and
+    ``observed:TARGET`` tells them from measured values. A classified sequence is never cut. What precedes a column's first
+    value stays null, and is read as the training part's mean.
+
+    Returns columns: series, segment, step, targets, observed:targets, past, known, label.
+    """
+    prepare = config.preprocess
+    columns = [*schema.target, *schema.past, *schema.known]
+    step = ((pl.col(TIME).cast(pl.Int64) - schema.axis_start) // schema.step).alias(STEP)
+    frame = frame.with_columns(step, *(pl.col(c).is_not_null().alias(OBSERVED + c) for c in schema.target))
+    if schema.target:
+        missing = ~pl.any_horizontal(OBSERVED + c for c in schema.target)
+        frame = frame.with_columns(_run=missing.rle_id().over(SERIES))
+        long = missing & (pl.len().over(SERIES, "_run") > prepare.max_gap_steps)
+        frame = frame.with_columns(_long=long).drop("_run")
+        # Leading and trailing runs teach nothing, however short.
+        seen = (~missing).cast(pl.Int8)
+        inside = (seen.cum_max().over(SERIES) == 1) & (seen.cum_max(reverse=True).over(SERIES) == 1)
+        segment = pl.col("_long").rle_id().over(SERIES).cast(pl.Int32).alias(SEGMENT)
+        frame = frame.with_columns(segment, _keep=inside & ~pl.col("_long")).filter("_keep").drop("_keep", "_long")
+    else:
+        frame = frame.with_columns(pl.lit(0, pl.Int32).alias(SEGMENT))
+    fill = [
+        pl.col(c).interpolate() if prepare.impute == "linear" and c not in schema.past else pl.col(c) for c in columns
+    ]
+    whole = [expression.forward_fill().over(SERIES, SEGMENT) for expression in fill]
+    label = [pl.col(config.data.label).fill_null(strategy="forward").over(SERIES)] if config.data.label else []
+    observed = [pl.col(OBSERVED + c) for c in schema.target]
+    return frame.select(SERIES, SEGMENT, STEP, *whole, *observed, *label)
+
+
+def fit_scaler(frame: pl.LazyFrame, schema: Schema, train_end: int, config: Config) -> Scaler:
+    """Statistics of the segments' training part: steps before ``train_end``, measured target values alone."""
+    train = frame.filter(pl.col(STEP) < train_end)
+    parts = {}
+    for role in ("target", "past", "known"):
+        names: list[str] = getattr(schema, role)
+        kept = [pl.col(c).filter(pl.col(OBSERVED + c)) if role == "target" else pl.col(c) for c in names]
+        sums = [e.count().cast(pl.Float64) for e in kept], [e.sum() for e in kept], [(e * e).sum() for e in kept]
+        rows = [train.select(part).collect().row(0) if names else () for part in sums]
+        parts[role] = column_scale(*(np.asarray(row, dtype=np.float64) for row in rows))
+    limit = config.preprocess.outlier_deviations if config.preprocess.outliers == "clip" else None
+    return Scaler(**parts, limit=limit)

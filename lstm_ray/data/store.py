@@ -1,0 +1,82 @@
+"""Segments between Parquet files in a run directory and flat arrays. Knows nothing of how either is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from lstm_ray.data.grid import SERIES
+from lstm_ray.data.schema import Scaler, Schema
+from lstm_ray.data.segments import OBSERVED, SEGMENT, STEP
+from lstm_ray.data.split import Boundaries
+from lstm_ray.data.windows import Segments
+from lstm_ray.run_dir import RunDir
+
+SEGMENTS = "segments"
+"""The directory of Parquet files inside the preprocess stage's."""
+
+
+def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
+    """All segments of a run, in the data's own units, and the split's boundaries."""
+    with run.local_copy("preprocess") as path:
+        frame = pl.read_parquet(path / SEGMENTS / "*.parquet")
+    schema = Schema.model_validate(run.read_json("preprocess/schema.json"))
+    parts = run.read_json("split/boundaries.json")["parts"]
+    return fill_leading(to_segments(frame, schema), load_scaler(run)), {part: tuple(parts[part]) for part in parts}
+
+
+def load_scaler(run: RunDir) -> Scaler:
+    return Scaler.model_validate(run.read_json("preprocess/scaler.json"))
+
+
+def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
+    """A table of segments (``make_segments``) as flat arrays, ordered by first step (classify) or series."""
+    order = [SERIES, SEGMENT, STEP]
+    if schema.classes:
+        frame = frame.with_columns(_first=pl.col(STEP).min().over(SERIES))
+        order = ["_first", *order]
+    frame = frame.sort(order)
+    heads = frame.select(pl.struct(SERIES, SEGMENT).rle_id().diff().fill_null(1) != 0).to_series().to_numpy()
+    start = np.flatnonzero(heads)
+    steps = frame[STEP].to_numpy()
+    label = None
+    if schema.classes:
+        (name,) = set(frame.columns) - {SERIES, SEGMENT, STEP, "_first", *schema.past}
+        kind = pl.Enum(schema.classes)
+        label = frame[name].cast(kind).to_physical().to_numpy().astype(np.int64)[start]
+    known = _floats(frame, schema.known)
+    return Segments(
+        target_RC=_floats(frame, schema.target),
+        observed_RC=_floats(frame, [OBSERVED + c for c in schema.target]),
+        past_RP=_floats(frame, schema.past),
+        known_RK=np.concatenate([known, schema.calendar_features(schema.times(steps))], axis=1),
+        bounds=np.append(start, len(steps)).astype(np.int64),
+        series=frame[SERIES].gather(start).to_list(),
+        first_step=steps[start].astype(np.int64),
+        label=label,
+        schema=schema,
+    )
+
+
+def fill_leading(segments: Segments, scaler: Scaler) -> Segments:
+    """What precedes a column's first value becomes the training part's mean, as scaling would make it."""
+
+    def fill(values_RF: np.ndarray, mean: list[float]) -> np.ndarray:
+        return np.where(np.isnan(values_RF[:, : len(mean)]), np.float32(mean), values_RF[:, : len(mean)])
+
+    known = segments.known_RK.copy()
+    known[:, : len(scaler.known.mean)] = fill(known, scaler.known.mean)
+    return replace(
+        segments,
+        target_RC=fill(segments.target_RC, scaler.target.mean),
+        past_RP=fill(segments.past_RP, scaler.past.mean),
+        known_RK=known,
+    )
+
+
+def _floats(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:
+    if not columns:
+        return np.empty((frame.height, 0), dtype=np.float32)
+    return frame.select(pl.col(columns).cast(pl.Float32)).to_numpy(order="c")

@@ -1,0 +1,214 @@
+"""Segments as flat arrays, and windows as row indices into them until a batch needs their values.
+
+NumPy alone: knows nothing of files, torch or Ray. Windows are never stored; memory grows with the data.
+Shapes: R rows of all segments, S segments, C targets, P past, K known inputs, M windows, B sequences of a batch, T steps,
+N origins of a sequence, L history, H horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.config import WindowConfig
+from lstm_ray.data.schema import Scaler, Schema
+from lstm_ray.data.split import Boundaries, Part
+
+
+IGNORED = -100
+"""The label of a sequence that is not counted."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Every segment back to back. Values are imputed and, unless ``scaled``, in the data's own units."""
+
+    target_RC: NDArray
+    observed_RC: NDArray
+    """1 where the target was measured, 0 where it was imputed."""
+    past_RP: NDArray
+    known_RK: NDArray
+    """Known and static columns, then the calendar's."""
+    bounds: NDArray
+    """int64 [S + 1]: the rows of segment s are ``bounds[s]:bounds[s + 1]``."""
+    series: list[str]
+    """[S] name of each segment's series."""
+    first_step: NDArray
+    """int64 [S] number of each segment's first step on the common time axis."""
+    label: NDArray | None
+    """int64 [S] class of each segment (task: classify)."""
+    schema: Schema
+
+    def series_of(self, rows: NDArray) -> NDArray:
+        """Index of the segment that each row belongs to."""
+        return np.searchsorted(self.bounds, rows, side="right") - 1
+
+    def steps(self, rows: NDArray) -> NDArray:
+        """Number of each row on the common time axis."""
+        segment = self.series_of(rows)
+        return self.first_step[segment] + rows - self.bounds[segment]
+
+    def times(self, rows: NDArray) -> NDArray:
+        """datetime64[us] (or integer steps) of each row."""
+        return self.schema.times(self.steps(rows))
+
+    def scaled(self, scaler: Scaler) -> Segments:
+        """The same segments as a network reads them."""
+        num_columns = len(self.schema.known)
+        known = np.concatenate(
+            [scaler.scale(self.known_RK[:, :num_columns], "known"), self.known_RK[:, num_columns:]], axis=1
+        )
+        return Segments(
+            scaler.scale(self.target_RC, "target"),
+            self.observed_RC,
+            scaler.scale(self.past_RP, "past"),
+            known,
+            *(self.bounds, self.series, self.first_step, self.label, self.schema),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences cut for the network, scaled; a window at a time is the case N = 1."""
+
+    target_BTC: NDArray
+    observed_BTC: NDArray
+    past_BTP: NDArray
+    known_BTK: NDArray
+    origin_BN: NDArray
+    """1 where the n-th origin of the sequence teaches, 0 where its horizon is not all there."""
+    label_B: NDArray
+    """int64 class of each sequence (task: classify), else 0."""
+
+    def silent_after(self, count: int) -> Batch:
+        """The same batch, its sequences from ``count`` on teaching nothing."""
+        taught = np.arange(len(self.label_B)) < count
+        return replace(self, origin_BN=self.origin_BN * taught[:, None], label_B=np.where(taught, self.label_B, IGNORED))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows every training sequence reads: each window of a part is the origin of exactly one."""
+
+    start_M: NDArray
+    end_M: NDArray
+    """Row after the last that the sequence may read."""
+    num_origins_M: NDArray
+    steps: int
+    """T: steps of a sequence, history and horizon included."""
+    origins: int
+    """N: origins of a sequence."""
+
+    @property
+    def num_windows(self) -> int:
+        return int(self.num_origins_M.sum())
+
+    def __len__(self) -> int:
+        return len(self.start_M)
+
+
+def origin_ranges(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig) -> NDArray:
+    """First and after-last origin row of each segment in a part, int64 [S, 2].
+
+    An origin is the last observed step of a window. Its horizon lies wholly in the part; its history lies in the same
+    segment and may reach back into the part before, as it would be known by then.
+    """
+    part_first, part_end = bounds[part]
+    start, end = segments.bounds[:-1], segments.bounds[1:]
+    row_of_step_0 = start - segments.first_step
+    first = np.maximum(start + window.history - 1, row_of_step_0 + part_first - 1)
+    last = np.minimum(end, row_of_step_0 + part_end) - window.horizon - 1
+    if part == "train":
+        first = np.maximum(first, row_of_step_0 + part_first + window.history - 1)
+    return np.stack([first, np.maximum(last + 1, first)], axis=1)
+
+
+def origins(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig) -> NDArray:
+    """Row of the last observed step of every window of a part, stride 1, int64 [M]."""
+    ranges = origin_ranges(segments, bounds, part, window)
+    return np.concatenate([np.arange(first, end) for first, end in ranges] or [np.empty(0, np.int64)])
+
+
+def sequences(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
+    """Segments (whole sequences) that begin in a part, int64 [M] (task: classify)."""
+    first, end = bounds[part]
+    return np.flatnonzero((segments.first_step >= first) & (segments.first_step < end))
+
+
+def plan_sequences(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig, num_origins: int) -> Plan:
+    """Cover every window of a part once, by sequences with ``num_origins`` origins a patch apart.
+
+    The origins of one phase (row modulo patch) are dealt to sequences in runs; all phases together are all windows.
+    """
+    ranges = origin_ranges(segments, bounds, part, window)
+    longest = int(np.max((ranges[:, 1] - ranges[:, 0] + window.patch - 1) // window.patch, initial=1))
+    num_origins = max(1, min(num_origins, longest))
+    starts, ends, counts = [], [], []
+    for first, end in ranges:
+        for phase_first in range(first, min(first + window.patch, end)):
+            of_phase = np.arange(phase_first, end, window.patch)
+            head = of_phase[::num_origins]
+            starts.append(head - window.history + 1)
+            counts.append(np.minimum(num_origins, len(of_phase) - num_origins * np.arange(len(head))))
+            ends.append(np.full(len(head), end + window.horizon, dtype=np.int64))
+    empty = [np.empty(0, np.int64)]
+    steps = window.history + (num_origins - 1) * window.patch + window.horizon
+    return Plan(*(np.concatenate(part or empty) for part in (starts, ends, counts)), steps, num_origins)
+
+
+def epoch_batches(num_sequences: int, batch: int, seed: int, epoch: int) -> list[NDArray]:
+    """Sequence numbers of each optimiser step of an epoch: a seeded shuffle, every sequence once."""
+    order = np.random.default_rng([seed, epoch]).permutation(num_sequences)
+    return np.array_split(order, range(batch, num_sequences, batch))
+
+
+def cut(segments: Segments, plan: Plan, chosen: NDArray) -> Batch:
+    """Read the chosen sequences of a plan from scaled segments."""
+    rows = plan.start_M[chosen, None] + np.arange(plan.steps)
+    inside = rows < plan.end_M[chosen, None]
+    rows = np.minimum(rows, plan.end_M[chosen, None] - 1)
+    origin = np.arange(plan.origins) < plan.num_origins_M[chosen, None]
+    observed = segments.observed_RC[rows] * inside[:, :, None]
+    return _batch(segments, rows, observed.astype(np.float32), origin.astype(np.float32))
+
+
+def cut_windows(segments: Segments, origin_M: NDArray, window: WindowConfig) -> Batch:
+    """One window per origin from scaled segments; rows past the end of the data repeat the last one, unobserved."""
+    rows = origin_M[:, None] + np.arange(1 - window.history, window.horizon + 1)
+    last = segments.bounds[segments.series_of(origin_M) + 1][:, None] - 1
+    inside = rows <= last
+    rows = np.minimum(rows, last)
+    observed = segments.observed_RC[rows] * inside[:, :, None]
+    return _batch(segments, rows, observed.astype(np.float32), np.ones((len(rows), 1), np.float32))
+
+
+def cut_sequences(segments: Segments, ids_M: NDArray, history: int, patch: int) -> Batch:
+    """Whole sequences, their last ``history`` steps at most, padded at the end to whole patches (task: classify).
+
+    ``origin_BN`` is 1 for patches that hold at least one step of the sequence.
+    """
+    first, end = segments.bounds[ids_M], segments.bounds[ids_M + 1]
+    first = np.maximum(first, end - history)
+    longest = int((end - first).max(initial=1))
+    steps = -(-longest // patch) * patch
+    rows = first[:, None] + np.arange(steps)
+    inside = rows < end[:, None]
+    rows = np.minimum(rows, end[:, None] - 1)
+    patches = inside[:, ::patch].astype(np.float32)
+    assert segments.label is not None
+    batch = _batch(segments, rows, np.zeros((*rows.shape, 0), np.float32), patches)
+    return replace(batch, past_BTP=batch.past_BTP * inside[:, :, None], label_B=segments.label[ids_M])
+
+
+def chunks(items_M: NDArray, size: int) -> Iterator[NDArray]:
+    """Runs of at most ``size`` items, in order."""
+    for first in range(0, len(items_M), size):
+        yield items_M[first : first + size]
+
+
+def _batch(segments: Segments, rows_BT: NDArray, observed_BTC: NDArray, origin_BN: NDArray) -> Batch:
+    read = (segments.target_RC[rows_BT], observed_BTC, segments.past_RP[rows_BT], segments.known_RK[rows_BT])
+    return Batch(*read, origin_BN, np.zeros(len(rows_BT), np.int64))

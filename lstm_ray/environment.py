@@ -1,0 +1,55 @@
+"""The first stage: is the configuration right for this data, and where does it run. Opens headers alone."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import yaml
+
+from lstm_ray import __version__
+from lstm_ray.config import Config
+from lstm_ray.data.files import header, locate
+from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+
+PACKAGES = ("ray", "torch", "polars", "pyarrow", "numpy", "pydantic", "safetensors", "scikit-learn", "statsmodels")
+
+
+def environment(config: Config, run: RunDir, work: StageDir) -> Report:
+    """Check the config against the data's header; keep the resolved config and the environment with the run."""
+    columns = header(config.data)
+    size = sum(info.size or 0 for _, info in locate(config.data))
+    unused = [column for column in columns if column not in config.data.columns]
+    facts = {
+        "versions": {"python": platform.python_version(), "lstm_ray": __version__} | _versions(),
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.platform(),
+            "cpus": os.cpu_count(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        },
+        "seed": config.seed,
+    }
+    run.write_bytes("config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    run.write_json("environment.json", facts)
+    findings = [Finding(severity="info", text=f"The source holds {len(columns)} columns in {size / 1e6:.1f} MB.")]
+    if unused:
+        findings.append(Finding(severity="info", text=f"Columns without a role are not read: {', '.join(unused)}."))
+    what = ", ".join(config.data.target) if config.task == "forecast" else config.data.label
+    return Report(
+        stage="environment",
+        summary=f"Task {config.task} of {what} with seed {config.seed}; the config agrees with the data's header.",
+        findings=findings,
+        environment=facts,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,130 @@
+"""The stages in order, what each depends on, and when one may be skipped. Knows nothing of what happens inside one.
+
+Importing this imports no stage: a stage's module (and torch, Ray, Polars) is loaded when it has to run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+
+from lstm_ray import __version__
+from lstm_ray.config import Config
+from lstm_ray.data.files import stamp
+from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
+
+StageFunction = Callable[[Config, RunDir, StageDir], Report]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: where its function is, which config sections and which earlier stages its result depends on."""
+
+    function: str
+    """``module:function`` with the signature StageFunction."""
+    sections: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    """Stages it needs; they run first where they are missing or stale."""
+    uses: tuple[str, ...] = ()
+    """Stages whose result it takes into account where they have run."""
+    reads_data: bool = False
+
+
+STAGES: Mapping[str, Stage] = {
+    "environment": Stage("lstm_ray.environment:environment", tuple(Config.model_fields), reads_data=True),
+    "explore": Stage(
+        "lstm_ray.explore.stage:explore", ("task", "seed", "data", "explore", "split", "window"), reads_data=True
+    ),
+    "preprocess": Stage("lstm_ray.on_ray.ingest:preprocess", ("task", "data", "preprocess", "split"), reads_data=True),
+    "split": Stage("lstm_ray.data.stage:split", ("task", "split", "window"), after=("preprocess",)),
+    "train": Stage("lstm_ray.on_ray.train:train", ("seed", "model", "train"), after=("split",)),
+    "plan": Stage("lstm_ray.on_ray.rollouts:plan", ("plan",), after=("train",)),
+    "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
+    "evaluate": Stage("lstm_ray.on_ray.backtest:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
+    "deploy": Stage("lstm_ray.on_ray.serve:deploy", ("deploy",), after=("evaluate",)),
+}
+
+
+def run_stages(
+    config: Config,
+    run: RunDir,
+    names: list[str],
+    *,
+    force: bool = False,
+    on_start: Callable[[str], None] = lambda name: None,
+    on_end: Callable[[str, Report, bool], None] = lambda name, report, skipped: None,
+) -> dict[str, Report]:
+    """Run the named stages and whatever they need that is missing or stale; skip what still holds.
+
+    Args:
+        force: run the named stages even where their fingerprint still matches.
+        on_start: called with a stage's name before it runs.
+        on_end: called with the name, the report and whether the stage was skipped.
+    """
+    data_stamp = stamp(config.data)
+    reports: dict[str, Report] = {}
+    with _only_one_at_a_time(run):
+        for name in _with_needs(names):
+            fingerprint = _fingerprint(name, config, run, data_stamp)
+            report = run.report(name)
+            skipped = bool(report and report.fingerprint == fingerprint and not (force and name in names))
+            if report is None or not skipped:
+                on_start(name)
+                report = _run_one(name, fingerprint, config, run)
+            reports[name] = report
+            on_end(name, report, skipped)
+        return reports
+
+
+def _run_one(name: str, fingerprint: str, config: Config, run: RunDir) -> Report:
+    module, function = STAGES[name].function.split(":")
+    stage: StageFunction = getattr(import_module(module), function)
+    started = time.perf_counter()
+    with run.stage(name, fingerprint) as work:
+        report = stage(config, run, work)
+        report.fingerprint = fingerprint
+        report.wall_seconds = round(time.perf_counter() - started, 3)
+        work.write_json(REPORT, report)
+    return report
+
+
+def _with_needs(names: list[str]) -> list[str]:
+    """The names and all they need, in the order of STAGES."""
+    needed = {"environment", *names}
+    for name in reversed(STAGES):
+        if name in needed:
+            needed.update(STAGES[name].after)
+    return [name for name in STAGES if name in needed]
+
+
+def _fingerprint(name: str, config: Config, run: RunDir, data_stamp: list[list[str | int]]) -> str:
+    """What the stage's result depends on: version, config sections, data files and the stages before it."""
+    stage = STAGES[name]
+    before = {other: report.fingerprint for other in (*stage.after, *stage.uses) if (report := run.report(other))}
+    sections = {section: config.model_dump(mode="json")[section] for section in stage.sections}
+    data = data_stamp if stage.reads_data else None
+    return digest({"version": __version__, "sections": sections, "data": data, "before": before})
+
+
+@contextmanager
+def _only_one_at_a_time(run: RunDir) -> Iterator[None]:
+    """Refuse a second process on the same local run directory; the lock dies with its process."""
+    import fcntl  # POSIX alone, as Ray clusters are
+
+    from lstm_ray.errors import InputError
+
+    if run.local is None:
+        yield
+        return
+    (run.local / ".work").mkdir(parents=True, exist_ok=True)
+    with open(run.local / ".work" / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is running in '{run.uri}'; wait for it or use --run-dir") from None
+        lock.write(str(os.getpid()))
+        yield
