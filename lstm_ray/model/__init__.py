@@ -1,0 +1,1 @@
+"""Windows to predictions: network, training loop, policy. torch and NumPy alone; knows no Ray, rank or file format."""

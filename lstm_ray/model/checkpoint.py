@@ -1,0 +1,95 @@
+"""A training on disk: safetensors and JSON with hashes, written whole or not at all, no pickle. Knows no Ray."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from lstm_ray.model.training import EpochRecord, Training
+
+TENSORS, COUNTERS = "training.safetensors", "training.json"
+KEPT = 2
+"""Checkpoints kept: the newest, and the one before should the newest be damaged."""
+
+
+def save(training: Training, folder: Path) -> None:
+    """Write a checkpoint's two files into a folder. The JSON comes last and holds the tensors' hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = training.optimiser.state_dict()
+    tensors = {f"network.{name}": value for name, value in training.network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in training.best_weights.items()}
+    tensors["random"] = torch.get_rng_state()
+    for index, values in state["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / TENSORS)
+    counters = {
+        "best_loss": training.best_loss,
+        "epochs_since_best": training.epochs_since_best,
+        "records": [asdict(record) for record in training.records],
+        "groups": [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]],
+        "sha256": _hash(folder / TENSORS),
+    }
+    temporary = folder / f"{COUNTERS}.tmp"
+    temporary.write_text(json.dumps(counters))
+    os.replace(temporary, folder / COUNTERS)
+
+
+def load(training: Training, folder: Path) -> bool:
+    """Restore a checkpoint into a fresh training; False where the checkpoint is not whole."""
+    try:
+        counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text())
+        if counters["sha256"] != _hash(folder / TENSORS):
+            return False
+        tensors = load_file(folder / TENSORS)
+    except (OSError, ValueError, KeyError):
+        return False
+    training.network.load_state_dict(_below(tensors, "network."))
+    training.best_weights = _below(tensors, "best.")
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in _below(tensors, "optimiser.").items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    groups = training.optimiser.state_dict()["param_groups"]
+    merged = [{**group, **saved} for group, saved in zip(groups, counters["groups"], strict=True)]
+    training.optimiser.load_state_dict({"state": state, "param_groups": merged})
+    torch.set_rng_state(tensors["random"])
+    training.best_loss = counters["best_loss"]
+    training.epochs_since_best = counters["epochs_since_best"]
+    training.records = [EpochRecord(**record) for record in counters["records"]]
+    return True
+
+
+def save_next(training: Training, folder: Path) -> None:
+    """Add a checkpoint beside the earlier ones and drop the oldest."""
+    name = f"epoch-{training.finished_epochs:05d}"
+    temporary = folder / f".{name}-{uuid4().hex[:8]}"
+    save(training, temporary)
+    shutil.rmtree(folder / name, ignore_errors=True)
+    temporary.rename(folder / name)
+    for old in sorted(folder.glob("epoch-*"))[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def load_newest(training: Training, folder: Path) -> int:
+    """Restore the newest whole checkpoint of a folder; returns the finished epochs, 0 where there is none."""
+    for candidate in sorted(folder.glob("epoch-*"), reverse=True):
+        if load(training, candidate):
+            return training.finished_epochs
+    return 0
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

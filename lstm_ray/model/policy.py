@@ -1,0 +1,286 @@
+"""A policy: config, schema, scaler and weights as one object, the only thing that leaves training.
+
+Needs torch, NumPy, safetensors and pydantic alone. On disk it is ``policy.json`` and ``weights.safetensors``, both
+hashed; nothing in it is a pickle and nothing is a row of training data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors.torch import load_file, save_file
+
+from lstm_ray import __version__
+from lstm_ray.config import Config, parse
+from lstm_ray.data.impute import forward_fill
+from lstm_ray.data.schema import Scaler, Schema
+from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows
+from lstm_ray.errors import InputError
+from lstm_ray.model.network import Classifier, Forecaster, build
+
+FORMAT = 1
+POLICY, WEIGHTS = "policy.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class SeriesInput:
+    """One series as a caller has it, in the data's own units and on the policy's regular grid.
+
+    ``None`` and NaN are missing values. ``columns`` holds the history of every target, past, known and static column;
+    ``future`` the known and static columns over the horizon.
+    """
+
+    times: Sequence[Any]
+    """datetime64, ISO strings or integer steps, ascending, one step apart."""
+    columns: Mapping[str, ArrayLike]
+    future: Mapping[str, ArrayLike] = field(default_factory=dict)
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a policy predicts for one series."""
+
+    name: str
+    times: NDArray
+    """[H] datetime64[us], or integer steps."""
+    values_HCQ: NDArray
+    """In the data's own units."""
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Class probabilities of one sequence, in the order of ``schema.classes``."""
+
+    name: str
+    probabilities: NDArray
+    warnings: list[str]
+
+
+class Policy:
+    """Predicts in the data's own units.
+
+    Args:
+        config: the complete config it was trained with.
+        schema: columns and time axis.
+        scaler: training statistics.
+        weights: state of the config's network.
+        facts: plain values worth carrying, such as validation metrics; they go into ``policy.json``.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        schema: Schema,
+        scaler: Scaler,
+        weights: Mapping[str, torch.Tensor],
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.schema, self.scaler, self.facts = config, schema, scaler, dict(facts or {})
+        self.network = build(config, schema)
+        self.network.load_state_dict(dict(weights))
+        self.network.eval()
+
+    @property
+    def quantiles(self) -> list[float]:
+        """The forecast's last axis; ``[0.5]`` for a point forecast."""
+        return self.config.model.quantiles or [0.5]
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    def save(self, folder: Path) -> str:
+        """Write the two files into a folder and return the policy's version, a hash of both."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / WEIGHTS)
+        content = {
+            "format": FORMAT,
+            "versions": {"lstm_ray": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+            "config": self.config.model_dump(mode="json"),
+            "schema": self.schema.model_dump(mode="json"),
+            "scaler": self.scaler.model_dump(mode="json"),
+            "facts": self.facts,
+            "weights_sha256": _sha256((folder / WEIGHTS).read_bytes()),
+        }
+        version = _version(content)
+        (folder / POLICY).write_text(json.dumps({**content, "version": version}, indent=1, allow_nan=False))
+        return version
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Policy:
+        """Read a saved policy. Raises InputError where a file is missing, altered or of a newer format."""
+        folder = Path(folder)
+        try:
+            content = json.loads((folder / POLICY).read_text())
+            weights = (folder / WEIGHTS).read_bytes()
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{folder}' holds no readable policy: {error}") from None
+        if content.get("format") != FORMAT:
+            raise InputError(f"'{folder}' has policy format {content.get('format')}, this version reads {FORMAT}")
+        version = content.pop("version", None)
+        if version != _version(content) or content["weights_sha256"] != _sha256(weights):
+            raise InputError(f"'{folder}' was altered after it was saved: its hashes do not match; take a fresh copy")
+        policy = cls(
+            parse(content["config"]),
+            Schema.model_validate(content["schema"]),
+            Scaler.model_validate(content["scaler"]),
+            load_file(folder / WEIGHTS),
+            content["facts"],
+        )
+        policy.version = version
+        return policy
+
+    version: str = "unsaved"
+
+    def forecast_windows(self, segments: Segments, origin_M: NDArray, batch: int = 512) -> NDArray:
+        """Forecasts of windows of unscaled segments, float32 [M, H, C, Q]."""
+        scaled, window = segments.scaled(self.scaler), self.config.window
+        parts = [self.forecast_batch(cut_windows(scaled, chunk, window)) for chunk in chunks(origin_M, batch)]
+        shape = (0, window.horizon, len(self.schema.target), len(self.quantiles))
+        return np.concatenate(parts or [np.empty(shape, np.float32)])
+
+    def forecast_batch(self, batch: Batch) -> NDArray:
+        """Forecasts of a scaled batch at its last origin, float32 [B, H, C, Q]."""
+        assert isinstance(self.network, Forecaster)
+        inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK)
+        with torch.inference_mode():
+            scaled_BHCQ: NDArray = self.network(*map(torch.from_numpy, inputs))[:, -1].numpy()
+        return scaled_BHCQ * self.scaler.target_deviation[:, None] + self.scaler.target_mean[:, None]
+
+    def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
+        """Class probabilities of whole sequences of unscaled segments, float32 [M, classes]."""
+        scaled, window = segments.scaled(self.scaler), self.config.window
+        cuts = (cut_sequences(scaled, chunk, window.history, window.patch) for chunk in chunks(ids_M, batch))
+        return np.concatenate([self._classify(cut) for cut in cuts])
+
+    def predict(self, series: Sequence[SeriesInput]) -> list[Forecast] | list[Classification]:
+        """Forecast or classify series that need not be in the training data, in one batch.
+
+        Raises InputError that names the series, the column, the value found and the fix.
+        """
+        if not series:
+            raise InputError("no series given; send at least one")
+        read = [self._read(item, index) for index, item in enumerate(series)]
+        names = [item.name or str(index) for index, item in enumerate(series)]
+        if self.config.task == "classify":
+            found = [self._classify(batch)[0] for batch, _, _ in read]
+            return [Classification(n, p, w) for n, p, (_, _, w) in zip(names, found, read, strict=True)]
+        joined = Batch(*(np.concatenate(parts) for parts in zip(*(vars(b).values() for b, _, _ in read), strict=True)))
+        values_BHCQ = self.forecast_batch(joined)
+        return [Forecast(n, t, v, w) for n, v, (_, t, w) in zip(names, values_BHCQ, read, strict=True)]
+
+    def _classify(self, batch: Batch) -> NDArray:
+        assert isinstance(self.network, Classifier)
+        with torch.inference_mode():
+            logits = self.network(*map(torch.from_numpy, (batch.past_BTP, batch.known_BTK, batch.origin_BN)))
+        probabilities: NDArray = torch.softmax(logits, -1).numpy()
+        return probabilities
+
+    def _read(self, item: SeriesInput, index: int) -> tuple[Batch, NDArray, list[str]]:
+        """One series as a scaled batch of one window, the times of its horizon, and warnings."""
+        schema, window = self.schema, self.config.window
+        where = f"series '{item.name or index}'"
+        forecast = self.config.task == "forecast"
+        horizon = window.horizon if forecast else 0
+        times = self._times(item.times, where)
+        if forecast and len(times) < window.history:
+            raise InputError(f"{where} has {len(times)} steps of history; send at least {window.history}")
+        columns = [*schema.target, *schema.past, *schema.known]
+        _refuse_unknown(item.columns, columns, f"{where}, columns")
+        _refuse_unknown(item.future, schema.known, f"{where}, future")
+        kept = min(len(times), window.history)
+        values_LF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)[-kept:]
+        warnings = _missing_words(values_LF, columns)
+        filled_LF = forward_fill(values_LF)
+        target_LC, past_LP, known_LK = np.split(
+            filled_LF, np.cumsum([len(schema.target), len(schema.past)]), axis=1
+        )
+        future_HK = np.empty((horizon, len(schema.known)))
+        for k, name in enumerate(schema.known):
+            future_HK[:, k] = _floats(item.future, name, horizon, f"{where}, future") if horizon else 0
+        later = times[-1] + (np.arange(1, horizon + 1) * schema.step).astype(times.dtype.str.replace("M8", "m8"))
+        steps = (np.concatenate([times[-kept:], later]))
+        calendar = schema.calendar_features(steps) if schema.is_time else np.empty((len(steps), 0), np.float32)
+        known = self.scaler.scale(np.concatenate([known_LK, future_HK]).astype(np.float32), "known")
+        target = self.scaler.scale(target_LC.astype(np.float32), "target")
+        past = self.scaler.scale(past_LP.astype(np.float32), "past")
+        observed = (~np.isnan(values_LF[:, : len(schema.target)])).astype(np.float32)
+        warnings += _range_words(np.concatenate([target, past], axis=1), columns)
+        padding = horizon if forecast else -kept % window.patch
+        pad = ((0, padding), (0, 0))
+        num_patches = -(-kept // window.patch)
+        batch = Batch(
+            *(np.pad(part, pad)[None] for part in (target, observed, past)),
+            np.concatenate([known, calendar], axis=1)[None] if forecast else np.pad(calendar, pad)[None],
+            np.ones((1, 1 if forecast else num_patches), np.float32),
+            np.zeros(1, np.int64),
+        )
+        return batch, later, warnings
+
+    def _times(self, given: Sequence[Any], where: str) -> NDArray:
+        try:
+            kind = "datetime64[us]" if self.schema.is_time else np.int64
+            times = np.asarray([str(t).removesuffix("Z") if self.schema.is_time else t for t in given], dtype=kind)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{where}, times: {error}; send ISO 8601 in UTC, or integer steps") from None
+        if len(times) == 0:
+            raise InputError(f"{where} has no time stamps; send its history")
+        gaps = np.diff(times).astype(np.int64)
+        if (gaps != self.schema.step).any():
+            first = int(np.argmax(gaps != self.schema.step))
+            raise InputError(
+                f"{where}, times: '{times[first]}' is followed by '{times[first + 1]}', not by the next step of the grid; "
+                "send every step in order, with null where a value is missing"
+            )
+        return times
+
+
+def _floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str) -> NDArray:
+    if name not in columns:
+        raise InputError(f"{where}: column '{name}' is missing; send {length} values, null where unknown")
+    try:
+        values = np.asarray(columns[name], dtype=np.float64)
+    except (ValueError, TypeError):
+        raise InputError(f"{where}: column '{name}' holds something that is no number; send numbers or null") from None
+    if values.shape != (length,):
+        raise InputError(f"{where}: column '{name}' has shape {values.shape}; send {length} values, one a step")
+    if np.isinf(values).any():
+        raise InputError(f"{where}: column '{name}' holds an infinite value; send finite numbers or null")
+    return values
+
+
+def _refuse_unknown(given: Mapping[str, Any], wanted: Sequence[str], where: str) -> None:
+    if unknown := sorted(set(given) - set(wanted)):
+        raise InputError(f"{where}: '{unknown[0]}' is no input of this policy; it reads {', '.join(wanted) or 'none'}")
+
+
+def _missing_words(values_LF: NDArray, columns: Sequence[str]) -> list[str]:
+    missing = np.isnan(values_LF).sum(0)
+    return [f"{n} of {len(values_LF)} values of '{c}' were missing and filled" for c, n in zip(columns, missing) if n]
+
+
+def _range_words(scaled_LF: NDArray, columns: Sequence[str], far: float = 6.0) -> list[str]:
+    most = np.abs(scaled_LF).max(0)
+    return [
+        f"'{column}' reaches {deviation:.1f} training deviations from its mean; the policy has seen little like it"
+        for column, deviation in zip(columns, most, strict=False)
+        if deviation > far
+    ]
+
+
+def _version(content: Mapping[str, Any]) -> str:
+    return _sha256(json.dumps(content, sort_keys=True).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
