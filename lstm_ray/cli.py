@@ -17,7 +17,6 @@ from rich.console import Console
 from lstm_ray.errors import InputError
 
 if TYPE_CHECKING:
-    from lstm_ray.config import Config
     from lstm_ray.run_dir import Report, RunDir
 
 app = typer.Typer(
@@ -37,7 +36,9 @@ Overrides = Annotated[
 ]
 RunDirOption = Annotated[str, typer.Option("--run-dir", metavar="DIR", help="where stages write; default runs/NAME")]
 Force = Annotated[bool, typer.Option("--force", help="run even where nothing has changed")]
-Address = Annotated[str, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default: a local one if needed")]
+Address = Annotated[
+    str, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default: a local one if needed")
+]
 
 EXPLAINED = {
     "explore": "Look at the raw table: trends, seasonality, gaps, outliers, drift, lags.",

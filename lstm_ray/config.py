@@ -96,7 +96,9 @@ class SplitConfig(Section):
 
     train: int | Fraction = Field(default=0.7, gt=0, description="training part: fraction, or number of steps")
     validation: int | Fraction = Field(default=0.15, gt=0, description="validation part: fraction, or number of steps")
-    test: int | Fraction | None = Field(default=None, description="test part: fraction or steps; none: all that is left")
+    test: int | Fraction | None = Field(
+        default=None, description="test part: fraction or steps; none: all that is left"
+    )
     gap_steps: int = Field(default=0, ge=0, description="steps left out between the parts")
 
     @model_validator(mode="after")
@@ -211,7 +213,9 @@ class SpaceConfig(Section):
         for name in ("uniform", "loguniform"):
             bounds = getattr(self, name)
             if bounds and not (bounds[0] < bounds[1] and (name == "uniform" or bounds[0] > 0)):
-                raise ValueError(f"{name} needs [low, high] with low < high (loguniform: above 0), found {list(bounds)}")
+                raise ValueError(
+                    f"{name} needs [low, high] with low < high (loguniform: above 0), found {list(bounds)}"
+                )
         if self.choice is not None and not self.choice:
             raise ValueError("choice needs at least one value, found []")
         return self

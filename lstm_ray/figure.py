@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Values = Sequence[Any] | NDArray[Any]
 
 
 class Figure(BaseModel):
@@ -29,12 +34,12 @@ def lines(
     id: str,
     title: str,
     caption: str,
-    x: Sequence[Any],
-    series: Mapping[str, Sequence[float]],
+    x: Values,
+    series: Mapping[str, Values],
     *,
     x_title: str = "",
     y_title: str = "",
-    band: tuple[Sequence[float], Sequence[float], str] | None = None,
+    band: tuple[Values, Values, str] | None = None,
     mode: str = "lines",
 ) -> Figure:
     """Lines over a shared x; ``band`` = (low, high, name) is shaded behind them."""
@@ -53,8 +58,8 @@ def bars(
     id: str,
     title: str,
     caption: str,
-    x: Sequence[Any],
-    series: Mapping[str, Sequence[float]],
+    x: Values,
+    series: Mapping[str, Values],
     *,
     x_title: str = "",
     y_title: str = "",
@@ -68,21 +73,21 @@ def heatmap(
     id: str,
     title: str,
     caption: str,
-    x: Sequence[Any],
-    y: Sequence[Any],
-    values: Sequence[Sequence[float]],
+    x: Values,
+    y: Values,
+    values: Sequence[Values] | NDArray[Any],
     *,
     x_title: str = "",
     y_title: str = "",
     diverging: bool = False,
 ) -> Figure:
     """A matrix, rows along y. ``diverging`` centres the colours on zero."""
-    trace = {"type": "heatmap", "x": plain(x), "y": plain(y), "z": [plain(row) for row in values]}
+    trace: dict[str, Any] = {"type": "heatmap", "x": plain(x), "y": plain(y), "z": [plain(row) for row in values]}
     trace |= {"colorscale": "RdBu", "zmid": 0} if diverging else {"colorscale": "Viridis"}
     return Figure(id=id, title=title, caption=caption, traces=[trace], layout=_axes(x_title, y_title))
 
 
-def plain(values: Sequence[Any]) -> list[Any]:
+def plain(values: Values) -> list[Any]:
     """JSON-ready values: NumPy scalars and times unwrapped, non-finite numbers as null, floats to 6 digits."""
     return [_plain(value) for value in (values.tolist() if hasattr(values, "tolist") else values)]
 

@@ -95,7 +95,7 @@ def _run_one(name: str, fingerprint: str, config: Config, run: RunDir) -> Report
 def _with_needs(names: list[str]) -> list[str]:
     """The names and all they need, in the order of STAGES."""
     needed = {"environment", *names}
-    for name in reversed(STAGES):
+    for name in reversed(list(STAGES)):
         if name in needed:
             needed.update(STAGES[name].after)
     return [name for name in STAGES if name in needed]

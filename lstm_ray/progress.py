@@ -30,4 +30,8 @@ def bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[words]}"), console=console, transient=True) as progress:
         task = progress.add_task(title, total=total, words="")
-        yield lambda words="": progress.update(task, advance=1, words=words)
+
+        def move(words: str = "") -> None:
+            progress.update(task, advance=1, words=words)
+
+        yield move

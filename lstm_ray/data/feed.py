@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from lstm_ray.config import Config
 from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.data.windows import Batch, Segments, chunks, cut, cut_sequences, epoch_batches, plan_sequences, sequences
+from lstm_ray.data.windows import (
+    Batch,
+    Segments,
+    chunks,
+    cut,
+    cut_sequences,
+    epoch_batches,
+    longest_sequence,
+    plan_sequences,
+    sequences,
+)
 from lstm_ray.errors import InputError
 
 
@@ -29,7 +39,8 @@ def source(scaled: Segments, bounds: Boundaries, part: Part, config: Config) -> 
     window = config.window
     if config.task == "classify":
         ids = sequences(scaled, bounds, part)
-        found = Source(len(ids), len(ids), lambda chosen: cut_sequences(scaled, ids[chosen], window.history, window.patch))
+        steps = longest_sequence(scaled, window.history)
+        found = Source(len(ids), len(ids), lambda chosen: cut_sequences(scaled, ids[chosen], steps, window.patch))
     else:
         plan = plan_sequences(scaled, bounds, part, window, config.train.origins)
         found = Source(len(plan), plan.num_windows, lambda chosen: cut(scaled, plan, chosen))

@@ -98,7 +98,9 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.Expr:
     text = frame[column]
     if text.null_count():
         row = text.is_null().arg_max()
-        raise InputError(f"column '{column}' has {text.null_count()} empty time stamps, the first in row {row}; fill them")
+        raise InputError(
+            f"column '{column}' has {text.null_count()} empty time stamps, the first in row {row}; fill them"
+        )
     steps = text.cast(pl.Int64, strict=False)
     if not steps.null_count():
         return pl.lit(steps)
@@ -106,7 +108,7 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.Expr:
     if times.null_count() == len(times):
         times = text.str.to_date(strict=False).cast(pl.Datetime("us"))
     if times.null_count():
-        row = times.is_null().arg_max()
+        row = int(times.is_null().arg_max() or 0)
         raise InputError(
             f"column '{column}' holds {text[row]!r} in row {row}, which is no time stamp like the others; "
             "write ISO 8601 such as 2013-01-31T05:00:00Z, or whole numbers"

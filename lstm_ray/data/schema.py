@@ -43,7 +43,9 @@ class Schema(BaseModel):
         return EPOCH + ticks.astype("timedelta64[us]") if self.is_time else ticks
 
     def calendar_features(self, times: NDArray) -> NDArray:
-        """float32 [T, 2 * cycles]; empty where time has no calendar."""
+        """float32 [T, 2 * cycles]; no columns where time is no calendar."""
+        if not self.calendar:
+            return np.empty((len(times), 0), dtype=np.float32)
         return calendar.features(times, self.calendar)
 
 

@@ -33,7 +33,9 @@ def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
                 "it must be constant within one data.series_id"
             )
         if frame[data.label].null_count():
-            raise InputError(f"label '{data.label}' is missing in {frame[data.label].null_count()} rows; fill or drop them")
+            raise InputError(
+                f"label '{data.label}' is missing in {frame[data.label].null_count()} rows; fill or drop them"
+            )
         classes = sorted(frame[data.label].unique())
         if len(classes) < 2:
             raise InputError(f"label '{data.label}' has one class only, {classes}; a classifier needs two")

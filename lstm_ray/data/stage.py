@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
@@ -9,7 +11,7 @@ from lstm_ray import figure
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.segments import STEP
-from lstm_ray.data.split import PARTS, boundaries
+from lstm_ray.data.split import PARTS, Part, boundaries
 from lstm_ray.data.store import SEGMENTS, to_segments
 from lstm_ray.data.windows import origins, sequences
 from lstm_ray.errors import InputError
@@ -77,7 +79,7 @@ def _timeline(
     lengths: np.ndarray,
     schema: Schema,
     parts: dict,
-    counts: dict[str, int],
+    counts: Mapping[Part, int],
     unit: str,
     most: int = 30,
 ) -> Figure:
@@ -94,7 +96,15 @@ def _timeline(
                 x += [*ends, None]
                 y += [name if schema.target else "sequences"] * 2 + [None]
         traces.append(
-            {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": part, "line": {"width": 14}, "connectgaps": False}
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": x,
+                "y": y,
+                "name": part,
+                "line": {"width": 14},
+                "connectgaps": False,
+            }
         )
     caption = f"The parts hold {', '.join(f'{n:,} {part}' for part, n in counts.items())} {unit}; nothing is shuffled in time."
     return Figure(id="parts", title="Chronological parts", caption=caption, traces=traces)

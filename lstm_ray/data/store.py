@@ -64,7 +64,8 @@ def fill_leading(segments: Segments, scaler: Scaler) -> Segments:
     """What precedes a column's first value becomes the training part's mean, as scaling would make it."""
 
     def fill(values_RF: np.ndarray, mean: list[float]) -> np.ndarray:
-        return np.where(np.isnan(values_RF[:, : len(mean)]), np.float32(mean), values_RF[:, : len(mean)])
+        own = values_RF[:, : len(mean)]
+        return np.where(np.isnan(own), np.asarray(mean, dtype=np.float32), own)
 
     known = segments.known_RK.copy()
     known[:, : len(scaler.known.mean)] = fill(known, scaler.known.mean)

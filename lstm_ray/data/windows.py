@@ -17,7 +17,6 @@ from lstm_ray.config import WindowConfig
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.split import Boundaries, Part
 
-
 IGNORED = -100
 """The label of a sequence that is not counted."""
 
@@ -86,7 +85,9 @@ class Batch:
     def silent_after(self, count: int) -> Batch:
         """The same batch, its sequences from ``count`` on teaching nothing."""
         taught = np.arange(len(self.label_B)) < count
-        return replace(self, origin_BN=self.origin_BN * taught[:, None], label_B=np.where(taught, self.label_B, IGNORED))
+        if self.target_BTC.shape[2]:
+            return replace(self, origin_BN=self.origin_BN * taught[:, None])
+        return replace(self, label_B=np.where(taught, self.label_B, IGNORED))
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,11 @@ def sequences(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
     return np.flatnonzero((segments.first_step >= first) & (segments.first_step < end))
 
 
+def longest_sequence(segments: Segments, history: int) -> int:
+    """Steps that every sequence is padded to: the longest one's, at most the history (task: classify)."""
+    return int(min(history, np.diff(segments.bounds).max(initial=1)))
+
+
 def plan_sequences(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig, num_origins: int) -> Plan:
     """Cover every window of a part once, by sequences with ``num_origins`` origins a patch apart.
 
@@ -156,7 +162,8 @@ def plan_sequences(segments: Segments, bounds: Boundaries, part: Part, window: W
             ends.append(np.full(len(head), end + window.horizon, dtype=np.int64))
     empty = [np.empty(0, np.int64)]
     steps = window.history + (num_origins - 1) * window.patch + window.horizon
-    return Plan(*(np.concatenate(part or empty) for part in (starts, ends, counts)), steps, num_origins)
+    first_rows, end_rows, num = (np.concatenate(part or empty) for part in (starts, ends, counts))
+    return Plan(first_rows, end_rows, num, steps, num_origins)
 
 
 def epoch_batches(num_sequences: int, batch: int, seed: int, epoch: int) -> list[NDArray]:
@@ -185,16 +192,14 @@ def cut_windows(segments: Segments, origin_M: NDArray, window: WindowConfig) -> 
     return _batch(segments, rows, observed.astype(np.float32), np.ones((len(rows), 1), np.float32))
 
 
-def cut_sequences(segments: Segments, ids_M: NDArray, history: int, patch: int) -> Batch:
-    """Whole sequences, their last ``history`` steps at most, padded at the end to whole patches (task: classify).
+def cut_sequences(segments: Segments, ids_M: NDArray, steps: int, patch: int) -> Batch:
+    """Whole sequences, their last ``steps`` at most, padded at the end to whole patches (task: classify).
 
     ``origin_BN`` is 1 for patches that hold at least one step of the sequence.
     """
     first, end = segments.bounds[ids_M], segments.bounds[ids_M + 1]
-    first = np.maximum(first, end - history)
-    longest = int((end - first).max(initial=1))
-    steps = -(-longest // patch) * patch
-    rows = first[:, None] + np.arange(steps)
+    first = np.maximum(first, end - steps)
+    rows = first[:, None] + np.arange(-(-steps // patch) * patch)
     inside = rows < end[:, None]
     rows = np.minimum(rows, end[:, None] - 1)
     patches = inside[:, ::patch].astype(np.float32)

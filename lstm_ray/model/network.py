@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Schema
@@ -44,24 +45,36 @@ class Body(nn.Module):
             nn.LSTM(size, model.hidden, batch_first=True, bidirectional=model.bidirectional) for size in sizes
         )
         self.dropout = nn.Dropout(model.dropout)
-        self.attention = nn.MultiheadAttention(width, 4 if width % 4 == 0 else 1, batch_first=True)
-        if not model.attention:
-            self.attention = None  # type: ignore[assignment]
+        heads = 4 if width % 4 == 0 else 1
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True) if model.attention else None
         for layer in self.layers:
             _initialise(layer, model.hidden)
 
-    def forward(self, inputs_BNI: Tensor) -> Tensor:
-        states_BND = self.dropout(self.layers[0](inputs_BNI)[0])
+    def forward(self, inputs_BNI: Tensor, inside_BN: Tensor | None = None) -> Tensor:
+        """``inside_BN`` is 1 for real patches and 0 for padding after them; only reading backwards would see padding."""
+        states_BND = self.dropout(self._read(self.layers[0], inputs_BNI, inside_BN))
         for layer in self.layers[1:]:
-            deeper_BND = self.dropout(layer(states_BND)[0])
+            deeper_BND = self.dropout(self._read(layer, states_BND, inside_BN))
             states_BND = states_BND + deeper_BND if self.residual else deeper_BND
         if self.attention is None:
             return states_BND
         num_patches = states_BND.shape[1]
         future_NN = torch.ones(num_patches, num_patches, dtype=torch.bool, device=states_BND.device).triu(1)
-        mask = None if self.directions == 2 else future_NN
-        attended_BND, _ = self.attention(states_BND, states_BND, states_BND, attn_mask=mask, need_weights=False)
+        mask, padding_BN = (
+            (None, inside_BN == 0) if inside_BN is not None and self.directions == 2 else (future_NN, None)
+        )
+        attended_BND, _ = self.attention(
+            states_BND, states_BND, states_BND, key_padding_mask=padding_BN, attn_mask=mask, need_weights=False
+        )
         return states_BND + self.dropout(attended_BND)
+
+    def _read(self, layer: nn.Module, inputs_BNI: Tensor, inside_BN: Tensor | None) -> Tensor:
+        if inside_BN is None or self.directions == 1:
+            states: Tensor = layer(inputs_BNI)[0]
+            return states
+        lengths_B = inside_BN.sum(1).long().cpu()
+        packed = pack_padded_sequence(inputs_BNI, lengths_B, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=inputs_BNI.shape[1])[0]
 
 
 class Forecaster(nn.Module):
@@ -86,14 +99,20 @@ class Forecaster(nn.Module):
         """Scaled inputs to scaled forecasts [B, N, H, C, Q]. The last ``horizon`` steps are read from ``known`` alone."""
         batch, steps, channels = target_BTC.shape
         seen = steps - self.horizon
-        assert seen % self.patch == 0 and seen >= self.history, f"{steps} steps do not fit the window"
+        assert seen % self.patch == 0, f"{seen} steps are no whole number of patches"
+        assert seen >= self.history, f"{seen} steps are less than the history"
         level_BNC, scale_BNC = self._statistics(target_BTC[:, :seen])
         target_BNpC = target_BTC[:, :seen].unflatten(1, (-1, self.patch))
         normal_BNpC = (target_BNpC - level_BNC[:, :, None]) / scale_BNC[:, :, None]
         observed_BNpC = observed_BTC[:, :seen].unflatten(1, (-1, self.patch))
         shared_BNI = torch.cat([past_BTP, known_BTK], -1)[:, :seen].unflatten(1, (-1, self.patch)).flatten(2)
         own_BNCI = torch.cat(
-            [normal_BNpC.transpose(2, 3), observed_BNpC.transpose(2, 3), level_BNC[..., None], scale_BNC.log()[..., None]],
+            [
+                normal_BNpC.transpose(2, 3),
+                observed_BNpC.transpose(2, 3),
+                level_BNC[..., None],
+                scale_BNC.log()[..., None],
+            ],
             -1,
         )
         inputs_BNCI = torch.cat([own_BNCI, shared_BNI[:, :, None].expand(-1, -1, channels, -1)], -1)
@@ -145,7 +164,7 @@ class Classifier(nn.Module):
     def forward(self, past_BTP: Tensor, known_BTK: Tensor, origin_BN: Tensor) -> Tensor:
         """Scaled inputs to class logits [B, classes]."""
         inputs_BNI = torch.cat([past_BTP, known_BTK], -1).unflatten(1, (-1, self.patch)).flatten(2)
-        states_BND, inside_BN1 = self.body(inputs_BNI), origin_BN[..., None]
+        states_BND, inside_BN1 = self.body(inputs_BNI, origin_BN), origin_BN[..., None]
         if self.pooling == "mean":
             pooled_BD = (states_BND * inside_BN1).sum(1) / inside_BN1.sum(1)
         elif self.pooling == "max":

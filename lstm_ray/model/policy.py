@@ -22,7 +22,7 @@ from lstm_ray import __version__
 from lstm_ray.config import Config, parse
 from lstm_ray.data.impute import forward_fill
 from lstm_ray.data.schema import Scaler, Schema
-from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows
+from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows, longest_sequence
 from lstm_ray.errors import InputError
 from lstm_ray.model.network import Classifier, Forecaster, build
 
@@ -160,7 +160,8 @@ class Policy:
     def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
         """Class probabilities of whole sequences of unscaled segments, float32 [M, classes]."""
         scaled, window = segments.scaled(self.scaler), self.config.window
-        cuts = (cut_sequences(scaled, chunk, window.history, window.patch) for chunk in chunks(ids_M, batch))
+        steps = longest_sequence(scaled, window.history)
+        cuts = (cut_sequences(scaled, chunk, steps, window.patch) for chunk in chunks(ids_M, batch))
         return np.concatenate([self._classify(cut) for cut in cuts])
 
     def predict(self, series: Sequence[SeriesInput]) -> list[Forecast] | list[Classification]:
@@ -175,7 +176,7 @@ class Policy:
         if self.config.task == "classify":
             found = [self._classify(batch)[0] for batch, _, _ in read]
             return [Classification(n, p, w) for n, p, (_, _, w) in zip(names, found, read, strict=True)]
-        joined = Batch(*(np.concatenate(parts) for parts in zip(*(vars(b).values() for b, _, _ in read), strict=True)))
+        joined = Batch(**{part: np.concatenate([vars(b)[part] for b, _, _ in read]) for part in vars(read[0][0])})
         values_BHCQ = self.forecast_batch(joined)
         return [Forecast(n, t, v, w) for n, v, (_, t, w) in zip(names, values_BHCQ, read, strict=True)]
 
@@ -190,42 +191,46 @@ class Policy:
         """One series as a scaled batch of one window, the times of its horizon, and warnings."""
         schema, window = self.schema, self.config.window
         where = f"series '{item.name or index}'"
-        forecast = self.config.task == "forecast"
-        horizon = window.horizon if forecast else 0
+        horizon = window.horizon if self.config.task == "forecast" else 0
         times = self._times(item.times, where)
-        if forecast and len(times) < window.history:
+        if horizon and len(times) < window.history:
             raise InputError(f"{where} has {len(times)} steps of history; send at least {window.history}")
         columns = [*schema.target, *schema.past, *schema.known]
         _refuse_unknown(item.columns, columns, f"{where}, columns")
         _refuse_unknown(item.future, schema.known, f"{where}, future")
         kept = min(len(times), window.history)
         values_LF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)[-kept:]
-        warnings = _missing_words(values_LF, columns)
-        filled_LF = forward_fill(values_LF)
-        target_LC, past_LP, known_LK = np.split(
-            filled_LF, np.cumsum([len(schema.target), len(schema.past)]), axis=1
-        )
         future_HK = np.empty((horizon, len(schema.known)))
         for k, name in enumerate(schema.known):
             future_HK[:, k] = _floats(item.future, name, horizon, f"{where}, future") if horizon else 0
-        later = times[-1] + (np.arange(1, horizon + 1) * schema.step).astype(times.dtype.str.replace("M8", "m8"))
-        steps = (np.concatenate([times[-kept:], later]))
-        calendar = schema.calendar_features(steps) if schema.is_time else np.empty((len(steps), 0), np.float32)
-        known = self.scaler.scale(np.concatenate([known_LK, future_HK]).astype(np.float32), "known")
-        target = self.scaler.scale(target_LC.astype(np.float32), "target")
-        past = self.scaler.scale(past_LP.astype(np.float32), "past")
-        observed = (~np.isnan(values_LF[:, : len(schema.target)])).astype(np.float32)
-        warnings += _range_words(np.concatenate([target, past], axis=1), columns)
-        padding = horizon if forecast else -kept % window.patch
-        pad = ((0, padding), (0, 0))
-        num_patches = -(-kept // window.patch)
+        step = np.timedelta64(schema.step, "us") if schema.is_time else np.int64(schema.step)
+        later = times[-1] + step * np.arange(1, horizon + 1)
+        batch, deviations_LF = self._scaled(values_LF, future_HK, np.concatenate([times[-kept:], later]))
+        return batch, later, _missing_words(values_LF, columns) + _range_words(deviations_LF, columns)
+
+    def _scaled(self, values_LF: NDArray, future_HK: NDArray, times_T: NDArray) -> tuple[Batch, NDArray]:
+        """Histories and known futures as a batch of one window, and the history's targets and past inputs in deviations."""
+        schema, horizon = self.schema, len(future_HK)
+        num_targets, num_past = len(schema.target), len(schema.past)
+        filled_LF = forward_fill(values_LF).astype(np.float32)
+        target_LC = self.scaler.scale(filled_LF[:, :num_targets], "target")
+        past_LP = self.scaler.scale(filled_LF[:, num_targets : num_targets + num_past], "past")
+        known_TK = np.concatenate([filled_LF[:, num_targets + num_past :], future_HK.astype(np.float32)])
+        observed_LC = (~np.isnan(values_LF[:, :num_targets])).astype(np.float32)
+        known_TK = np.concatenate([self.scaler.scale(known_TK, "known"), schema.calendar_features(times_T)], axis=1)
+        # A forecast has its horizon after the history; a sequence to classify ends in a whole patch.
+        length = len(values_LF)
+        pad = horizon or -length % self.config.window.patch
+        num_origins = 1 if horizon else (length + pad) // self.config.window.patch
         batch = Batch(
-            *(np.pad(part, pad)[None] for part in (target, observed, past)),
-            np.concatenate([known, calendar], axis=1)[None] if forecast else np.pad(calendar, pad)[None],
-            np.ones((1, 1 if forecast else num_patches), np.float32),
-            np.zeros(1, np.int64),
+            target_BTC=_padded(target_LC, pad),
+            observed_BTC=_padded(observed_LC, pad),
+            past_BTP=_padded(past_LP, pad),
+            known_BTK=_padded(known_TK, pad - horizon),
+            origin_BN=np.ones((1, num_origins), np.float32),
+            label_B=np.zeros(1, np.int64),
         )
-        return batch, later, warnings
+        return batch, np.concatenate([target_LC, past_LP], axis=1)
 
     def _times(self, given: Sequence[Any], where: str) -> NDArray:
         try:
@@ -243,6 +248,11 @@ class Policy:
                 "send every step in order, with null where a value is missing"
             )
         return times
+
+
+def _padded(values_TF: NDArray, steps: int) -> NDArray:
+    """[T, F] -> [1, T + steps, F], zeros after the last step."""
+    return np.pad(values_TF, ((0, steps), (0, 0)))[None]
 
 
 def _floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str) -> NDArray:
@@ -266,7 +276,11 @@ def _refuse_unknown(given: Mapping[str, Any], wanted: Sequence[str], where: str)
 
 def _missing_words(values_LF: NDArray, columns: Sequence[str]) -> list[str]:
     missing = np.isnan(values_LF).sum(0)
-    return [f"{n} of {len(values_LF)} values of '{c}' were missing and filled" for c, n in zip(columns, missing) if n]
+    return [
+        f"{n} of {len(values_LF)} values of '{c}' were missing and filled"
+        for c, n in zip(columns, missing, strict=True)
+        if n
+    ]
 
 
 def _range_words(scaled_LF: NDArray, columns: Sequence[str], far: float = 6.0) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 import os
 
 import ray
+import ray.data
 
 QUIET = {
     # Ray 2.60 warns that it will stop hiding GPUs from tasks that ask for none; nothing here relies on either.
@@ -31,6 +32,8 @@ def ensure() -> None:
         logging_level=logging.WARNING,
         runtime_env={"env_vars": QUIET},
     )
+    # The pipeline reports through its own progress; Ray's account of plans and sinks goes to Ray's log files.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
 
 

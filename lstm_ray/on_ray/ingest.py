@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -118,7 +119,7 @@ def _blocks_of_whole_series(frame: pl.DataFrame) -> list[pl.DataFrame]:
     for start in [*starts.to_list()[1:], frame.height]:
         if start - cuts[-1] >= size or start == frame.height:
             cuts.append(start)
-    return [frame[first:end] for first, end in zip(cuts, cuts[1:], strict=False)]
+    return [frame[first:end] for first, end in pairwise(cuts)]
 
 
 def _facts(frame: pl.DataFrame, segments: pl.LazyFrame, schema: Schema) -> dict:
@@ -140,23 +141,27 @@ def _facts(frame: pl.DataFrame, segments: pl.LazyFrame, schema: Schema) -> dict:
 
 def _findings(facts: dict, config: Config) -> list[Finding]:
     findings = []
-    for column, share in facts["imputed"].items():
-        if share > 0:
-            text = f"{share:.2%} of the steps of '{column}' were filled ({config.preprocess.impute}) and never count as truth."
-            findings.append(Finding(severity="info" if share < 0.1 else "warning", text=text))
-    for column, share in facts["missing"].items():
-        if share > 0.05 and column not in facts["imputed"]:
-            advice = "leave it out of data.past unless it helps on validation" if share > 0.5 else ""
-            text = f"Input '{column}' is missing in {share:.1%} of the rows; the last value stands in."
+    for column, part in facts["imputed"].items():
+        if part > 0:
+            text = f"{part:.2%} of the steps of '{column}' were filled ({config.preprocess.impute}); they never count as truth."
+            findings.append(Finding(severity="info" if part < 0.1 else "warning", text=text))
+    for column, part in facts["missing"].items():
+        if part > 0.05 and column not in facts["imputed"]:
+            advice = "leave it out of data.past unless it helps on validation" if part > 0.5 else ""
+            text = f"Input '{column}' is missing in {part:.1%} of the rows; the last value stands in."
             findings.append(Finding(severity="advice", text=text, advice=advice))
     if facts["segments"] > facts["series"]:
-        text = f"Gaps longer than {config.preprocess.max_gap_steps} steps cut {facts['series']} series into {facts['segments']}."
-        findings.append(Finding(severity="info", text=text, advice="preprocess.max_gap_steps: a higher limit fills them"))
+        text = (
+            f"Gaps over {config.preprocess.max_gap_steps} steps cut {facts['series']} series into {facts['segments']}."
+        )
+        findings.append(
+            Finding(severity="info", text=text, advice="preprocess.max_gap_steps: a higher limit fills them")
+        )
     return findings
 
 
 def _figures(facts: dict, scaler: Scaler, schema: Schema) -> list[Figure]:
-    missing = {name: share for name, share in facts["missing"].items()}
+    missing = facts["missing"]
     worst = max(missing, key=lambda name: missing[name])
     figures = [
         figure.bars(

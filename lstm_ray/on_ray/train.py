@@ -161,8 +161,8 @@ def _worker(given: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(config.train.threads)
-    torch.manual_seed(config.seed + rank)
     training = _begin(config, scaled)
+    torch.manual_seed(config.seed + rank)
     for reported in reversed(ray.train.get_all_reported_checkpoints()):
         with reported.checkpoint.as_directory() as folder:
             if checkpoint.load(training, Path(folder)):
@@ -236,6 +236,7 @@ def training_figures(records: list[EpochRecord]) -> list[Figure]:
 
 
 def _begin(config: Config, scaled: Segments) -> Training:
+    torch.manual_seed(config.seed)
     network = build(config, scaled.schema)
     if torch.cuda.is_available():
         network = network.cuda()

@@ -1,0 +1,6 @@
+"""The evaluate stage under `ray job submit --working-dir . -- python jobs/evaluate.py --config CONFIG`."""
+
+from lstm_ray.cli import job
+
+if __name__ == "__main__":
+    job("evaluate")

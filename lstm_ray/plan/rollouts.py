@@ -1,0 +1,138 @@
+"""Simulated futures: a forecast, a sampled error, the next block from there. Knows a predict function; no torch, no Ray.
+
+Shapes: M origins, W paths of each, B = M W, L history, H horizon, S steps of a rollout, C targets, P past, K known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.config import Config, ScenarioConfig
+from lstm_ray.data.schema import Scaler
+from lstm_ray.data.split import Boundaries, Part
+from lstm_ray.data.windows import Batch, Segments, origin_ranges
+from lstm_ray.plan.scenarios import changed, changed_future, touches
+
+PredictFn = Callable[[Batch], NDArray]
+"""A scaled batch to forecasts [B, H, C, Q] in the data's own units."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a rollout needs besides a scenario and where it starts."""
+
+    segments: Segments
+    """Unscaled."""
+    scaler: Scaler
+    config: Config
+    median: int
+    """Index of the median among the forecast's quantiles."""
+    residual_RHC: NDArray
+    """Whole error trajectories of validation windows, actual minus median forecast: sampled as they are, so that a path
+    keeps the correlation between steps and targets that the policy's errors really have."""
+
+    @property
+    def steps(self) -> int:
+        return self.config.plan.steps or 2 * self.config.window.horizon
+
+
+def rollout_origins(segments: Segments, bounds: Boundaries, part: Part, config: Config, number: int) -> NDArray:
+    """At most ``number`` origins spread evenly over a part, each with a whole rollout inside it, int64 [M]."""
+    steps = config.plan.steps or 2 * config.window.horizon
+    window = config.window.model_copy(update={"horizon": max(steps, config.window.horizon)})
+    ranges = origin_ranges(segments, bounds, part, window)
+    rows = np.concatenate([np.arange(first, end) for first, end in ranges] or [np.empty(0, np.int64)])
+    chosen: NDArray = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(np.int64))]
+    return chosen
+
+
+def roll(predict: PredictFn, world: World, origin_M: NDArray, scenario: ScenarioConfig | None, paths: int) -> NDArray:
+    """Sampled futures from each origin, [M, W, S, C] in the data's own units.
+
+    The errors drawn depend on the config's seed, the origin and the path alone: scenarios are compared on the same draws,
+    and any division of origins among actors gives the same paths. Past inputs repeat their last season, for nobody knows
+    them beyond the origin.
+    """
+    segments, window, horizon = world.segments, world.config.window, world.config.window.horizon
+    schema, steps = segments.schema, world.steps
+    blocks = -(-steps // horizon)
+    rows_BL = np.repeat(origin_M[:, None] + np.arange(1 - window.history, 1), paths, axis=0)
+    target_BLC, past_BLP = segments.target_RC[rows_BL], segments.past_RP[rows_BL]
+    observed_BLC = segments.observed_RC[rows_BL]
+    known_BTK = np.repeat(_known_ahead(segments, origin_M, window.history, blocks * horizon), paths, axis=0)
+    if scenario is not None:
+        names = [segments.series[s] for s in segments.series_of(origin_M)]
+        hit_B = np.repeat([touches(scenario, schema, name) for name in names], paths)
+        target_BLC[hit_B] = changed(target_BLC[hit_B], schema.target, scenario)
+        past_BLP[hit_B] = changed(past_BLP[hit_B], schema.past, scenario)
+        ahead = known_BTK[:, window.history :]
+        ahead[hit_B] = changed_future(ahead[hit_B], schema.known, scenario)
+    draw_BN = np.concatenate([_draws(world, int(row), paths, blocks) for row in origin_M])
+    for block in range(blocks):
+        first = block * horizon
+        batch = _batch(target_BLC[:, first:], observed_BLC, past_BLP[:, first:], known_BTK[:, first:], world)
+        path_BHC = predict(batch)[..., world.median] + world.residual_RHC[draw_BN[:, block]]
+        target_BLC = np.concatenate([target_BLC, path_BHC.astype(np.float32)], axis=1)
+        season_BP = past_BLP[:, -window.season :]
+        repeats = -(-horizon // season_BP.shape[1])
+        past_BLP = np.concatenate([past_BLP, np.tile(season_BP, (1, repeats, 1))[:, :horizon]], axis=1)
+        observed_BLC = np.ones_like(observed_BLC)
+    future_BSC = target_BLC[:, window.history : window.history + steps]
+    return future_BSC.reshape(len(origin_M), paths, steps, -1)
+
+
+def actual_after(segments: Segments, origin_M: NDArray, steps: int) -> tuple[NDArray, NDArray]:
+    """What really followed each origin, and where it was measured, [M, S, C] each."""
+    rows = origin_M[:, None] + np.arange(1, steps + 1)
+    return segments.target_RC[rows], segments.observed_RC[rows]
+
+
+def residual_trajectories(forecast_MHC: NDArray, segments: Segments, origin_M: NDArray) -> NDArray:
+    """Errors of windows whose whole horizon was measured, centred at each lead, [R, H, C]."""
+    actual_MHC, observed_MHC = actual_after(segments, origin_M, forecast_MHC.shape[1])
+    whole = observed_MHC.all(axis=(1, 2))
+    if not whole.any():
+        whole = observed_MHC.any(axis=(1, 2))
+    error_RHC = (actual_MHC - forecast_MHC)[whole]
+    centred: NDArray = (error_RHC - error_RHC.mean(0)).astype(np.float32)
+    return centred
+
+
+def _draws(world: World, origin: int, paths: int, blocks: int) -> NDArray:
+    random = np.random.default_rng([world.config.seed, origin])
+    return random.integers(len(world.residual_RHC), size=(paths, blocks))
+
+
+def _known_ahead(segments: Segments, origin_M: NDArray, history: int, ahead: int) -> NDArray:
+    """Known inputs from the history's first step to the last of the rollout, [M, L + ahead, K]; past the segment's end
+    the calendar goes on and other columns keep their last value."""
+    rows = origin_M[:, None] + np.arange(1 - history, ahead + 1)
+    last = segments.bounds[segments.series_of(origin_M) + 1][:, None] - 1
+    known: NDArray = segments.known_RK[np.minimum(rows, last)]
+    schema = segments.schema
+    if schema.calendar:
+        steps = segments.steps(origin_M)[:, None] + np.arange(1 - history, ahead + 1)
+        calendar = schema.calendar_features(schema.times(steps.ravel()))
+        known[:, :, len(schema.known) :] = calendar.reshape(*steps.shape, -1)
+    return known
+
+
+def _batch(target: NDArray, observed: NDArray, past: NDArray, known: NDArray, world: World) -> Batch:
+    window, scaler, num_columns = world.config.window, world.scaler, len(world.segments.schema.known)
+    total = window.history + window.horizon
+    pad = ((0, 0), (0, window.horizon), (0, 0))
+    known = known[:, :total]
+    scaled = np.concatenate([scaler.scale(known[..., :num_columns], "known"), known[..., num_columns:]], axis=-1)
+    count = len(target)
+    return Batch(
+        np.pad(scaler.scale(target, "target"), pad),
+        np.pad(observed, pad),
+        np.pad(scaler.scale(past, "past"), pad),
+        scaled,
+        np.ones((count, 1), np.float32),
+        np.zeros(count, np.int64),
+    )

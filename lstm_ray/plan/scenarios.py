@@ -1,0 +1,44 @@
+"""What a scenario does to the inputs of one or many series. Knows columns; knows no models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.config import ScenarioConfig
+from lstm_ray.data.schema import Schema
+
+OPERATIONS: Mapping[str, Callable[[NDArray, float], NDArray]] = {
+    "shift": np.add,
+    "scale": np.multiply,
+    "set": lambda values, value: np.full_like(values, value),
+}
+
+
+def changed(values_TF: NDArray, columns: Sequence[str], scenario: ScenarioConfig) -> NDArray:
+    """A copy in which the scenario's column differs in its newest ``steps`` rows (all, where steps is None).
+
+    Args:
+        values_TF: steps by columns, in the data's own units; leading axes (series, paths) are allowed.
+        columns: names along the last axis. A scenario whose column is not among them changes nothing.
+    """
+    result = values_TF.copy()
+    if scenario.column not in columns:
+        return result
+    rows = slice(-scenario.steps if scenario.steps else None, None)
+    index = list(columns).index(scenario.column)
+    result[..., rows, index] = OPERATIONS[scenario.operation](result[..., rows, index], scenario.value)
+    return result
+
+
+def changed_future(known_HK: NDArray, columns: Sequence[str], scenario: ScenarioConfig) -> NDArray:
+    """The same for columns known ahead: the scenario's first ``steps`` rows of the future."""
+    flipped = np.flip(known_HK, axis=-2)
+    return np.flip(changed(flipped, columns, scenario), axis=-2)
+
+
+def touches(scenario: ScenarioConfig, schema: Schema, series: str) -> bool:
+    """Whether the scenario changes this series. ``series`` in the YAML names it as the tables do."""
+    return not scenario.series or series in scenario.series

@@ -1,0 +1,106 @@
+"""Synthetic experience: rollouts after real histories, as sequences to train on. Knows no torch and no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.config import Config
+from lstm_ray.data.feed import Source
+from lstm_ray.data.split import Boundaries
+from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
+
+JITTER = 0.1
+"""Noise of a synthetic sequence to classify, in training deviations (Um et al. 2017)."""
+
+
+def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, history: int) -> Segments:
+    """Each origin's history followed by a simulated future, as segments of their own. Past inputs repeat a season."""
+    steps = future_MSC.shape[1]
+    rows_ML = origin_M[:, None] + np.arange(1 - history, 1)
+    ahead_MS = origin_M[:, None] + np.arange(1, steps + 1)
+    season = rows_ML[:, -min(history, steps) :]
+    past_MS = np.concatenate([segments.past_RP[rows_ML], _tiled(segments.past_RP[season], steps)], axis=1)
+    rows = np.concatenate([rows_ML, ahead_MS], axis=1)
+    target = np.concatenate([segments.target_RC[rows_ML], future_MSC], axis=1)
+    observed = np.concatenate([segments.observed_RC[rows_ML], np.ones_like(future_MSC)], axis=1)
+    of_origin = segments.series_of(origin_M)
+    return Segments(
+        target_RC=target.reshape(-1, target.shape[-1]).astype(np.float32),
+        observed_RC=observed.reshape(-1, target.shape[-1]).astype(np.float32),
+        past_RP=past_MS.reshape(-1, past_MS.shape[-1]),
+        known_RK=segments.known_RK[rows].reshape(-1, segments.known_RK.shape[-1]),
+        bounds=np.arange(len(origin_M) + 1, dtype=np.int64) * (history + steps),
+        series=[segments.series[s] for s in of_origin],
+        first_step=segments.steps(origin_M) - history + 1,
+        label=None,
+        schema=segments.schema,
+    )
+
+
+def jittered(segments: Segments, ids_M: NDArray, deviation_P: NDArray, seed: int) -> Segments:
+    """Copies of whole sequences with a little noise on their inputs and their own label."""
+    lengths = np.diff(segments.bounds)[ids_M]
+    rows = np.concatenate([np.arange(segments.bounds[i], segments.bounds[i + 1]) for i in ids_M])
+    noise = np.random.default_rng(seed).normal(size=(len(rows), segments.past_RP.shape[1])) * JITTER * deviation_P
+    assert segments.label is not None
+    return replace(
+        segments,
+        target_RC=segments.target_RC[rows],
+        observed_RC=segments.observed_RC[rows],
+        past_RP=(segments.past_RP[rows] + noise).astype(np.float32),
+        known_RK=segments.known_RK[rows],
+        bounds=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        series=[segments.series[i] for i in ids_M],
+        first_step=segments.first_step[ids_M],
+        label=segments.label[ids_M],
+    )
+
+
+def num_synthetic(real: Source, config: Config) -> int:
+    """Synthetic sequences that make up plan.synthetic_fraction of all."""
+    fraction = config.plan.synthetic_fraction
+    return max(1, round(real.num_items * fraction / (1 - fraction)))
+
+
+def with_synthetic(real: Source, scaled: Segments, synthetic: Segments, bounds: Boundaries, config: Config) -> Source:
+    """The training part's items, then one for every synthetic sequence (scaled as the real ones are)."""
+    window = config.window
+    count = len(synthetic.bounds) - 1
+    if config.task == "classify":
+        longest = longest_sequence(scaled, window.history)
+        cut_one = lambda chosen: cut_sequences(synthetic, chosen, longest, window.patch)  # noqa: E731
+        num_windows = count
+    else:
+        like = plan_sequences(scaled, bounds, "train", window, config.train.origins)
+        steps = int(synthetic.bounds[1])
+        num_origins = min(like.origins, 1 + (steps - window.history - window.horizon) // window.patch)
+        plan = Plan(synthetic.bounds[:-1], synthetic.bounds[1:], np.full(count, num_origins), like.steps, like.origins)
+        cut_one = lambda chosen: cut(synthetic, plan, chosen)  # noqa: E731
+        num_windows = plan.num_windows
+    real_items = real.num_items
+
+    def cut_both(chosen: NDArray) -> Batch:
+        parts = []
+        if (of_real := chosen[chosen < real_items]).size:
+            parts.append(real.cut(of_real))
+        if (made := chosen[chosen >= real_items] - real_items).size:
+            parts.append(cut_one(made))
+        return Batch(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+
+    return Source(real_items + count, real.num_windows + num_windows, cut_both)
+
+
+def training_sequences(segments: Segments, bounds: Boundaries, number: int, seed: int) -> NDArray:
+    """Whole training sequences to copy, drawn with the seed (task: classify)."""
+    ids = sequences(segments, bounds, "train")
+    chosen: NDArray = np.sort(np.random.default_rng(seed).choice(ids, size=number, replace=number > len(ids)))
+    return chosen
+
+
+def _tiled(values_MSP: NDArray, steps: int) -> NDArray:
+    repeats = -(-steps // values_MSP.shape[1])
+    tiled: NDArray = np.tile(values_MSP, (1, repeats, 1))[:, :steps]
+    return tiled
