@@ -44,7 +44,7 @@ STAGES: Mapping[str, Stage] = {
     "train": Stage("lstm_ray.on_ray.train:train", ("seed", "model", "train"), after=("split",)),
     "plan": Stage("lstm_ray.on_ray.rollouts:plan", ("plan",), after=("train",)),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
-    "evaluate": Stage("lstm_ray.on_ray.backtest:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
+    "evaluate": Stage("lstm_ray.evaluate.stage:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
     "deploy": Stage("lstm_ray.on_ray.serve:deploy", ("deploy",), after=("evaluate",)),
 }
 
@@ -70,8 +70,9 @@ def run_stages(
     with _only_one_at_a_time(run):
         for name in _with_needs(names):
             fingerprint = _fingerprint(name, config, run, data_stamp)
-            report = run.report(name)
-            skipped = bool(report and report.fingerprint == fingerprint and not (force and name in names))
+            # A forced stage's own report is not read: forcing it is how a damaged one is mended.
+            report = None if force and name in names else run.report(name)
+            skipped = report is not None and report.fingerprint == fingerprint
             if report is None or not skipped:
                 on_start(name)
                 report = _run_one(name, fingerprint, config, run)

@@ -15,6 +15,10 @@ MIN_DEVIATION = 1e-6
 """A column that varies less than this in training is constant, and scaled by 1."""
 
 
+DIGITS = 9
+"""Significant digits of training statistics: more than float32 inputs have."""
+
+
 class Schema(BaseModel):
     """Columns by role, and the time axis they lie on."""
 
@@ -94,4 +98,9 @@ def column_scale(count: NDArray, total: NDArray, squares: NDArray) -> ColumnScal
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
     deviation = np.where(deviation < MIN_DEVIATION, 1.0, deviation)
-    return ColumnScale(mean=mean.tolist(), deviation=deviation.tolist())
+    return ColumnScale(mean=_rounded(mean), deviation=_rounded(deviation))
+
+
+def _rounded(values: NDArray) -> list[float]:
+    """To DIGITS, so that the order in which blocks are summed leaves no trace in a run that must repeat."""
+    return [float(f"{value:.{DIGITS}g}") for value in values]

@@ -94,6 +94,7 @@ class Worker:
 class Pool:
     """Actors, and the world that they share one copy of."""
 
+    members: list[Any]
     actors: ActorPool
     world: ray.ObjectRef
 
@@ -110,7 +111,7 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
     segments, bounds = load_segments(run)
     with run.local_copy("train/policy") as folder:
         base = Policy.load(folder)
-        world = _world(base, segments, bounds, config)
+        world = world_of(base, segments, bounds, config)
         with actor_pool(folder, world, config.plan.actors) as pool:
             if config.task == "classify":
                 findings, facts, figures = _what_if_classes(pool, world, bounds, config, work.path)
@@ -166,13 +167,14 @@ def actor_pool(folder: Path, world: World, actors: int) -> Iterator[Pool]:
     remote = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(Worker)
     started: list[Any] = [remote.remote(str(folder)) for _ in range(max(1, min(actors, cluster.num_cpus())))]
     try:
-        yield Pool(ActorPool(started), ray.put(world))
+        yield Pool(started, ActorPool(started), ray.put(world))
     finally:
         for actor in started:
             ray.kill(actor)
 
 
-def _world(base: Policy, segments: Segments, bounds: Boundaries, config: Config) -> World:
+def world_of(base: Policy, segments: Segments, bounds: Boundaries, config: Config) -> World:
+    """What rollouts of a policy need: the data, and its own errors on validation to draw from."""
     if config.task == "classify":
         return World(segments, base.scaler, config, 0, np.zeros((1, 1, 0), np.float32))
     rows = origins(segments, bounds, "validation", config.window)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import ray
+
+from lstm_ray.config import parse
+from lstm_ray.data.store import load_segments
+from lstm_ray.lifecycle import run_stages
+from lstm_ray.model.policy import Policy
+from lstm_ray.on_ray.rollouts import Worker, actor_pool, rolled, tasks_for, world_of
+from lstm_ray.plan.rollouts import rollout_origins
+
+from .worlds import prepared, small_config, write_waves
+
+SCENARIOS = [
+    {"name": "higher", "column": "load", "operation": "shift", "value": 5.0},
+    {"name": "calm", "column": "wind", "operation": "set", "value": 0.0, "steps": 12, "series": ["a"]},
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    tree = small_config(write_waves(folder)).model_dump()
+    tree["plan"]["scenarios"] = SCENARIOS
+    config = parse(tree)
+    return config, prepared(config, folder / "run", "train")
+
+
+@pytest.fixture(scope="module")
+def world(trained):
+    config, run = trained
+    segments, bounds = load_segments(run)
+    policy = Policy.load(run.local / "train/policy")
+    return world_of(policy, segments, bounds, config), rollout_origins(segments, bounds, "validation", config, 12)
+
+
+@pytest.mark.parametrize("actors", [1, 2])
+def test_actors_roll_out_what_a_plain_loop_does(local_ray, trained, world, actors):
+    config, run = trained
+    ours, items = world
+    folder = run.local / "train/policy"
+    tasks = tasks_for(config, items)
+    alone = Worker(str(folder))
+    plain = [alone.roll(ours, task) for task in tasks]
+    with actor_pool(folder, ours, actors) as pool:
+        answers = rolled(pool.roll(tasks), tasks, "rollouts")
+    for answer, expected in zip(answers, plain, strict=True):
+        np.testing.assert_array_equal(answer, expected)
+
+
+def test_an_actor_killed_in_mid_work_loses_and_doubles_nothing(local_ray, trained, world):
+    config, run = trained
+    ours, items = world
+    folder = run.local / "train/policy"
+    tasks = tasks_for(config, items) * 4
+    alone = Worker(str(folder))
+    with actor_pool(folder, ours, 2) as pool:
+        answers = []
+        for index, answer in enumerate(pool.roll(tasks)):
+            if index == 2:
+                for actor in pool.members:
+                    ray.kill(actor, no_restart=False)
+            answers.append(answer)
+    assert len(answers) == len(tasks)
+    for task, answer in zip(tasks, answers, strict=True):
+        np.testing.assert_array_equal(answer, alone.roll(ours, task))
+
+
+def test_the_stage_leaves_every_rollout_and_an_honest_verdict(local_ray, trained):
+    config, run = trained
+    report = run_stages(config, run, ["plan"])["plan"]
+    rollouts = pl.read_parquet(run.local / "plan/rollouts.parquet")
+    keys = ["scenario", "series", "origin", "path", "step", "target"]
+    assert rollouts.select(keys).is_duplicated().sum() == 0
+    assert rollouts.height == 3 * 12 * 3 * 24
+    verdict = run.read_json("plan/verdict.json")
+    assert verdict["kept"] == (verdict["mixed"] < min(verdict["base"], verdict["control"]))
+    assert run.exists("plan/policy/policy.json") == verdict["kept"]
+    assert report.validation["mae"] == pytest.approx(
+        min(verdict["base"], verdict["mixed"] if verdict["kept"] else np.inf)
+    )
+    effects = run.read_json("plan/scenarios.json")["effects"]
+    assert effects["higher"]["load"]["mean"] > 0.5, "a load that was higher stays higher for a while"
