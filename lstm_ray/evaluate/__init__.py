@@ -1,0 +1,1 @@
+"""Predictions to scores: metrics, baselines, robustness, error patterns. NumPy; knows no Ray and no HTML."""

@@ -1,0 +1,124 @@
+"""Which policy goes on: the best on the validation part. Knows reports and policies; never looks at the test part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lstm_ray.config import Config
+from lstm_ray.data.schema import Scaler
+from lstm_ray.errors import InputError
+from lstm_ray.evaluate.words import number, percent
+from lstm_ray.model.policy import Policy
+from lstm_ray.run_dir import Finding, RunDir
+
+STAGES = ("train", "plan", "tune")
+"""Stages that may leave a policy, the simplest first: on a tie the earlier one goes on."""
+POLICY = "policy"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stage's policy and what it scored on the validation part."""
+
+    stage: str
+    validation: dict[str, float]
+
+    @property
+    def folder(self) -> str:
+        """Where the policy lies in the run directory."""
+        return f"{self.stage}/{POLICY}"
+
+
+def metric_of(task: str) -> str:
+    """What candidates are compared by."""
+    return "mae" if task == "forecast" else "macro_f1"
+
+
+def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], list[Finding]]:
+    """The candidates of a run, simplest first, and a finding for each that had to be left out.
+
+    A policy of plan or tune left over from other windows, inputs or training data cannot be compared and is left out.
+    Raises InputError where train has no policy, or a report lacks the metric that decides.
+    """
+    candidates: list[Candidate] = []
+    left_out: list[Finding] = []
+    for stage in STAGES:
+        report = run.report(stage)
+        if report is None or not run.exists(f"{stage}/{POLICY}"):
+            if stage == "train":
+                raise InputError(f"'{run.uri}' has no train/{POLICY}; run the stage 'train' first")
+            continue
+        if (report.validation or {}).get(metric := metric_of(config.task)) is None:
+            raise InputError(
+                f"'{run.uri}/{stage}/report.json' has no validation.{metric}, found "
+                f"{sorted(report.validation or {}) or 'none'}; run the stage '{stage}' again with --force"
+            )
+        assert report.validation is not None
+        if reason := _mismatch(config, run, stage, scaler):
+            if stage == "train":
+                raise InputError(f"the policy of 'train' {reason}; run the stage 'train' again")
+            text = f"The policy of '{stage}' {reason}, so it was not compared."
+            left_out.append(Finding(severity="warning", text=text, advice=f"Run the stage '{stage}' again."))
+            continue
+        candidates.append(Candidate(stage, report.validation))
+    return candidates, left_out
+
+
+def choose(candidates: list[Candidate], task: str) -> Candidate:
+    """The best on validation; on a tie the earlier, simpler one."""
+    metric = metric_of(task)
+    sign = 1 if metric == "mae" else -1
+    return min(candidates, key=lambda candidate: sign * candidate.validation[metric])
+
+
+def compared(candidates: list[Candidate], chosen: Candidate, task: str) -> Finding:
+    """How the candidates did, in a sentence."""
+    metric, name = metric_of(task), "MAE" if task == "forecast" else "macro F1"
+    best = number(chosen.validation[metric])
+    if len(candidates) == 1:
+        text = f"'{chosen.stage}' is the only candidate, with validation {name} {best}."
+        return Finding(severity="info", text=text)
+    others = [
+        f"'{c.stage}' has {number(c.validation[metric])} ({_gap(c.validation[metric], chosen.validation[metric])})"
+        for c in candidates
+        if c is not chosen
+    ]
+    text = f"'{chosen.stage}' goes on, best on validation with {name} {best}: {', '.join(others)}."
+    return Finding(severity="info", text=text)
+
+
+def table(candidates: list[Candidate], chosen: Candidate, task: str) -> dict[str, object]:
+    """The candidates' validation metrics as rows."""
+    names = sorted({name for candidate in candidates for name in candidate.validation})
+    first = metric_of(task)
+    names.sort(key=lambda name: name != first)
+    rows = [[c.stage, *(c.validation.get(name) for name in names)] for c in candidates]
+    return {
+        "title": "Candidates on the validation part",
+        "columns": ["policy of", *names],
+        "rows": rows,
+        "caption": f"The policy with the best validation {first} goes on; the test part has no say in it.",
+        "best": candidates.index(chosen),
+    }
+
+
+def _gap(value: float, best: float) -> str:
+    if value == best:
+        return "a tie, so the simpler goes on"
+    return f"{'+' if value > best else ''}{percent(value / best - 1)}" if best else f"{value - best:+.3g}"
+
+
+def _mismatch(config: Config, run: RunDir, stage: str, scaler: Scaler) -> str | None:
+    """Why a policy does not fit the run's windows and data, or None."""
+    with run.local_copy(f"{stage}/{POLICY}") as path:
+        policy = Policy.load(path)
+    if policy.config.window != config.window:
+        return f"was trained with {_words(policy.config)}, and this run has {_words(config)}"
+    if policy.scaler != scaler:
+        return "was trained on another training part than this run's"
+    return None
+
+
+def _words(config: Config) -> str:
+    window = config.window
+    return f"window.history {window.history}, horizon {window.horizon}, patch {window.patch}, season {window.season}"

@@ -1,0 +1,126 @@
+"""Windows' values, times and groups read out of segments. Knows rows and steps; knows no model and no metric.
+
+Legend: R rows, S segments, M windows, L history, H horizon, C target channels, P past inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.data.windows import Segments
+
+HOURS = 24
+
+
+class Forecaster(Protocol):
+    """Whatever forecasts windows: a policy or a baseline."""
+
+    @property
+    def quantiles(self) -> list[float]:
+        """Levels of the forecast's last axis; [0.5] for a point forecast."""
+
+    def forecast_windows(self, segments: Segments, origins_M: NDArray, batch: int = 512) -> NDArray:
+        """Forecasts in the data's own units, float32 [M, H, C, Q]."""
+
+
+class Classifier(Protocol):
+    """Whatever gives whole sequences class probabilities: a policy or a baseline."""
+
+    def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
+        """Probabilities in the order of ``schema.classes``, [M, K]; rows add up to 1."""
+
+
+def history(segments: Segments, origins_M: NDArray, steps: int) -> NDArray:
+    """The newest ``steps`` target values up to each origin, [M, L, C]."""
+    values_MLC: NDArray = segments.target_RC[origins_M[:, None] + np.arange(1 - steps, 1)]
+    return values_MLC
+
+
+def future_rows(origins_M: NDArray, horizon: int) -> NDArray:
+    """Rows of each window's horizon, int64 [M, H]."""
+    rows: NDArray = origins_M[:, None] + np.arange(1, horizon + 1)
+    return rows
+
+
+def series_names(segments: Segments) -> tuple[list[str], NDArray]:
+    """The different series, sorted by name, and each segment's index among them, int64 [S]."""
+    names, index = np.unique(np.asarray(segments.series, dtype=np.str_), return_inverse=True)
+    return names.tolist(), index
+
+
+def hour_of_day(segments: Segments, rows: NDArray) -> NDArray:
+    """Hour of the day, 0 to 23, of each row; the schema must have times."""
+    times = segments.times(rows.ravel())
+    hour = (times - times.astype("datetime64[D]")) // np.timedelta64(1, "h")
+    hour_of_rows: NDArray = hour.astype(np.int64).reshape(rows.shape)
+    return hour_of_rows
+
+
+def narrow(segments: Segments, origins_M: NDArray, steps: int, horizon: int) -> tuple[Segments, NDArray]:
+    """The stretch of rows that some windows, in ascending order, read (views, no copies), and their origins in it.
+
+    A forecaster may scale all the segments it is given; given these, a pass in batches reads every row about once.
+    """
+    first, end = int(origins_M[0]) - steps + 1, int(origins_M[-1]) + horizon + 1
+    head, tail = segments.series_of(np.asarray([first, end - 1]))
+    inside = slice(head, tail + 1)
+    start = np.maximum(segments.bounds[:-1][inside], first)
+    narrowed = replace(
+        segments,
+        target_RC=segments.target_RC[first:end],
+        observed_RC=segments.observed_RC[first:end],
+        past_RP=segments.past_RP[first:end],
+        known_RK=segments.known_RK[first:end],
+        bounds=np.append(start, end) - first,
+        series=segments.series[inside],
+        first_step=segments.steps(start),
+        label=None,
+    )
+    return narrowed, origins_M - first
+
+
+def cut_out(segments: Segments, origins_M: NDArray, steps: int, horizon: int) -> tuple[Segments, NDArray]:
+    """Copies of some windows as segments of their own, so that they can be damaged alone, and their origins' new rows.
+
+    Args:
+        origins_M: their history and horizon must lie within their segments, as ``data.windows.origins`` gives them.
+    """
+    rows = (origins_M[:, None] + np.arange(1 - steps, horizon + 1)).ravel()
+    length, num = steps + horizon, len(origins_M)
+    of = segments.series_of(origins_M)
+    cut = replace(
+        segments,
+        target_RC=segments.target_RC[rows],
+        observed_RC=segments.observed_RC[rows],
+        past_RP=segments.past_RP[rows],
+        known_RK=segments.known_RK[rows],
+        bounds=np.arange(num + 1, dtype=np.int64) * length,
+        series=[segments.series[s] for s in of],
+        first_step=segments.steps(origins_M) - steps + 1,
+        label=None,
+    )
+    return cut, cut.bounds[:-1] + steps - 1
+
+
+def cut_out_sequences(segments: Segments, ids_M: NDArray, steps: int) -> Segments:
+    """Copies of some whole sequences, their last ``steps`` steps at most."""
+    end = segments.bounds[ids_M + 1]
+    first = np.maximum(segments.bounds[ids_M], end - steps)
+    length = end - first
+    bounds = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    rows = np.repeat(first - bounds[:-1], length) + np.arange(bounds[-1])
+    return replace(
+        segments,
+        target_RC=segments.target_RC[rows],
+        observed_RC=segments.observed_RC[rows],
+        past_RP=segments.past_RP[rows],
+        known_RK=segments.known_RK[rows],
+        bounds=bounds,
+        series=[segments.series[s] for s in ids_M],
+        first_step=segments.steps(first),
+        label=None if segments.label is None else segments.label[ids_M],
+    )

@@ -1,0 +1,14 @@
+"""Numbers as people read them. Knows nothing of where they come from."""
+
+from __future__ import annotations
+
+
+def number(value: float) -> str:
+    """Three significant digits, or whole numbers with separators from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with at most one decimal."""
+    value = round(100 * share, 1)
+    return f"{value:.0f} %" if value == int(value) or abs(value) >= 100 else f"{value:.1f} %"

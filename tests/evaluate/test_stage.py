@@ -1,0 +1,168 @@
+"""The evaluate stage on a run directory as the stages before it leave one; its policies are untrained networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lstm_ray.config import Config, parse
+from lstm_ray.data.schema import Scaler, Schema
+from lstm_ray.data.store import load_segments
+from lstm_ray.data.windows import Segments, origins
+from lstm_ray.evaluate.baselines import SeasonalNaive
+from lstm_ray.evaluate.stage import evaluate
+from lstm_ray.evaluate.validation import validation_metrics
+from lstm_ray.model.network import build
+from lstm_ray.model.policy import Policy
+from lstm_ray.report.tables import TableData
+from lstm_ray.run_dir import Report, RunDir, StageDir
+
+FORECAST = {
+    "name": "t",
+    "data": {"source": "x.csv", "time": "t", "series_id": ["id"], "target": ["target0"], "past": ["a", "b"]},
+    "preprocess": {"calendar": []},
+    "window": {"history": 48, "horizon": 12, "patch": 12, "season": 24},
+    "model": {"hidden": 4, "quantiles": [0.1, 0.5, 0.9]},
+    "evaluate": {"batch": 64, "robustness_windows": 20, "missing": [0.3], "noise": [0.5]},
+}
+CLASSIFY = {
+    "name": "t",
+    "task": "classify",
+    "data": {"source": "x.csv", "time": "t", "series_id": ["id"], "past": ["a", "b"], "label": "c"},
+    "preprocess": {"calendar": []},
+    "window": {"history": 48, "patch": 12},
+    "model": {"hidden": 4},
+    "evaluate": {"batch": 64, "missing": [0.3], "noise": [0.5]},
+}
+
+
+def _leave_data(run: RunDir, data) -> None:
+    """What preprocess and split leave."""
+    segments: Segments = data.segments
+    length = np.diff(segments.bounds)
+    rows = np.arange(len(segments.past_RP))
+    columns = {
+        "series": np.repeat(segments.series, length),
+        "segment": np.repeat(np.arange(len(length), dtype=np.int32), length),
+        "step": segments.steps(rows),
+    }
+    for name, values in zip(segments.schema.target, segments.target_RC.T, strict=True):
+        columns[name] = values
+        columns["observed:" + name] = segments.observed_RC[:, segments.schema.target.index(name)] > 0
+    columns |= dict(zip(segments.schema.past, segments.past_RP.T, strict=True))
+    if segments.label is not None:
+        columns["c"] = np.asarray(segments.schema.classes)[np.repeat(segments.label, length)]
+    folder = run.local / "preprocess" / "segments"
+    folder.mkdir(parents=True)
+    pl.DataFrame(columns).write_parquet(folder / "0.parquet")
+    run.write_json("preprocess/schema.json", segments.schema)
+    run.write_json("preprocess/scaler.json", data.scaler)
+    run.write_json("split/boundaries.json", {"parts": data.parts})
+
+
+def _leave_policy(run: RunDir, stage: str, config: Config, schema: Schema, scaler: Scaler, **validation) -> Policy:
+    """What train, plan or tune leave, with a report that claims the validation metrics given."""
+    policy = Policy(config, schema, scaler, build(config, schema).state_dict())
+    policy.save(run.local / stage / "policy")
+    run.write_json(f"{stage}/report.json", Report(stage=stage, summary="", validation=validation))
+    return policy
+
+
+def _evaluate(config: Config, run: RunDir) -> tuple[Report, Path]:
+    work = StageDir(run.local / ".work" / "evaluate-test")
+    work.path.mkdir(parents=True, exist_ok=True)
+    return evaluate(config, run, work), work.path
+
+
+@pytest.fixture
+def forecast_run(tmp_path: Path, data) -> tuple[Config, RunDir]:
+    config, run = parse(FORECAST), RunDir(tmp_path)
+    _leave_data(run, data)
+    _leave_policy(run, "train", config, data.segments.schema, data.scaler, mae=2.0)
+    return config, run
+
+
+def test_a_forecasting_run_is_evaluated_whole(forecast_run, data):
+    config, run = forecast_run
+    tuned = _leave_policy(run, "tune", config, data.segments.schema, data.scaler, mae=1.0, rmse=3.0)
+    report, folder = _evaluate(config, run)
+    assert (report.stage, report.policy, report.validation) == ("evaluate", "tune", {"mae": 1.0, "rmse": 3.0})
+    run.local.joinpath("evaluate").symlink_to(folder)
+    metrics = run.read_json("evaluate/metrics.json")
+    segments, parts = load_segments(run)
+    assert {name: metrics[name] for name in ("task", "policy", "split")} == {
+        "task": "forecast",
+        "policy": "tune",
+        "split": "test",
+    }
+    assert metrics["num_windows"] == len(origins(segments, parts, "test", config.window)) == report.num_windows
+    assert metrics["metrics"] == report.metrics
+    assert set(metrics["scaled"]) == {"mse", "mae"}
+    assert set(metrics["baselines"]) == {"last_value", "seasonal_naive", "ridge"}
+    assert Policy.load(folder / "policy").version == tuned.save(run.local / "again")
+    for table in report.tables:
+        TableData.model_validate(table)
+    assert "'tune' goes on" in report.findings[1].text
+    assert "'train' has 2 (+100 %)" in report.findings[1].text
+    assert len(run.figures("evaluate")) == 9
+
+
+def test_the_reported_metrics_are_the_chosen_policys_own_forecasts(forecast_run, data):
+    config, run = forecast_run
+    report, folder = _evaluate(config, run)
+    segments, parts = load_segments(run)
+    test_M = origins(segments, parts, "test", config.window)
+    rows = test_M[:, None] + np.arange(1, 13)
+    seen = segments.observed_RC[rows] > 0
+    forecast = Policy.load(folder / "policy").forecast_windows(segments, test_M)
+    error = np.abs(forecast[..., 1] - segments.target_RC[rows])[seen]
+    assert report.metrics["mae"] == pytest.approx(error.mean(), rel=1e-5)
+    naive = SeasonalNaive(12, 24).forecast_windows(segments, test_M)[..., 0]
+    error = np.abs(naive - segments.target_RC[rows])[seen]
+    assert report.baselines["seasonal_naive"]["mae"] == pytest.approx(error.mean(), rel=1e-5)
+
+
+def test_a_policy_half_copied_by_a_killed_attempt_is_replaced(forecast_run):
+    config, run = forecast_run
+    stale = run.local / ".work" / "evaluate-test" / "policy" / "half.bin"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("half")
+    _, folder = _evaluate(config, run)
+    assert not (folder / "policy" / "half.bin").exists()
+
+
+def test_validation_metrics_are_those_of_the_validation_windows(forecast_run):
+    config, run = forecast_run
+    segments, parts = load_segments(run)
+    policy = Policy.load(run.local / "train" / "policy")
+    found = validation_metrics(policy, segments, parts)
+    rows = origins(segments, parts, "validation", config.window)[:, None] + np.arange(1, 13)
+    seen = segments.observed_RC[rows] > 0
+    forecast = policy.forecast_windows(segments, rows[:, 0] - 1)[..., 1]
+    assert found["mae"] == pytest.approx(np.abs(forecast - segments.target_RC[rows])[seen].mean(), rel=1e-5)
+    assert {"mase", "smape", "coverage"} <= set(found)
+    assert all(isinstance(value, float) for value in found.values())
+
+
+def test_a_classification_run_is_evaluated_whole(tmp_path, sequences_data):
+    config, run = parse(CLASSIFY), RunDir(tmp_path)
+    _leave_data(run, sequences_data)
+    policy = _leave_policy(
+        run, "train", config, sequences_data.segments.schema, sequences_data.scaler, macro_f1=0.5, accuracy=0.6
+    )
+    report, folder = _evaluate(config, run)
+    run.local.joinpath("evaluate").symlink_to(folder)
+    metrics = run.read_json("evaluate/metrics.json")
+    assert (metrics["task"], metrics["policy"], metrics["num_windows"]) == ("classify", "train", 50)
+    assert set(metrics["baselines"]) == {"majority", "logistic_regression"}
+    assert metrics["scaled"] == {}
+    for table in report.tables:
+        TableData.model_validate(table)
+    segments, parts = load_segments(run)
+    ids = np.arange(120, 150)
+    guess = policy.class_probabilities(segments, ids).argmax(axis=1)
+    found = validation_metrics(policy, segments, parts)
+    assert found["accuracy"] == pytest.approx((guess == segments.label[ids]).mean())
