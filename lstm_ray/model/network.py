@@ -92,6 +92,10 @@ class Forecaster(nn.Module):
         num_inputs = window.patch * (2 + len(schema.past) + num_known) + 2
         self.body = Body(num_inputs, config)
         self.head = nn.Linear(self.body.width, window.horizon * len(self.quantiles))
+        # The newest patch also reaches every lead directly, as a linear map (the autoregressive highway of Lai et al. 2018):
+        # the state alone blurs the last value, which the first steps of a forecast hang on.
+        self.newest = nn.Linear(num_inputs, window.horizon * len(self.quantiles), bias=False)
+        nn.init.zeros_(self.newest.weight)
         self.respond = nn.Linear(self.body.width, RESPONSES) if num_known else None
         self.known = nn.Linear(num_known, RESPONSES, bias=False) if num_known else None
 
@@ -120,7 +124,8 @@ class Forecaster(nn.Module):
         states = self.body(inputs_BNCI.transpose(1, 2).flatten(0, 1))
         first = self.history // self.patch - 1
         states_BCND = states[:, first:].unflatten(0, (batch, channels))
-        forecast_BCNHQ = self._decode(states_BCND, known_BTK)
+        newest_BCNI = inputs_BNCI[:, first:].transpose(1, 2)
+        forecast_BCNHQ = self._decode(states_BCND, newest_BCNI, known_BTK)
         forecast_BNHCQ = forecast_BCNHQ.permute(0, 2, 3, 1, 4)
         level, scale = (v[:, first:, None, :, None] for v in (level_BNC, scale_BNC))
         return forecast_BNHCQ * scale + level
@@ -129,8 +134,9 @@ class Forecaster(nn.Module):
         """The H steps after each origin: [B, T, C] -> [B, N, H, C], as a view."""
         return values_BTC[:, self.history :].unfold(1, self.horizon, self.patch).transpose(2, 3)
 
-    def _decode(self, states_BCND: Tensor, known_BTK: Tensor) -> Tensor:
-        forecast = self.head(states_BCND).unflatten(-1, (self.horizon, len(self.quantiles)))
+    def _decode(self, states_BCND: Tensor, newest_BCNI: Tensor, known_BTK: Tensor) -> Tensor:
+        forecast = self.head(states_BCND) + self.newest(newest_BCNI)
+        forecast = forecast.unflatten(-1, (self.horizon, len(self.quantiles)))
         if self.known is not None and self.respond is not None:
             known_BNHR = self.known(self.futures(known_BTK))
             response_BCNR = self.respond(states_BCND)
