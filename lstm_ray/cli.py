@@ -82,6 +82,39 @@ def run(
     run_names(["environment", *EXPLAINED], config, overrides, run_dir, force, address)
 
 
+@app.command()
+def forecast(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
+    data: Annotated[
+        str, typer.Option("--data", metavar="SOURCE", help="table with the policy's columns, as data.source")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Parquet file to write")],
+    address: Address = "",
+) -> None:
+    """Forecast what follows each series of a table, with Ray Data: one row per series, step and target."""
+    from lstm_ray.on_ray.forecast import forecast_files
+
+    _use(address)
+    summary = forecast_files(source, data, out)
+    Console(highlight=False).print(f"[green]✓[/] {summary}", soft_wrap=True)
+
+
+@app.command()
+def serve(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
+    overrides: Annotated[
+        list[str],
+        typer.Option("--set", metavar="deploy.FIELD=VALUE", help="change how it is served, such as deploy.port"),
+    ] = [],  # noqa: B006
+    address: Address = "",
+) -> None:
+    """Serve a policy over HTTP until Ctrl-C."""
+    from lstm_ray.on_ray.serve import serve_forever
+
+    _use(address)
+    serve_forever(source, overrides)
+
+
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of the YAML: every field with its meaning, unit and default."""
@@ -109,8 +142,7 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
     from lstm_ray.lifecycle import run_stages
     from lstm_ray.run_dir import RunDir
 
-    if address:
-        os.environ["RAY_ADDRESS"] = address
+    _use(address)
     config = load(path, overrides)
     directory = RunDir(run_dir or Path("runs") / config.name)
     console = Console(highlight=False)
@@ -135,6 +167,11 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
         on_end=on_end,
     )
     _write_report(directory, changed, console)
+
+
+def _use(address: str) -> None:
+    if address:
+        os.environ["RAY_ADDRESS"] = address
 
 
 def _write_report(directory: RunDir, changed: bool, console: Console) -> None:

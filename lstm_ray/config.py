@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lstm_ray.errors import InputError, nearest
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+RESERVED = ("series", "time", "segment", "step")
+"""Columns that segments have of their own, beside those of the table."""
 
 
 class Section(BaseModel):
     """A part of the YAML: unknown keys are refused and values never change after loading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -48,6 +50,11 @@ class DataConfig(Section):
                 if column in seen:
                     raise ValueError(f"column '{column}' is both {seen[column]} and {role}; give it one role")
                 seen[column] = role
+        for column in (*self.numeric, *roles["label"]):
+            if column in RESERVED:
+                raise ValueError(f"column '{column}' has a name that segments use themselves; rename it in the source")
+        if self.source == []:
+            raise ValueError("source is empty, found []; name at least one file")
         return self
 
     @property
@@ -192,7 +199,7 @@ class PlanConfig(Section):
     scenarios: list[ScenarioConfig] = Field(default=[], description="what-ifs rolled out beside the unchanged base")
     steps: int | None = Field(default=None, gt=0, description="length of a rollout; none: twice the horizon")
     origins: int = Field(default=48, gt=0, description="starting points, spread over each part they are drawn from")
-    paths: int = Field(default=8, gt=0, description="sampled futures per origin and scenario")
+    paths: int = Field(default=20, gt=0, description="sampled futures per origin and scenario")
     actors: int = Field(default=2, gt=0, description="Ray actors that hold the policy")
     synthetic_fraction: float = Field(default=0.25, gt=0, lt=1, description="share of synthetic sequences in a batch")
     epochs: int = Field(default=5, gt=0, description="retraining passes, with and without the synthetic sequences")
@@ -266,7 +273,9 @@ class DeployConfig(Section):
 class Config(Section):
     """A complete run."""
 
-    name: str = Field(description="name of the run; its directory is runs/NAME unless --run-dir says otherwise")
+    name: str = Field(
+        min_length=1, description="name of the run; its directory is runs/NAME unless --run-dir says otherwise"
+    )
     task: Literal["forecast", "classify"] = Field(default="forecast", description="what is learned")
     seed: int = Field(default=7, ge=0, description="seed of every random choice")
     data: DataConfig
@@ -313,6 +322,11 @@ class Config(Section):
                 raise ValueError("model.quantiles is set, but a class has no quantiles; remove it")
             if self.plan.scenarios and any(s.column not in data.past for s in self.plan.scenarios):
                 raise ValueError("plan.scenarios may change data.past columns alone in task 'classify'")
+        if self.task == "forecast" and (self.plan.steps or self.window.horizon) < self.window.horizon:
+            raise ValueError(
+                f"plan.steps {self.plan.steps} is shorter than window.horizon {self.window.horizon}, so a rollout would "
+                "hold no window to learn from; raise it or leave it out"
+            )
         if (steps := model.normalisation_steps) is not None and steps > self.window.history:
             raise ValueError(f"model.normalisation_steps {steps} exceeds window.history {self.window.history}")
         return self
@@ -357,6 +371,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read the config '{path}': {error.strerror}; name an existing YAML file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is no UTF-8 text ({error.reason}); name a YAML file") from None
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -45,7 +45,7 @@ STAGES: Mapping[str, Stage] = {
     "plan": Stage("lstm_ray.on_ray.rollouts:plan", ("plan",), after=("train",)),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
     "evaluate": Stage("lstm_ray.evaluate.stage:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
-    "deploy": Stage("lstm_ray.on_ray.serve:deploy", ("deploy",), after=("evaluate",)),
+    "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy",), after=("evaluate",)),
 }
 
 

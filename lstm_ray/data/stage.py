@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 
 from lstm_ray import figure
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.segments import STEP
 from lstm_ray.data.split import PARTS, Part, boundaries
-from lstm_ray.data.store import SEGMENTS, to_segments
+from lstm_ray.data.store import load_schema, read_segments, to_segments
 from lstm_ray.data.windows import origins, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
@@ -24,9 +23,7 @@ def split(config: Config, run: RunDir, work: StageDir) -> Report:
 
     Raises InputError where a part holds no window.
     """
-    schema = Schema.model_validate(run.read_json("preprocess/schema.json"))
-    with run.local_copy("preprocess") as path:
-        frame = pl.read_parquet(path / SEGMENTS / "*.parquet")
+    schema, frame = load_schema(run), read_segments(run)
     segments = to_segments(frame, schema)
     num_steps = int(frame[STEP].max()) + 1  # type: ignore[arg-type]
     parts = boundaries(config.split, num_steps)
@@ -48,7 +45,8 @@ def split(config: Config, run: RunDir, work: StageDir) -> Report:
                 f"split.{part} holds no {unit[:-1]}: it spans steps {parts[part][0]} to {parts[part][1]} of {num_steps}, and a "
                 f"window needs {window.horizon} steps after {window.history} of history; enlarge it"
             )
-    times = {part: [str(t) for t in schema.times(np.array([first, end - 1]))] for part, (first, end) in parts.items()}
+    ends = {part: figure.plain(schema.times(np.array([first, end - 1]))) for part, (first, end) in parts.items()}
+    times = {part: [str(time).replace("T", " ") for time in pair] for part, pair in ends.items()}
     work.write_json("boundaries.json", {"parts": parts, "times": times, unit: counts})
     short = int((lengths < window.history + window.horizon).sum()) if forecast else 0
     findings = [

@@ -39,6 +39,8 @@ class View:
     origins_M: NDArray
     window: WindowConfig
     deviation_C: NDArray
+    normalisation: str
+    """The policy's model.normalisation."""
 
     @property
     def unit(self) -> str:
@@ -135,7 +137,8 @@ def _bias(view: View) -> Finding | None:
     text = f"Forecasts are {size}{view.pooled} too {way} on average, {percent(share)} of the mean absolute error."
     if share < LARGE_BIAS:
         return Finding(severity="info", text=text)
-    advice = "The level has shifted since training: retrain on newer data, or set model.normalisation to last."
+    cure = "" if view.normalisation == "last" else ", or set model.normalisation to last"
+    advice = f"The level has shifted since training: retrain on newer data{cure}."
     return Finding(severity="advice", text=text, advice=advice)
 
 
@@ -182,7 +185,8 @@ def _correlations(view: View) -> Finding | None:
         return None
     values = " and ".join(f"{value:.2f} {said[lag]}" for lag, value in found.items())
     text = f"Residuals of one-step forecasts correlate by {values}."
-    cures = {season: "a longer window.history for the season"} | {1: "model.normalisation: last for the newest level"}
+    newest = "a smaller window.patch" if view.normalisation == "last" else "model.normalisation: last"
+    cures = {season: "a longer window.history for the season"} | {1: f"{newest} for the newest level"}
     needed = [cures[lag] for lag, value in found.items() if abs(value) >= LARGE_CORRELATION]
     if not needed:
         return Finding(severity="info", text=text)

@@ -79,7 +79,8 @@ def evaluate_forecast(
             raise InputError("no target was measured in the whole test part; move the split to where it was")
         curves = robustness.forecast_curves(damaged, segments, test_M, window, scaler, settings, config.seed, advance)
     rival = min(baselines, key=lambda who: metrics[who]["mae"] or 0.0)
-    view = errors.View(scores, "policy", rival, segments, test_M, window, scaler.target_deviation)
+    normalisation = config.model.normalisation
+    view = errors.View(scores, "policy", rival, segments, test_M, window, scaler.target_deviation, normalisation)
     gain = skill(
         scores["policy"].absolute_M,
         scores[rival].absolute_M,

@@ -160,12 +160,11 @@ def _say_drift(result: Analysis, drift: list[dict[str, Any]], judged: Sequence[s
     drifted, moved = (
         [row for row in ours if low <= row["psi"] < high] for low, high in ((DRIFTED, np.inf), (MOVED, DRIFTED))
     )
-    advice = advise("model", normalisation="mean")
     carry = "Levels that are taken out at each origin carry over to later parts; fixed ones do not."
     if drifted:
-        result.say("warning", f"Targets that drift away from the training part{_drift_words(drifted)} {carry}", advice)
+        result.say("warning", f"Targets that drift away from the training part{_drift_words(drifted)} {carry}")
     elif moved:
-        result.say("advice", f"Targets that move a little from the training part{_drift_words(moved)} {carry}", advice)
+        result.say("advice", f"Targets that move a little from the training part{_drift_words(moved)} {carry}")
     elif ours:
         result.say("info", f"Every target keeps its distribution over time{_drift_words(ours)}")
     inputs = [row["column"] for column, row in worst_of.items() if column not in judged and row["psi"] >= DRIFTED]

@@ -170,9 +170,10 @@ def _figures(facts: dict, scaler: Scaler, schema: Schema) -> list[Figure]:
             f"'{worst}' misses most: {missing[worst]:.2%} of its rows. Filled values are marked and never count as truth.",
             list(missing),
             {"share of rows": [float(v) for v in missing.values()]},
+            y_title="share of rows",
         )
     ]
-    if facts["segments"] > 1 and schema.target:
+    if schema.target and facts["lengths"].min() < facts["lengths"].max():
         counts, edges = np.histogram(facts["lengths"], bins=min(30, facts["segments"]))
         figures.append(
             figure.bars(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import Config
+from lstm_ray.config import Config, WindowConfig
 from lstm_ray.data.feed import Source
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
@@ -16,12 +16,13 @@ JITTER = 0.1
 """Noise of a synthetic sequence to classify, in training deviations (Um et al. 2017)."""
 
 
-def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, history: int) -> Segments:
-    """Each origin's history followed by a simulated future, as segments of their own. Past inputs repeat a season."""
-    steps = future_MSC.shape[1]
+def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, window: WindowConfig) -> Segments:
+    """Each origin's history followed by a simulated future, as segments of their own. Past inputs repeat their last
+    season, as they did in the rollout."""
+    history, steps = window.history, future_MSC.shape[1]
     rows_ML = origin_M[:, None] + np.arange(1 - history, 1)
     ahead_MS = origin_M[:, None] + np.arange(1, steps + 1)
-    season = rows_ML[:, -min(history, steps) :]
+    season = rows_ML[:, -window.season :]
     past_MS = np.concatenate([segments.past_RP[rows_ML], _tiled(segments.past_RP[season], steps)], axis=1)
     rows = np.concatenate([rows_ML, ahead_MS], axis=1)
     target = np.concatenate([segments.target_RC[rows_ML], future_MSC], axis=1)

@@ -21,7 +21,7 @@ def _view(data, policy) -> errors.View:
     models = {"policy": policy, "seasonal_naive": naive}
     scores = score(models, data.segments, test_M, data.window, scale, data.scaler.target_deviation, 512)
     deviation = data.scaler.target_deviation
-    return errors.View(scores, "policy", "seasonal_naive", data.segments, test_M, data.window, deviation)
+    return errors.View(scores, "policy", "seasonal_naive", data.segments, test_M, data.window, deviation, "mean")
 
 
 def _one(view: errors.View, words: str):
