@@ -96,7 +96,7 @@ def forecast(
 
     _use(address)
     summary = forecast_files(source, data, out)
-    Console(highlight=False).print(f"[green]✓[/] {summary}", soft_wrap=True)
+    Console(highlight=False).print(f"[green]✓[/] {_escaped(summary)}", soft_wrap=True)
 
 
 @app.command()
@@ -133,7 +133,8 @@ def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa
 
     loaded = load(config, overrides)
     columns = header(loaded.data)
-    Console().print(f"[green]ok[/] {config}: task {loaded.task}, {len(columns)} columns in the source", highlight=False)
+    words = f"{config}: task {loaded.task}, {len(columns)} columns in the source"
+    Console(highlight=False).print(f"[green]ok[/] {_escaped(words)}", soft_wrap=True)
 
 
 def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, force: bool, address: str) -> None:
@@ -152,11 +153,11 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
         nonlocal changed
         changed = changed or not skipped
         took = "[dim]unchanged, skipped[/]" if skipped else f"{report.wall_seconds:6.1f} s"
-        console.print(f"[green]✓[/] {name:<12} {took}  {report.summary}", soft_wrap=True)
+        console.print(f"[green]✓[/] {name:<12} {took}  {_escaped(report.summary)}", soft_wrap=True)
         if not skipped:
             for finding in report.findings:
                 if finding.severity == "warning":
-                    console.print(f"  [yellow]![/] {finding.text}", soft_wrap=True)
+                    console.print(f"  [yellow]![/] {_escaped(finding.text)}", soft_wrap=True)
 
     run_stages(
         config,
@@ -178,7 +179,7 @@ def _write_report(directory: RunDir, changed: bool, console: Console) -> None:
     from lstm_ray.report.page import PAGE, write_report
 
     page = write_report(directory) if changed or not directory.exists(PAGE) else f"{directory.uri}/{PAGE}"
-    console.print(f"report: {page}", soft_wrap=True)
+    console.print(f"report: {_escaped(page)}", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -198,10 +199,11 @@ def guarded(work: Callable[[], Any]) -> None:
         sys.exit(1)
 
 
-def _escaped(error: Exception) -> str:
+def _escaped(words: object) -> str:
+    """Brackets, as in a column 'load [MW]', are no markup."""
     from rich.markup import escape
 
-    return escape(str(error))
+    return escape(str(words))
 
 
 def job(name: str | None) -> None:

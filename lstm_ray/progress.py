@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 LINES_IN_A_LOG = 5
-"""How many lines a bar leaves where there is no terminal."""
+"""How many lines a bar leaves at most where there is no terminal."""
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """Yields a function that advances the bar by one, with a few words on where the work stands."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        every, done = max(1, total // LINES_IN_A_LOG), 0
+        every, done = max(1, -(-total // LINES_IN_A_LOG)), 0
 
         def say(words: str = "") -> None:
             nonlocal done

@@ -13,16 +13,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from pyarrow import fs
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
 
 REPORT, FIGURES = "report.json", "figures.json"
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Finding(BaseModel):
@@ -65,8 +66,11 @@ class RunDir:
             text = str(Path(text).expanduser().absolute())
         try:
             self._fs, self._root = fs.FileSystem.from_uri(text)
+            is_file = self._fs.get_file_info(self._root).type == fs.FileType.File
         except (OSError, ValueError) as error:
             raise InputError(f"cannot open the run directory '{uri}': {error}") from None
+        if is_file:
+            raise InputError(f"the run directory '{uri}' is a file; name a directory")
         self.uri = text
 
     @property
@@ -97,10 +101,23 @@ class RunDir:
 
     def read_json(self, path: str) -> Any:
         """Raises InputError where the file is missing or no JSON."""
+        content = self.read_bytes(path)
         try:
-            return json.loads(self.read_bytes(path))
-        except json.JSONDecodeError as error:
-            raise InputError(f"'{self.uri}/{path}' is damaged ({error}); run its stage again with --force") from None
+            return json.loads(content)
+        except ValueError as error:
+            raise self.damaged(path, error) from None
+
+    def read_model(self, path: str, kind: type[Model]) -> Model:
+        """Raises InputError where the file is missing or does not hold what ``kind`` describes."""
+        try:
+            return kind.model_validate(self.read_json(path))
+        except ValidationError as error:
+            raise self.damaged(path, error.errors()[0]["msg"]) from None
+
+    def damaged(self, path: str, reason: object) -> InputError:
+        """What to raise where a file does not hold what its stage wrote."""
+        stage = path.split("/")[0]
+        return InputError(f"'{self.uri}/{path}' is damaged ({reason}); run the stage '{stage}' again with --force")
 
     def write_json(self, path: str, value: Any) -> None:
         self.write_bytes(path, to_json(value))
@@ -114,9 +131,9 @@ class RunDir:
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
         """A stage's directory as local files: itself where the run is local, a temporary download elsewhere."""
+        if not self.exists(path):
+            raise InputError(f"'{self.uri}' has no {path}; run the stage '{path.split('/')[0]}' first")
         if self.local is not None:
-            if not (self.local / path).exists():
-                raise InputError(f"'{self.uri}' has no {path}; run the stage '{path.split('/')[0]}' first")
             yield self.local / path
             return
         with tempfile.TemporaryDirectory() as temporary:
@@ -127,22 +144,22 @@ class RunDir:
         """The stage's report, or None where the stage has not run whole."""
         if not self.exists(f"{stage}/{REPORT}"):
             return None
-        try:
-            return Report.model_validate(self.read_json(f"{stage}/{REPORT}"))
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise InputError(f"'{self.uri}/{stage}/{REPORT}' is damaged ({reason}); run it with --force") from None
+        return self.read_model(f"{stage}/{REPORT}", Report)
 
     def figures(self, stage: str) -> list[Figure]:
         if not self.exists(f"{stage}/{FIGURES}"):
             return []
-        return [Figure.model_validate(item) for item in self.read_json(f"{stage}/{FIGURES}")]
+        path = f"{stage}/{FIGURES}"
+        try:
+            return TypeAdapter(list[Figure]).validate_python(self.read_json(path))
+        except ValidationError as error:
+            raise self.damaged(path, error.errors()[0]["msg"]) from None
 
     @contextmanager
     def stage(self, name: str, fingerprint: str) -> Iterator[StageDir]:
         """A place to work that becomes ``name/`` only when the block ends without an error."""
         work = self._work() / f"{name}-{fingerprint[:12]}"
-        for stale in work.parent.glob(f"{name}-*"):
+        for stale in [*work.parent.glob(f"{name}-*"), *work.parent.glob(f"old-{name}-*")]:
             if stale != work:
                 shutil.rmtree(stale)
         work.mkdir(parents=True, exist_ok=True)
@@ -165,10 +182,13 @@ class RunDir:
     def _publish(self, work: Path, name: str) -> None:
         if self.local is None:
             # Object stores have no rename: the old report goes first and the new one comes last, as the commit mark.
+            if self.exists(f"{name}/{REPORT}"):
+                self._fs.delete_file(self._at(f"{name}/{REPORT}"))
             if self.exists(name):
                 self._fs.delete_dir(self._at(name))
             marker = (work / REPORT).read_bytes() if (work / REPORT).exists() else None
             (work / REPORT).unlink(missing_ok=True)
+            self._fs.create_dir(self._at(name), recursive=True)
             fs.copy_files(str(work), self._at(name), destination_filesystem=self._fs)
             if marker is not None:
                 self.write_bytes(f"{name}/{REPORT}", marker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,10 +47,7 @@ def header(data: DataConfig) -> list[str]:
         return examples.COLUMNS[name]
     names: list[str] = []
     for filesystem, info in locate(data):
-        try:
-            names = pa_dataset.dataset(info.path, filesystem=filesystem, format=_format(info.path)).schema.names
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"data.source '{info.path}' cannot be read: {_one_line(error)}") from None
+        names = _names(filesystem, info.path)
         _require(data, names, info.path)
     return names
 
@@ -82,7 +80,7 @@ def _read_one(data: DataConfig, filesystem: fs.FileSystem, path: str) -> pa.Tabl
                 return pa_csv.read_csv(stream, convert_options=convert)
         table = pa_dataset.dataset(path, filesystem=filesystem, format=_format(path)).to_table(columns=schema.names)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(_explain(data, path, error)) from None
+        raise InputError(_explain(path, error, _names(filesystem, path))) from None
     columns = []
     for field, column in zip(schema, table.columns, strict=True):
         try:
@@ -131,15 +129,24 @@ def _require(data: DataConfig, names: list[str], where: str) -> None:
             raise InputError(f"column '{column}' is not in '{where}'{nearest(column, names)}")
 
 
-def _explain(data: DataConfig, path: str, error: Exception) -> str:
-    """Arrow names a CSV column by position; people know it by name."""
+def _names(filesystem: fs.FileSystem, path: str) -> list[str]:
+    """The columns of one file, in its order."""
+    try:
+        schema = pa_dataset.dataset(path, filesystem=filesystem, format=_format(path)).schema
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(_explain(path, error)) from None
+    names: list[str] = schema.names
+    return names
+
+
+def _explain(path: str, error: Exception, names: Sequence[str] = ()) -> str:
+    """Arrow names a CSV column by its position in the file; people know it by name."""
     text = _one_line(error)
     if text.startswith("In CSV column #"):
         position, _, reason = text.removeprefix("In CSV column #").partition(":")
-        names = data.columns
         column = names[int(position)] if position.isdigit() and int(position) < len(names) else f"#{position}"
         return f"column '{column}' of '{path}' is not numeric as its role needs:{reason}"
-    if "Empty CSV file" in text:
+    if "Empty CSV" in text:
         return f"'{path}' is empty; name files that hold data"
     return f"'{path}' cannot be read: {text}"
 

@@ -30,6 +30,7 @@ def typed(table: pa.Table, data: DataConfig) -> pl.DataFrame:
     """``load`` for a table that is already in memory."""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
+    _refuse_infinite(frame, data)
     ids = pl.concat_str([pl.col(c).fill_null("") for c in data.series_id], separator=SEPARATOR)
     label = [pl.col(data.label).alias(data.label)] if data.label else []
     frame = frame.select(
@@ -60,6 +61,8 @@ def frequency(frame: pl.DataFrame, data: DataConfig) -> int:
         if not is_time and not data.frequency.isdigit():
             raise InputError(f"data.frequency '{data.frequency}' must be a whole number: '{data.time}' holds integers")
         step = int(match[1]) * MICROSECONDS[match[2]] if match else int(data.frequency)
+        if not step:
+            raise InputError(f"data.frequency '{data.frequency}' is no step at all; write such as 15m, 1h or 1d")
     else:
         if differences.is_empty():
             raise InputError("every series has one row, so no frequency can be found; set data.frequency")
@@ -114,6 +117,16 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.Expr:
             "write ISO 8601 such as 2013-01-31T05:00:00Z, or whole numbers"
         )
     return pl.lit(times)
+
+
+def _refuse_infinite(frame: pl.DataFrame, data: DataConfig) -> None:
+    for column in data.numeric:
+        infinite = frame[column].is_infinite().fill_null(False)
+        if infinite.any():
+            row = int(infinite.arg_max() or 0)
+            raise InputError(
+                f"column '{column}' holds {frame[column][row]} in row {row}; leave the field empty where nothing was measured"
+            )
 
 
 def _refuse_duplicates(frame: pl.DataFrame, data: DataConfig) -> None:

@@ -15,5 +15,4 @@ def forward_fill(values_TF: NDArray) -> NDArray:
     rows = np.where(np.isnan(values_TF), -1, np.arange(len(values_TF))[:, None])
     last = np.maximum.accumulate(rows, axis=0)
     filled: NDArray = np.take_along_axis(values_TF, np.maximum(last, 0), axis=0)
-    filled[last < 0] = np.nan
     return filled

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from lstm_ray.data import calendar
 
 EPOCH = np.datetime64(0, "us")
-MIN_DEVIATION = 1e-6
-"""A column that varies less than this in training is constant, and scaled by 1."""
+MIN_DEVIATION = 1e-7
+"""A column that varies less than this share of its mean in training is constant, as float32 sees it, and scaled by 1."""
 
 
 DIGITS = 9
@@ -97,7 +97,7 @@ def column_scale(count: NDArray, total: NDArray, squares: NDArray) -> ColumnScal
     count = np.maximum(count, 1)
     mean = total / count
     deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    deviation = np.where(deviation < MIN_DEVIATION, 1.0, deviation)
+    deviation = np.where(deviation <= MIN_DEVIATION * np.abs(mean), 1.0, deviation)
     return ColumnScale(mean=_rounded(mean), deviation=_rounded(deviation))
 
 

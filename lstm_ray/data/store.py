@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel
 
 from lstm_ray.data.grid import SERIES
 from lstm_ray.data.schema import Scaler, Schema
@@ -18,17 +19,34 @@ SEGMENTS = "segments"
 """The directory of Parquet files inside the preprocess stage's."""
 
 
+class SplitFile(BaseModel):
+    """What of ``split/boundaries.json`` is read again."""
+
+    parts: Boundaries
+
+
 def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
     """All segments of a run, in the data's own units, and the split's boundaries."""
+    schema = load_schema(run)
+    segments = fill_leading(to_segments(read_segments(run), schema), load_scaler(run))
+    return segments, run.read_model("split/boundaries.json", SplitFile).parts
+
+
+def read_segments(run: RunDir) -> pl.DataFrame:
+    """The table that ``make_segments`` gave. Raises InputError where its files are missing or damaged."""
     with run.local_copy("preprocess") as path:
-        frame = pl.read_parquet(path / SEGMENTS / "*.parquet")
-    schema = Schema.model_validate(run.read_json("preprocess/schema.json"))
-    parts = run.read_json("split/boundaries.json")["parts"]
-    return fill_leading(to_segments(frame, schema), load_scaler(run)), {part: tuple(parts[part]) for part in parts}
+        try:
+            return pl.read_parquet(path / SEGMENTS / "*.parquet")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise run.damaged(f"preprocess/{SEGMENTS}", str(error).partition("\n")[0]) from None
+
+
+def load_schema(run: RunDir) -> Schema:
+    return run.read_model("preprocess/schema.json", Schema)
 
 
 def load_scaler(run: RunDir) -> Scaler:
-    return Scaler.model_validate(run.read_json("preprocess/scaler.json"))
+    return run.read_model("preprocess/scaler.json", Scaler)
 
 
 def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:

@@ -205,7 +205,9 @@ def cut_sequences(segments: Segments, ids_M: NDArray, steps: int, patch: int) ->
     patches = inside[:, ::patch].astype(np.float32)
     assert segments.label is not None
     batch = _batch(segments, rows, np.zeros((*rows.shape, 0), np.float32), patches)
-    return replace(batch, past_BTP=batch.past_BTP * inside[:, :, None], label_B=segments.label[ids_M])
+    held = inside[:, :, None]
+    past, known = batch.past_BTP * held, batch.known_BTK * held
+    return replace(batch, past_BTP=past, known_BTK=known, label_B=segments.label[ids_M])
 
 
 def chunks(items_M: NDArray, size: int) -> Iterator[NDArray]:

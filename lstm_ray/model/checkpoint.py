@@ -22,7 +22,7 @@ KEPT = 2
 
 
 def save(training: Training, folder: Path) -> None:
-    """Write a checkpoint's two files into a folder. The JSON comes last and holds the tensors' hash."""
+    """Write a checkpoint's two files into a folder. The JSON comes last and holds the hashes of both."""
     folder.mkdir(parents=True, exist_ok=True)
     state = training.optimiser.state_dict()
     tensors = {f"network.{name}": value for name, value in training.network.state_dict().items()}
@@ -36,10 +36,10 @@ def save(training: Training, folder: Path) -> None:
         "epochs_since_best": training.epochs_since_best,
         "records": [asdict(record) for record in training.records],
         "groups": [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]],
-        "sha256": _hash(folder / TENSORS),
     }
+    hashes = {"tensors": _hash((folder / TENSORS).read_bytes()), "counters": _hash_of(counters)}
     temporary = folder / f"{COUNTERS}.tmp"
-    temporary.write_text(json.dumps(counters))
+    temporary.write_text(json.dumps({"sha256": hashes, **counters}))
     os.replace(temporary, folder / COUNTERS)
 
 
@@ -47,10 +47,11 @@ def load(training: Training, folder: Path) -> bool:
     """Restore a checkpoint into a fresh training; False where the checkpoint is not whole."""
     try:
         counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text())
-        if counters["sha256"] != _hash(folder / TENSORS):
+        hashes = counters.pop("sha256")
+        if hashes != {"tensors": _hash((folder / TENSORS).read_bytes()), "counters": _hash_of(counters)}:
             return False
         tensors = load_file(folder / TENSORS)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     training.network.load_state_dict(_below(tensors, "network."))
     training.best_weights = _below(tensors, "best.")
@@ -75,7 +76,7 @@ def save_next(training: Training, folder: Path) -> None:
     save(training, temporary)
     shutil.rmtree(folder / name, ignore_errors=True)
     temporary.rename(folder / name)
-    for old in sorted(folder.glob("epoch-*"))[:-KEPT]:
+    for old in [*sorted(folder.glob("epoch-*"))[:-KEPT], *folder.glob(".epoch-*")]:
         shutil.rmtree(old)
 
 
@@ -91,5 +92,9 @@ def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _hash_of(counters: dict[str, Any]) -> str:
+    return _hash(json.dumps(counters, sort_keys=True).encode())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from operator import index as whole
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ from lstm_ray.model.network import Classifier, Forecaster, build
 
 FORMAT = 1
 POLICY, WEIGHTS = "policy.json", "weights.safetensors"
+FAR, OUT_OF_REACH = 6.0, 1e9
+"""Training deviations from the mean: those a caller is warned of, and those whose squares float32 could not add up."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,9 @@ class Policy:
             weights = (folder / WEIGHTS).read_bytes()
         except (OSError, ValueError) as error:
             raise InputError(f"'{folder}' holds no readable policy: {error}") from None
-        if content.get("format") != FORMAT:
-            raise InputError(f"'{folder}' has policy format {content.get('format')}, this version reads {FORMAT}")
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != FORMAT:
+            raise InputError(f"'{folder}' has policy format {found}, this version reads {FORMAT}")
         version = content.pop("version", None)
         if version != _version(content) or content["weights_sha256"] != _sha256(weights):
             raise InputError(f"'{folder}' was altered after it was saved: its hashes do not match; take a fresh copy")
@@ -199,27 +205,33 @@ class Policy:
         _refuse_unknown(item.columns, columns, f"{where}, columns")
         _refuse_unknown(item.future, schema.known, f"{where}, future")
         kept = min(len(times), window.history)
-        values_LF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)[-kept:]
+        given_TF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)
         future_HK = np.empty((horizon, len(schema.known)))
         for k, name in enumerate(schema.known):
             future_HK[:, k] = _floats(item.future, name, horizon, f"{where}, future") if horizon else 0
         step = np.timedelta64(schema.step, "us") if schema.is_time else np.int64(schema.step)
         later = times[-1] + step * np.arange(1, horizon + 1)
-        batch, deviations_LF = self._scaled(values_LF, future_HK, np.concatenate([times[-kept:], later]))
-        return batch, later, _missing_words(values_LF, columns) + _range_words(deviations_LF, columns)
+        # What a caller sends from before the history fills gaps in it, as it did in training.
+        observed_LF, filled_LF = ~np.isnan(given_TF[-kept:]), forward_fill(given_TF)[-kept:]
+        batch, reach_F = self._scaled(filled_LF, observed_LF, future_HK, np.concatenate([times[-kept:], later]))
+        warnings = _missing_words(observed_LF, columns) + _missing_words(~np.isnan(future_HK), schema.known, " ahead")
+        return batch, later, warnings + _range_words(reach_F, columns, where)
 
-    def _scaled(self, values_LF: NDArray, future_HK: NDArray, times_T: NDArray) -> tuple[Batch, NDArray]:
-        """Histories and known futures as a batch of one window, and the history's targets and past inputs in deviations."""
-        schema, horizon = self.schema, len(future_HK)
-        num_targets, num_past = len(schema.target), len(schema.past)
-        filled_LF = forward_fill(values_LF).astype(np.float32)
-        target_LC = self.scaler.scale(filled_LF[:, :num_targets], "target")
-        past_LP = self.scaler.scale(filled_LF[:, num_targets : num_targets + num_past], "past")
-        known_TK = np.concatenate([filled_LF[:, num_targets + num_past :], future_HK.astype(np.float32)])
-        observed_LC = (~np.isnan(values_LF[:, :num_targets])).astype(np.float32)
-        known_TK = np.concatenate([self.scaler.scale(known_TK, "known"), schema.calendar_features(times_T)], axis=1)
+    def _scaled(
+        self, filled_LF: NDArray, observed_LF: NDArray, future_HK: NDArray, times_T: NDArray
+    ) -> tuple[Batch, NDArray]:
+        """A history and its known future as a batch of one window, and how many deviations each column reaches."""
+        schema, length, horizon = self.schema, len(filled_LF), len(future_HK)
+        target_LC, past_LP, known_LK = np.split(
+            filled_LF.astype(np.float32), [len(schema.target), len(schema.target) + len(schema.past)], axis=1
+        )
+        target_LC, past_LP = self.scaler.scale(target_LC, "target"), self.scaler.scale(past_LP, "past")
+        known_TK = forward_fill(np.concatenate([known_LK, future_HK.astype(np.float32)]))
+        known_TK = self.scaler.scale(known_TK, "known")
+        reach_F = np.concatenate([np.abs(values).max(0) for values in (target_LC, past_LP, known_TK)])
+        known_TK = np.concatenate([known_TK, schema.calendar_features(times_T)], axis=1)
+        observed_LC = observed_LF[:, : len(schema.target)].astype(np.float32)
         # A forecast has its horizon after the history; a sequence to classify ends in a whole patch.
-        length = len(values_LF)
         pad = horizon or -length % self.config.window.patch
         num_origins = 1 if horizon else (length + pad) // self.config.window.patch
         batch = Batch(
@@ -230,13 +242,15 @@ class Policy:
             origin_BN=np.ones((1, num_origins), np.float32),
             label_B=np.zeros(1, np.int64),
         )
-        return batch, np.concatenate([target_LC, past_LP], axis=1)
+        return batch, reach_F
 
     def _times(self, given: Sequence[Any], where: str) -> NDArray:
         try:
-            kind = "datetime64[us]" if self.schema.is_time else np.int64
-            times = np.asarray([str(t).removesuffix("Z") if self.schema.is_time else t for t in given], dtype=kind)
-        except (ValueError, TypeError) as error:
+            if self.schema.is_time:
+                times = np.asarray([_utc(time) for time in given], dtype="datetime64[us]")
+            else:
+                times = np.asarray([int(t) if isinstance(t, str) else whole(t) for t in given], dtype=np.int64)
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{where}, times: {error}; send ISO 8601 in UTC, or integer steps") from None
         if len(times) == 0:
             raise InputError(f"{where} has no time stamps; send its history")
@@ -255,6 +269,14 @@ def _padded(values_TF: NDArray, steps: int) -> NDArray:
     return np.pad(values_TF, ((0, steps), (0, 0)))[None]
 
 
+def _utc(time: Any) -> str:
+    """ISO 8601 without a zone, for NumPy knows none; the time of another zone is moved to UTC."""
+    text = str(time).removesuffix("Z")
+    if re.search(r":\d\d.*[+-]\d\d(:?\d\d)?$", text):
+        return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None).isoformat()
+    return text
+
+
 def _floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str) -> NDArray:
     if name not in columns:
         raise InputError(f"{where}: column '{name}' is missing; send {length} values, null where unknown")
@@ -264,8 +286,10 @@ def _floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str
         raise InputError(f"{where}: column '{name}' holds something that is no number; send numbers or null") from None
     if values.shape != (length,):
         raise InputError(f"{where}: column '{name}' has shape {values.shape}; send {length} values, one a step")
-    if np.isinf(values).any():
-        raise InputError(f"{where}: column '{name}' holds an infinite value; send finite numbers or null")
+    large = np.abs(values) > np.finfo(np.float32).max
+    if large.any():
+        found = "an infinite value" if np.isinf(values).any() else f"{values[large][0]:g}"
+        raise InputError(f"{where}: column '{name}' holds {found}; send finite numbers or null")
     return values
 
 
@@ -274,22 +298,24 @@ def _refuse_unknown(given: Mapping[str, Any], wanted: Sequence[str], where: str)
         raise InputError(f"{where}: '{unknown[0]}' is no input of this policy; it reads {', '.join(wanted) or 'none'}")
 
 
-def _missing_words(values_LF: NDArray, columns: Sequence[str]) -> list[str]:
-    missing = np.isnan(values_LF).sum(0)
+def _missing_words(observed_TF: NDArray, columns: Sequence[str], when: str = "") -> list[str]:
+    missing = (~observed_TF).sum(0)
     return [
-        f"{n} of {len(values_LF)} values of '{c}' were missing and filled"
+        f"{n} of {len(observed_TF)} values of '{c}'{when} were missing and filled"
         for c, n in zip(columns, missing, strict=True)
         if n
     ]
 
 
-def _range_words(scaled_LF: NDArray, columns: Sequence[str], far: float = 6.0) -> list[str]:
-    most = np.abs(scaled_LF).max(0)
-    return [
-        f"'{column}' reaches {deviation:.1f} training deviations from its mean; the policy has seen little like it"
-        for column, deviation in zip(columns, most, strict=False)
-        if deviation > far
-    ]
+def _range_words(reach_F: NDArray, columns: Sequence[str], where: str) -> list[str]:
+    words = []
+    for column, deviation in zip(columns, reach_F, strict=True):
+        reach = f"'{column}' reaches {deviation:.4g} training deviations from its mean"
+        if deviation > OUT_OF_REACH:
+            raise InputError(f"{where}: column {reach}, too far to compute with; send it in the training data's units")
+        if deviation > FAR:
+            words.append(f"{reach}; the policy has seen little like it")
+    return words
 
 
 def _version(content: Mapping[str, Any]) -> str:

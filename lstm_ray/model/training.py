@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_ray.config import Config
-from lstm_ray.data.windows import Batch
+from lstm_ray.data.windows import IGNORED, Batch
 from lstm_ray.errors import InputError
 from lstm_ray.model.losses import class_loss, forecast_loss
 from lstm_ray.model.network import Forecaster
@@ -115,10 +115,13 @@ def fit(
             training.optimiser.zero_grad(set_to_none=True)
             sums += all_sums
             norms.append(float(norm))
-            num_windows += float(batch.origin_BN.sum()) if config.task == "forecast" else len(batch.label_B)
+            num_windows += (
+                float(batch.origin_BN.sum()) if config.task == "forecast" else (batch.label_B != IGNORED).sum()
+            )
         assert len(norms) == steps_per_epoch, f"{len(norms)} steps where {steps_per_epoch} were planned"
         seconds = time.perf_counter() - began
         checked = validate(called, training.network, validation_batches(), config, add_up)
+        _require_finite(checked[0], epoch, index, config)
         trained = float(add_up(torch.tensor(num_windows, device=device)))
         record = EpochRecord(
             epoch=epoch,

@@ -248,7 +248,7 @@ def _imagined(pool: Pool, base: Policy, world: World, bounds: Boundaries, config
     items = rollout_origins(world.segments, bounds, "train", config, synthetic.num_synthetic(real, config))
     tasks = [Task(None, some, 1) for some in chunks(items, 8 * ORIGINS_PER_TASK)]
     futures = np.concatenate(rolled(pool.roll(tasks), tasks, "synthetic"))
-    return synthetic.after_histories(world.segments, items, futures[:, 0], config.window.history)
+    return synthetic.after_histories(world.segments, items, futures[:, 0], config.window)
 
 
 def _jittered(base: Policy, segments: Segments, bounds: Boundaries, config: Config) -> Segments:

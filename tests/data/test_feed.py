@@ -1,0 +1,83 @@
+"""Each worker's share of an epoch: together everything, each the same number of steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ray.config import Config
+from lstm_ray.data.feed import Source, all_batches, share, source, steps_per_epoch, train_batches
+from lstm_ray.data.split import Boundaries
+from lstm_ray.data.windows import IGNORED, Batch, Segments
+from lstm_ray.errors import InputError
+from tests import made
+
+SEGMENTS = made.segments_of([240, 100])
+DAYS = made.sequences_of([12] * 20)
+DAY_PARTS: Boundaries = {"train": (0, 240), "validation": (240, 360), "test": (360, 480)}
+
+
+def items_of(config: Config) -> Source:
+    if config.task == "classify":
+        return source(DAYS, DAY_PARTS, "train", config)
+    return source(SEGMENTS, made.PARTS, "train", config)
+
+
+def taught(batch: Batch) -> list[bytes]:
+    """The sequences of a batch that teach, by their content."""
+    teaches = batch.origin_BN.any(1) & (batch.label_B != IGNORED)
+    return sorted(np.ascontiguousarray(past).tobytes() for past in batch.past_BTP[teaches])
+
+
+@pytest.mark.parametrize("config", [made.make_config(), made.classify_config()], ids=["forecast", "classify"])
+@given(chosen=st.lists(st.integers(0, 9), min_size=1, max_size=9, unique=True), world=st.integers(1, 5))
+def test_shares_of_a_batch_are_the_batch(config: Config, chosen: list[int], world: int) -> None:
+    items, batch = items_of(config), np.array(chosen)
+    size = -(-len(batch) // world)
+    shares = [share(items, batch, rank, world, size) for rank in range(world)]
+    assert {len(part.label_B) for part in shares} == {size}
+    assert sorted(item for part in shares for item in taught(part)) == taught(items.cut(batch))
+
+
+@pytest.mark.parametrize("config", [made.make_config(), made.classify_config()], ids=["forecast", "classify"])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_worker_takes_every_step_and_all_items_come_once(config: Config, world: int) -> None:
+    items = items_of(config)
+    steps = steps_per_epoch(items, config)
+    ranks = [list(train_batches(items, config, 2, rank, world)) for rank in range(world)]
+    assert [len(batches) for batches in ranks] == [steps] * world
+    seen = sorted(item for batches in ranks for batch in batches for item in taught(batch))
+    assert seen == taught(items.cut(np.arange(items.num_items)))
+    assert len(seen) == items.num_items
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_validation_reads_every_item_once_over_all_workers(world: int) -> None:
+    config = made.make_config()
+    items = source(SEGMENTS, made.PARTS, "validation", config)
+    seen = [
+        item for rank in range(world) for batch in all_batches(items, config, rank, world) for item in taught(batch)
+    ]
+    assert sorted(seen) == taught(items.cut(np.arange(items.num_items)))
+
+
+def test_a_source_counts_windows_and_sequences() -> None:
+    items = items_of(made.make_config())
+    assert items.num_windows > items.num_items
+    assert items.cut(np.arange(items.num_items)).origin_BN.sum() == items.num_windows
+    days = items_of(made.classify_config())
+    assert days.num_windows == days.num_items == 10
+
+
+@pytest.mark.parametrize(
+    ("segments", "words"),
+    [
+        (made.segments_of([17]), r"no window of 12 \+ 6 steps \(the longest segment has 17\)"),
+        (made.segments_of([]), r"the longest segment has 0"),
+    ],
+)
+def test_a_part_without_windows_is_refused(segments: Segments, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        source(segments, made.PARTS, "train", made.make_config())

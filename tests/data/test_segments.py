@@ -1,0 +1,195 @@
+"""Gaps cut or filled, nothing looked up ahead of time, and scaling that sees the training part alone."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ray.config import Config
+from lstm_ray.data import grid
+from lstm_ray.data.impute import forward_fill
+from lstm_ray.data.schema import Schema
+from lstm_ray.data.segments import fit_scaler, make_schema, make_segments
+from lstm_ray.errors import InputError
+from tests.made import frame_of, make_config, schema_of
+
+MAYBE = st.lists(st.one_of(st.none(), st.integers(0, 9).map(float)), min_size=4, max_size=30)
+NUMBERS = schema_of(known=["price"], is_time=False)
+
+
+def segments_of(frame: pl.DataFrame, schema: Schema = NUMBERS, **preprocess: Any) -> pl.DataFrame:
+    config = make_config(**{f"preprocess__{name}": value for name, value in preprocess.items()})
+    return make_segments(grid.regular(frame, 1), schema, config)
+
+
+def three(load: list[float | None], wind: list[float | None], price: list[float | None]) -> pl.DataFrame:
+    return frame_of(load=load, wind=wind, price=price)
+
+
+def cut_by_hand(load: list[float | None], max_gap: int) -> list[tuple[int, int]]:
+    """First and after-last step of each segment, told by walking over the runs of missing values."""
+    found: list[tuple[int, int]] = []
+    step, joins = 0, False
+    for missing, run in groupby(load, key=lambda value: value is None):
+        length = len(list(run))
+        if missing:
+            joins = joins and length <= max_gap
+        else:
+            first = found.pop()[0] if joins else step
+            found.append((first, step + length))
+            joins = True
+        step += length
+    return found
+
+
+@given(MAYBE, st.integers(0, 5))
+def test_segments_are_what_lies_between_long_gaps(load: list[float | None], max_gap: int) -> None:
+    made = segments_of(three(load, [1.0] * len(load), [1.0] * len(load)), max_gap_steps=max_gap)
+    bounds = made.group_by("segment", maintain_order=True).agg(pl.col("step").min(), pl.col("step").max().alias("last"))
+    assert [(first, last + 1) for _, first, last in bounds.rows()] == cut_by_hand(load, max_gap)
+    for _, group in made.group_by("segment"):
+        assert (group["step"].diff().drop_nulls() == 1).all()
+    assert made["observed:load"].to_list() == [load[step] is not None for step in made["step"]]
+    assert made["load"].null_count() == 0
+
+
+@given(MAYBE, st.data())
+def test_filling_forward_is_the_same_in_polars_and_in_numpy(load: list[float | None], data: st.DataObject) -> None:
+    others = st.lists(st.one_of(st.none(), st.integers(0, 9).map(float)), min_size=len(load), max_size=len(load))
+    frame = three(load, data.draw(others), data.draw(others))
+    for _, group in segments_of(frame, max_gap_steps=2).group_by("segment"):
+        steps = group["step"].to_list()
+        raw = frame[steps].select("load", "wind", "price").to_numpy().astype(np.float64)
+        np.testing.assert_array_equal(group.select("load", "wind", "price").to_numpy(), forward_fill(raw))
+
+
+@given(MAYBE, st.integers(1, 29), st.sampled_from([-1e9, 5.5, 1e9]))
+def test_a_value_changes_nothing_that_was_prepared_before_it(
+    load: list[float | None], step: int, canary: float
+) -> None:
+    step = min(step, len(load) - 1)
+    wind = [value if index % 3 else None for index, value in enumerate(load)]
+    before = segments_of(three(load, wind, load))
+
+    def later(values: list[float | None]) -> list[float | None]:
+        return [v if i < step or v is None else canary for i, v in enumerate(values)]
+
+    after = segments_of(three(later(load), later(wind), later(load)))
+    assert after.filter(pl.col("step") < step).equals(before.filter(pl.col("step") < step))
+
+
+@given(MAYBE)
+def test_linear_filling_draws_a_line_through_targets_and_known_columns_alone(load: list[float | None]) -> None:
+    made = segments_of(three(load, load, load), impute="linear", max_gap_steps=2)
+    at = [step for step, value in enumerate(load) if value is not None]
+    known = [value for value in load if value is not None]
+    line = np.interp(made["step"].to_numpy(), at, known) if at else np.empty(0)
+    np.testing.assert_allclose(made["load"].to_numpy(), line, rtol=1e-12)
+    np.testing.assert_allclose(made["price"].to_numpy(), line, rtol=1e-12)
+    forward = segments_of(three(load, load, load), max_gap_steps=2)
+    assert made["wind"].equals(forward["wind"]), "a past input is filled without looking ahead"
+
+
+def test_a_gap_counts_where_every_target_is_missing() -> None:
+    frame = frame_of(load=[1, None, None, 2], other=[None, 5, None, None], wind=[1] * 4)
+    schema = schema_of(target=["load", "other"], is_time=False)
+    made = segments_of(frame, schema, max_gap_steps=0)
+    assert made["segment"].n_unique() == 2
+    assert made["step"].to_list() == [0, 1, 3]
+    assert made["observed:other"].to_list() == [False, True, False]
+    assert made["other"].to_list() == [None, 5.0, None], "nothing is filled across a cut"
+
+
+def test_series_never_fill_each_other() -> None:
+    frame = pl.concat(
+        [frame_of(load=[1, 2], wind=[7, 7]).with_columns(series=pl.lit("a")), frame_of(load=[3, 4], wind=[None, 8])]
+    )
+    made = segments_of(frame, schema_of(is_time=False))
+    assert made["series"].to_list() == ["a", "a", "all", "all"]
+    assert made["wind"].to_list() == [7.0, 7.0, None, 8.0]
+
+
+def test_static_columns_reach_into_gaps() -> None:
+    frame = frame_of(load=[1, None, 2], wind=[1, 1, 1], price=[5, None, 5])
+    assert segments_of(frame)["price"].to_list() == [5.0, 5.0, 5.0]
+
+
+def scaled_frame(seed: int = 0) -> tuple[pl.DataFrame, Schema, Config]:
+    random = np.random.default_rng(seed)
+    holes = [None if random.random() < 0.2 else float(v) for v in random.normal(50, 7, 60)]
+    frame = segments_of(three(holes, random.normal(-3, 2, 60).tolist(), random.normal(0, 1e3, 60).tolist()))
+    return frame, NUMBERS, make_config()
+
+
+def test_the_scaler_is_the_mean_and_deviation_of_measured_training_values() -> None:
+    frame, schema, config = scaled_frame()
+    scaler = fit_scaler(frame.lazy(), schema, 40, config)
+    train = frame.filter(pl.col("step") < 40)
+    measured = train.filter("observed:load")["load"].to_numpy()
+    assert len(measured) < train.height
+    for scale, values in (
+        (scaler.target, measured),
+        (scaler.past, train["wind"].to_numpy()),
+        (scaler.known, train["price"].to_numpy()),
+    ):
+        np.testing.assert_allclose([scale.mean[0], scale.deviation[0]], [values.mean(), values.std()], rtol=1e-8)
+    assert scaler.limit is None
+
+
+def test_the_scaler_never_sees_validation() -> None:
+    frame, schema, config = scaled_frame()
+    later = [pl.when(pl.col("step") < 40).then(c).otherwise(pl.lit(1e9)).alias(c) for c in ("load", "wind", "price")]
+    assert fit_scaler(frame.with_columns(later).lazy(), schema, 40, config) == fit_scaler(
+        frame.lazy(), schema, 40, config
+    )
+    assert fit_scaler(frame.lazy(), schema, 60, config) != fit_scaler(frame.lazy(), schema, 40, config)
+
+
+def test_clipping_limits_inputs_to_the_configured_deviations() -> None:
+    frame, schema, _ = scaled_frame()
+    config = make_config(preprocess__outliers="clip", preprocess__outlier_deviations=2.0)
+    scaler = fit_scaler(frame.lazy(), schema, 40, config)
+    scaled = scaler.scale(np.array([[1e6], [-1e6], [np.nan], [scaler.target.mean[0]]]), "target")
+    np.testing.assert_allclose(scaled[:, 0], [2, -2, 0, 0], atol=1e-6)
+
+
+def labelled(kinds: list[str | None]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"series": ["x", "x", "y", "y"], "time": [0, 1, 2, 3], "load": [1.0, 2.0, 3.0, 4.0], "kind": kinds}
+    )
+
+
+def classify(frame: pl.DataFrame) -> Schema:
+    tree = {"source": "x", "series_id": ["day"], "time": "when", "past": ["load"], "label": "kind"}
+    return make_schema(frame, 1, Config.model_validate({"name": "c", "task": "classify", "data": tree}))
+
+
+def test_classes_are_the_sorted_labels() -> None:
+    schema = classify(labelled(["up", "up", "down", "down"]))
+    assert schema.classes == ["down", "up"]
+    assert (schema.axis_start, schema.step, schema.is_time, schema.calendar) == (0, 1, False, [])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["up", "down", "up", "up"], "'kind' changes inside 1 sequences, such as 'x'"),
+        (["up", "up", "up", "up"], r"one class only, \['up'\]; a classifier needs two"),
+        (["up", "up", None, None], "'kind' is missing in 2 rows; fill or drop them"),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused(kinds: list[str | None], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        classify(labelled(kinds))
+
+
+def test_series_that_share_no_grid_are_refused() -> None:
+    frame = pl.DataFrame({"series": ["a", "a", "b", "b"], "time": [0, 10, 5, 15], "load": [1.0] * 4, "wind": [1.0] * 4})
+    with pytest.raises(InputError, match="2 rows of 'when' lie between the grid's steps"):
+        make_schema(frame, 10, make_config())

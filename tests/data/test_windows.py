@@ -1,0 +1,206 @@
+"""Windows, told by enumerating all of them, and batches cut as by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ray.config import WindowConfig
+from lstm_ray.data.split import PARTS, Boundaries, Part
+from lstm_ray.data.windows import (
+    Segments,
+    chunks,
+    cut,
+    cut_sequences,
+    cut_windows,
+    epoch_batches,
+    longest_sequence,
+    origins,
+    plan_sequences,
+    sequences,
+)
+from tests import made
+
+
+@st.composite
+def layouts(draw: st.DrawFn) -> tuple[Segments, Boundaries, WindowConfig]:
+    """Segments anywhere on an axis that is cut into three parts with a gap, and a window."""
+    lengths = draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    first = [draw(st.integers(0, 30)) for _ in lengths]
+    cuts = sorted(draw(st.lists(st.integers(1, 69), min_size=2, max_size=2, unique=True)))
+    gap = draw(st.integers(0, 3))
+    bounds: Boundaries = {
+        "train": (0, cuts[0]),
+        "validation": (cuts[0] + gap, cuts[1] + gap),
+        "test": (cuts[1] + 2 * gap, 70 + 2 * gap),
+    }
+    patch = draw(st.integers(1, 4))
+    window = WindowConfig(history=patch * draw(st.integers(1, 4)), horizon=draw(st.integers(1, 5)), patch=patch)
+    return made.segments_of(lengths, first, seed=len(lengths)), bounds, window
+
+
+def legal_origins(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig) -> list[int]:
+    """Rows whose history lies in their segment and whose horizon lies in the part; in training the history does too."""
+    found = []
+    first_step, end_step = bounds[part]
+    for first, end, step in zip(segments.bounds[:-1], segments.bounds[1:], segments.first_step, strict=True):
+        for origin in range(first, end):
+            history = range(origin - window.history + 1, origin + 1)
+            horizon = range(origin + 1, origin + window.horizon + 1)
+            must_be_in_part = [*history, *horizon] if part == "train" else horizon
+            in_segment = history[0] >= first and horizon[-1] < end
+            if in_segment and all(first_step <= step + row - first < end_step for row in must_be_in_part):
+                found.append(origin)
+    return found
+
+
+@given(layouts(), st.sampled_from(PARTS))
+def test_origins_are_all_legal_windows(layout: tuple[Segments, Boundaries, WindowConfig], part: Part) -> None:
+    assert origins(*layout[:2], part, layout[2]).tolist() == legal_origins(*layout[:2], part, layout[2])
+
+
+@given(layouts(), st.sampled_from(PARTS), st.integers(1, 6))
+def test_a_plan_covers_every_window_of_a_part_once(
+    layout: tuple[Segments, Boundaries, WindowConfig], part: Part, num_origins: int
+) -> None:
+    segments, bounds, window = layout
+    plan = plan_sequences(segments, bounds, part, window, num_origins)
+    taught = [
+        start + window.history - 1 + n * window.patch
+        for start, count in zip(plan.start_M, plan.num_origins_M, strict=True)
+        for n in range(count)
+    ]
+    assert sorted(taught) == legal_origins(segments, bounds, part, window)
+    assert plan.num_windows == len(taught)
+    assert 1 <= plan.origins <= num_origins
+    assert plan.steps == window.history + (plan.origins - 1) * window.patch + window.horizon
+
+
+@given(layouts(), st.integers(1, 6))
+def test_no_training_window_reaches_into_validation(
+    layout: tuple[Segments, Boundaries, WindowConfig], num_origins: int
+) -> None:
+    segments, bounds, window = layout
+    rows = np.arange(segments.bounds[-1])
+    canary = (segments.steps(rows) >= bounds["train"][1])[:, None]
+    poisoned = replace(
+        segments,
+        target_RC=np.where(canary, np.nan, segments.target_RC),
+        past_RP=np.where(canary, np.nan, segments.past_RP),
+        known_RK=np.where(canary, np.nan, segments.known_RK),
+    )
+    plan = plan_sequences(segments, bounds, "train", window, num_origins)
+    if len(plan):
+        batch = cut(poisoned, plan, np.arange(len(plan)))
+        assert not any(np.isnan(values).any() for values in (batch.target_BTC, batch.past_BTP, batch.known_BTK))
+
+
+@given(layouts(), st.sampled_from(PARTS), st.integers(1, 6))
+def test_cutting_a_plan_equals_slicing_by_hand(
+    layout: tuple[Segments, Boundaries, WindowConfig], part: Part, num_origins: int
+) -> None:
+    segments, bounds, window = layout
+    plan = plan_sequences(segments, bounds, part, window, num_origins)
+    if not len(plan):
+        return
+    chosen = np.arange(len(plan))[::-1]
+    batch = cut(segments, plan, chosen)
+    for b, item in enumerate(chosen):
+        start, count = plan.start_M[item], plan.num_origins_M[item]
+        assert batch.origin_BN[b].tolist() == [1.0] * count + [0.0] * (plan.origins - count)
+        length = window.history + (count - 1) * window.patch + window.horizon
+        rows = slice(start, start + length)
+        np.testing.assert_array_equal(batch.target_BTC[b, :length], segments.target_RC[rows])
+        np.testing.assert_array_equal(batch.observed_BTC[b, :length], segments.observed_RC[rows])
+        np.testing.assert_array_equal(batch.past_BTP[b, :length], segments.past_RP[rows])
+        np.testing.assert_array_equal(batch.known_BTK[b, :length], segments.known_RK[rows])
+        after = plan.end_M[item] - start
+        assert not batch.observed_BTC[b, after:].any()
+
+
+def test_a_window_at_a_time_is_a_plan_of_single_origins() -> None:
+    segments, window = made.segments_of([60, 50], [0, 5]), WindowConfig(history=12, horizon=6, patch=4)
+    bounds: Boundaries = {"train": (0, 40), "validation": (40, 48), "test": (48, 60)}
+    rows = origins(segments, bounds, "validation", window)
+    plan = plan_sequences(segments, bounds, "validation", window, 1)
+    order = np.argsort(plan.start_M)
+    from_plan, alone = cut(segments, plan, order), cut_windows(segments, rows, window)
+    for name, values in vars(alone).items():
+        np.testing.assert_array_equal(values, getattr(from_plan, name), err_msg=name)
+
+
+def test_a_window_at_the_end_of_the_data_has_an_unobserved_horizon() -> None:
+    segments, window = made.segments_of([20, 20]), WindowConfig(history=8, horizon=4, patch=4)
+    batch = cut_windows(segments, np.array([19, 17]), window)
+    assert not batch.observed_BTC[0, 8:].any()
+    np.testing.assert_array_equal(batch.target_BTC[0, 8:], np.repeat(segments.target_RC[19:20], 4, axis=0))
+    np.testing.assert_array_equal(batch.target_BTC[1, 8:10], segments.target_RC[18:20])
+    np.testing.assert_array_equal(
+        batch.observed_BTC[1, 8:, 0] > 0, [*(segments.observed_RC[18:20, 0] > 0), False, False]
+    )
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 3), st.integers(0, 5))
+def test_an_epoch_holds_every_sequence_once(number: int, batch: int, seed: int, epoch: int) -> None:
+    found = epoch_batches(number, batch, seed, epoch)
+    assert sorted(np.concatenate(found)) == list(range(number))
+    assert [len(chosen) for chosen in found[:-1]] == [batch] * (len(found) - 1)
+    assert 1 <= len(found[-1]) <= batch
+    again = epoch_batches(number, batch, seed, epoch)
+    assert all((a == b).all() for a, b in zip(found, again, strict=True))
+
+
+def test_every_epoch_and_seed_shuffles_anew() -> None:
+    orders = {tuple(np.concatenate(epoch_batches(20, 6, seed, epoch))) for seed in (0, 1) for epoch in (0, 1)}
+    assert len(orders) == 4
+
+
+@given(st.integers(0, 30), st.integers(1, 7))
+def test_chunks_keep_order_and_lose_nothing(number: int, size: int) -> None:
+    found = list(chunks(np.arange(number), size))
+    assert [item for chunk in found for item in chunk] == list(range(number))
+    assert all(len(chunk) <= size for chunk in found)
+
+
+def test_rows_know_their_segment_step_and_time() -> None:
+    segments = made.segments_of([3, 2], [10, 4])
+    rows = np.arange(5)
+    assert segments.series_of(rows).tolist() == [0, 0, 0, 1, 1]
+    assert segments.steps(rows).tolist() == [10, 11, 12, 4, 5]
+    np.testing.assert_array_equal(segments.times(rows), segments.schema.times(segments.steps(rows)))
+
+
+def test_whole_sequences_belong_to_the_part_they_begin_in() -> None:
+    segments = made.sequences_of([5, 5, 5, 5])
+    bounds: Boundaries = {"train": (0, 30), "validation": (30, 72), "test": (72, 77)}
+    found = {part: sequences(segments, bounds, part).tolist() for part in PARTS}
+    assert found == {"train": [0, 1], "validation": [2], "test": [3]}
+
+
+@pytest.mark.parametrize("steps", [4, 6, 9])
+def test_sequences_are_cut_to_their_newest_steps_and_padded_after(steps: int) -> None:
+    segments = made.sequences_of([9, 3, 6])
+    batch = cut_sequences(segments, np.array([2, 0, 1]), steps, patch=4)
+    padded = {4: 4, 6: 8, 9: 12}[steps]
+    assert batch.past_BTP.shape == (3, padded, 1)
+    for b, item in enumerate([2, 0, 1]):
+        first, end = segments.bounds[item], segments.bounds[item + 1]
+        length = min(steps, end - first)
+        np.testing.assert_array_equal(batch.past_BTP[b, :length], segments.past_RP[end - length : end])
+        np.testing.assert_array_equal(batch.known_BTK[b, :length], segments.known_RK[end - length : end])
+        assert not batch.past_BTP[b, length:].any()
+        assert not batch.known_BTK[b, length:].any()
+        assert batch.origin_BN[b].sum() == -(-length // 4)
+        assert batch.origin_BN[b, 0] == 1
+    assert segments.label is not None
+    assert batch.label_B.tolist() == segments.label[[2, 0, 1]].tolist()
+
+
+def test_sequences_are_padded_to_the_longest_or_the_history() -> None:
+    segments = made.sequences_of([9, 3, 6])
+    assert longest_sequence(segments, 100) == 9
+    assert longest_sequence(segments, 5) == 5

@@ -1,0 +1,153 @@
+"""A training that was killed goes on as if it never was, from files that are whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
+from lstm_ray.model import checkpoint
+from lstm_ray.model.network import build
+from lstm_ray.model.training import EpochRecord, Training, fit, record_line, start
+from tests import made
+
+CONFIG = made.make_config(train__max_epochs=4, model__dropout=0.4, model__layers=2)
+SEGMENTS = made.segments_of([240]).scaled(made.scaler_of(made.segments_of([240])))
+
+
+def fresh(seed: int = CONFIG.seed) -> Training:
+    torch.manual_seed(seed)
+    return start(build(CONFIG, SEGMENTS.schema), CONFIG)
+
+
+def go_on(training: Training, folder: Path | None = None, until: int = 4) -> Training:
+    """Train, saving every epoch, and stop after ``until`` of them as a kill would."""
+    items, held_out = (source(SEGMENTS, made.PARTS, part, CONFIG) for part in ("train", "validation"))
+
+    def remember(record: EpochRecord) -> bool:
+        if folder is not None:
+            checkpoint.save_next(training, folder)
+        return record.epoch + 1 < until
+
+    fit(
+        training,
+        CONFIG,
+        lambda epoch: train_batches(items, CONFIG, epoch),
+        lambda: all_batches(held_out, CONFIG),
+        steps_per_epoch(items, CONFIG),
+        on_epoch=remember,
+    )
+    return training
+
+
+def records_of(training: Training) -> list[dict[str, float]]:
+    clock = ("seconds", "windows_per_second")
+    return [{k: v for k, v in record_line(r).items() if k not in clock} for r in training.records]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoints of a training that was killed after its third epoch."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    go_on(fresh(), folder, until=3)
+    return folder
+
+
+def test_a_resumed_training_takes_the_same_steps_to_the_bit(saved: Path) -> None:
+    whole = go_on(fresh())
+    resumed = fresh(seed=12345)
+    assert checkpoint.load_newest(resumed, saved) == 3
+    go_on(resumed)
+    assert records_of(resumed) == records_of(whole)
+    assert (resumed.best_loss, resumed.epochs_since_best) == (whole.best_loss, whole.epochs_since_best)
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], weight), name
+
+
+def test_a_checkpoint_holds_the_best_weights_beside_the_newest(tmp_path: Path) -> None:
+    training, loaded = fresh(), fresh(seed=1)
+    training.best_weights = {name: value + 1 for name, value in training.best_weights.items()}
+    training.best_loss, training.epochs_since_best = 0.25, 3
+    checkpoint.save(training, tmp_path)
+    assert checkpoint.load(loaded, tmp_path)
+    assert (loaded.best_loss, loaded.epochs_since_best, loaded.records) == (0.25, 3, [])
+    for name, value in training.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value)
+        assert torch.equal(loaded.best_weights[name], value + 1)
+
+
+def test_a_checkpoint_is_two_files_and_the_newest_two_are_kept(saved: Path) -> None:
+    assert [folder.name for folder in sorted(saved.iterdir())] == ["epoch-00002", "epoch-00003"]
+    for folder in saved.iterdir():
+        assert {file.name for file in folder.iterdir()} == {"training.safetensors", "training.json"}
+        assert json.loads((folder / "training.json").read_text())["records"][0]["epoch"] == 0
+        # A safetensors file opens with the length of its JSON header, a pickle or a zip with other bytes.
+        content = (folder / "training.safetensors").read_bytes()
+        assert content[8:9] == b"{"
+        assert isinstance(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]), dict)
+
+
+def copy_of(saved: Path, folder: Path) -> Path:
+    for file in saved.rglob("training.*"):
+        target = folder / file.relative_to(saved)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("file", ["training.safetensors", "training.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "empty", "another", "zeros"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
+    saved: Path, tmp_path: Path, file: str, damage: str
+) -> None:
+    newest = copy_of(saved, tmp_path) / "epoch-00003" / file
+    content = newest.read_bytes()
+    other = (tmp_path / "epoch-00002" / file).read_bytes()
+    newest.write_bytes(
+        {"cut": content[:-7], "gone": b"", "empty": b"", "another": other, "zeros": bytes(len(content))}[damage]
+    )
+    if damage == "gone":
+        newest.unlink()
+    training = fresh()
+    assert checkpoint.load_newest(training, tmp_path) == 2
+    assert records_of(training) == records_of(go_on(fresh(), until=2))
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(["training.safetensors", "training.json"]), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+def test_a_flipped_bit_is_never_trusted(
+    saved: Path, tmp_path_factory: pytest.TempPathFactory, file: str, where: float, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("flipped")
+    target = copy_of(saved / "epoch-00003", folder) / file
+    content = bytearray(target.read_bytes())
+    content[int(where * len(content))] ^= 1 << bit
+    target.write_bytes(content)
+    training = fresh()
+    before = {name: value.clone() for name, value in training.network.state_dict().items()}
+    if checkpoint.load(training, folder):
+        # White space alone may differ.
+        assert json.loads(content) == json.loads((saved / "epoch-00003" / file).read_bytes())
+    else:
+        assert all(torch.equal(value, before[name]) for name, value in training.network.state_dict().items())
+        assert training.records == []
+
+
+def test_without_a_whole_checkpoint_training_starts_anew(tmp_path: Path) -> None:
+    assert checkpoint.load_newest(fresh(), tmp_path) == 0
+    (tmp_path / "epoch-00001").mkdir()
+    assert checkpoint.load_newest(fresh(), tmp_path) == 0
+
+
+def test_what_a_kill_left_half_written_is_cleared(saved: Path, tmp_path: Path) -> None:
+    copy_of(saved, tmp_path)
+    (tmp_path / ".epoch-00004-abcdef").mkdir()
+    training = fresh()
+    checkpoint.load_newest(training, tmp_path)
+    checkpoint.save_next(training, tmp_path)
+    assert {folder.name for folder in tmp_path.iterdir()} == {"epoch-00002", "epoch-00003"}

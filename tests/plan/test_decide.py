@@ -1,0 +1,36 @@
+"""Synthetic experience is kept only where it beats both others."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lstm_ray.plan.decide import decide
+
+
+@pytest.mark.parametrize(
+    ("task", "base", "control", "mixed", "kept"),
+    [
+        ("forecast", 1.0, 0.9, 0.8, True),
+        ("forecast", 1.0, 0.8, 0.9, False),
+        ("forecast", 0.8, 1.0, 0.9, False),
+        ("forecast", 1.0, 0.9, 0.9, False),
+        ("forecast", 1.0, 0.9, math.nan, False),
+        ("classify", 0.7, 0.8, 0.9, True),
+        ("classify", 0.7, 0.9, 0.8, False),
+        ("classify", 0.9, 0.7, 0.8, False),
+        ("classify", 0.7, 0.9, 0.9, False),
+    ],
+)
+def test_only_a_clear_gain_is_kept(task: str, base: float, control: float, mixed: float, kept: bool) -> None:
+    metric = {"forecast": "mae", "classify": "macro_f1"}[task]
+    verdict = decide(task, {metric: base, "x": 0}, {metric: control}, {metric: mixed}, 1234)
+    assert verdict.kept is kept
+    assert verdict.words.startswith(
+        f"synthetic experience {'kept' if kept else 'dropped'}: validation {metric} {base:.4g}"
+    )
+    assert "1,234 synthetic sequences" in verdict.words
+    assert verdict.table()["best"] == (2 if kept else 0)
+    assert [row[1] for row in verdict.table()["rows"]][:2] == [base, control]
+    assert verdict.as_dict()["num_synthetic"] == 1234

@@ -1,0 +1,214 @@
+"""Rollouts against a plain loop, and what may and may not change a path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lstm_ray.config import Config, ScenarioConfig
+from lstm_ray.data.split import PARTS
+from lstm_ray.data.windows import Batch, Segments
+from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
+from tests import made
+
+SCHEMA = made.schema_of(known=["price"])
+SEGMENTS = made.segments_of([240, 150], [0, 90], schema=SCHEMA)
+CONFIG = made.make_config(data__known=["price"], plan__steps=15)
+ORIGINS = np.array([30, 77, 300])
+H, S = 6, 15
+
+
+def scenario(**values: Any) -> ScenarioConfig:
+    return ScenarioConfig.model_validate({"name": "s", "column": "wind", "operation": "shift", "value": 3} | values)
+
+
+def world_of(config: Config = CONFIG, segments: Segments = SEGMENTS, residuals: int = 7) -> World:
+    random = np.random.default_rng(5)
+    return World(
+        segments, made.scaler_of(segments), config, 1, random.normal(size=(residuals, H, 1)).astype(np.float32)
+    )
+
+
+def linear(batch: Batch) -> NDArray:
+    """A forecast that is plain arithmetic, so that no batch size rounds it: last load, mean wind, and the prices."""
+    scaler = made.scaler_of(SEGMENTS)
+    load = np.float32(batch.target_BTC[:, -H - 1, :] * scaler.target_deviation + scaler.target_mean)
+    wind = batch.past_BTP[:, -H - 1, :1] * np.float32(scaler.past.deviation[0]) + np.float32(scaler.past.mean[0])
+    price = batch.known_BTK[:, -H:, :1] * np.float32(scaler.known.deviation[0]) + np.float32(scaler.known.mean[0])
+    median_BHC = (load + wind)[:, None, :] + price
+    return np.stack([median_BHC - 100, median_BHC, median_BHC + 100], axis=-1)
+
+
+def test_paths_equal_a_plain_loop() -> None:
+    """One origin and one path at a time, with the policy that training leaves."""
+    policy = made.random_policy(made.make_config(model__quantiles=[0.1, 0.5, 0.9]), SEGMENTS)
+    world = replace(world_of(), scaler=policy.scaler)
+    found_MWSC = roll(policy.forecast_batch, world, ORIGINS, None, 2)
+    assert found_MWSC.shape == (3, 2, S, 1)
+    for m, origin in enumerate(ORIGINS):
+        draws = np.random.default_rng([CONFIG.seed, origin]).integers(7, size=(2, 3))
+        history = slice(origin - 11, origin + 1)
+        ahead = slice(origin + 1, origin + 19)
+        for path in range(2):
+            target = list(SEGMENTS.target_RC[history])
+            observed = [*SEGMENTS.observed_RC[history], *np.ones((18, 1), np.float32)]
+            wind = [*SEGMENTS.past_RP[history], *np.tile(SEGMENTS.past_RP[history][-6:], (3, 1))]
+            for block in range(3):
+                one = Segments(
+                    target_RC=np.asarray(target[-12:], np.float32),
+                    observed_RC=np.asarray(observed[:12] if block == 0 else np.ones((12, 1)), np.float32),
+                    past_RP=np.asarray(wind[block * 6 : block * 6 + 12], np.float32),
+                    known_RK=np.concatenate([SEGMENTS.known_RK[history], SEGMENTS.known_RK[ahead]])[block * 6 :][:18],
+                    bounds=np.array([0, 12]),
+                    series=["one"],
+                    first_step=np.array([0]),
+                    label=None,
+                    schema=SCHEMA,
+                )
+                batch = _one_window(one, policy.scaler)
+                step_HC = policy.forecast_batch(batch)[0, :, :, 1] + world.residual_RHC[draws[path, block]]
+                target += list(step_HC)
+            np.testing.assert_allclose(found_MWSC[m, path], target[12 : 12 + S], rtol=1e-4)
+
+
+def _one_window(one: Segments, scaler: Any) -> Batch:
+    pad = ((0, H), (0, 0))
+    known = np.concatenate([scaler.scale(one.known_RK[:, :1], "known"), one.known_RK[:, 1:]], axis=1)
+    return Batch(
+        np.pad(scaler.scale(one.target_RC, "target"), pad)[None],
+        np.pad(one.observed_RC, pad)[None],
+        np.pad(scaler.scale(one.past_RP, "past"), pad)[None],
+        known.astype(np.float32)[None],
+        np.ones((1, 1), np.float32),
+        np.zeros(1, np.int64),
+    )
+
+
+@pytest.mark.parametrize("one", [None, scenario(), scenario(column="price", steps=3)], ids=str)
+def test_paths_do_not_depend_on_how_the_origins_are_dealt_out(one: ScenarioConfig | None) -> None:
+    whole = roll(linear, world_of(), ORIGINS, one, 4)
+    apart = [roll(linear, world_of(), ORIGINS[m : m + 1], one, 4) for m in range(3)]
+    np.testing.assert_array_equal(whole, np.concatenate(apart))
+    np.testing.assert_array_equal(whole[::-1], roll(linear, world_of(), ORIGINS[::-1], one, 4))
+    np.testing.assert_array_equal(whole, roll(linear, world_of(), ORIGINS, one, 4))
+
+
+def test_paths_depend_on_the_seed_the_origin_and_the_path() -> None:
+    first = roll(linear, world_of(), ORIGINS, None, 4)
+    other = roll(linear, world_of(CONFIG.model_copy(update={"seed": 8})), ORIGINS, None, 4)
+    assert (first != other).any()
+    around = first - first.mean(1, keepdims=True)
+    assert len({tuple(np.round(path.ravel(), 3)) for origin in around for path in origin}) == 12
+
+
+@pytest.mark.parametrize(
+    "one",
+    [scenario(series=["nobody"]), scenario(value=0), scenario(operation="scale", value=1), scenario(column="rain")],
+    ids=str,
+)
+def test_a_scenario_that_touches_nothing_makes_no_difference(one: ScenarioConfig) -> None:
+    np.testing.assert_array_equal(roll(linear, world_of(), ORIGINS, one, 3), roll(linear, world_of(), ORIGINS, None, 3))
+
+
+def test_scenarios_are_compared_on_the_same_draws() -> None:
+    base = roll(linear, world_of(), ORIGINS, None, 3)
+    shifted = roll(linear, world_of(), ORIGINS, scenario(value=3), 3)
+    # Wind is read at every block's origin, three times in fifteen steps, and its last season goes on.
+    expected = np.repeat([3.0, 6.0, 9.0], H)[:S]
+    np.testing.assert_allclose((shifted - base)[..., 0], np.broadcast_to(expected, (3, 3, S)), atol=1e-3)
+
+
+def test_a_scenario_of_one_series_leaves_the_others_alone() -> None:
+    base = roll(linear, world_of(), ORIGINS, None, 2)
+    found = roll(linear, world_of(), ORIGINS, scenario(series=["s1"]), 2)
+    np.testing.assert_array_equal(found[:2], base[:2])
+    assert (found[2] != base[2]).all()
+
+
+def test_the_target_and_the_known_future_may_change_too() -> None:
+    base = roll(linear, world_of(), ORIGINS, None, 1)
+    load = roll(linear, world_of(), ORIGINS, scenario(column="load", value=2, steps=1), 1)
+    np.testing.assert_allclose(load - base, np.full_like(base, 2), atol=1e-3)
+    price = roll(linear, world_of(), ORIGINS, scenario(column="price", value=2, steps=4), 1)
+    # Four steps ahead are dearer; the later blocks start from the sixth step, which is not.
+    expected = [2.0] * 4 + [0.0] * 11
+    np.testing.assert_allclose((price - base)[0, 0, :, 0], expected, atol=1e-3)
+
+
+def test_errors_are_drawn_as_whole_trajectories() -> None:
+    world = world_of()
+    found = roll(linear, world, ORIGINS, None, 20)
+    plain = roll(linear, replace(world, residual_RHC=np.zeros((1, H, 1), np.float32)), ORIGINS, None, 1)
+    drawn = (found - plain)[:, :, :H].reshape(-1, H)
+    known = {tuple(np.round(trajectory[:, 0], 2)) for trajectory in world.residual_RHC}
+    seen = {tuple(np.round(path, 2)) for path in drawn}
+    assert seen <= known
+    assert len(seen) == 7
+
+
+def test_beyond_its_segment_the_calendar_goes_on_and_known_columns_keep_their_last_value() -> None:
+    seen: list[Batch] = []
+
+    def spy(batch: Batch) -> NDArray:
+        seen.append(batch)
+        return linear(batch)
+
+    origin = 235
+    roll(spy, world_of(), np.array([origin]), None, 1)
+    steps = np.arange(origin - 11, origin + 19)
+    known = np.concatenate([seen[0].known_BTK[0], seen[1].known_BTK[0, -H:], seen[2].known_BTK[0, -H:]])
+    np.testing.assert_allclose(known[:, 1:], SCHEMA.calendar_features(SCHEMA.times(steps)), atol=1e-6)
+    scaler = made.scaler_of(SEGMENTS)
+    price = scaler.scale(SEGMENTS.known_RK[np.minimum(steps, 239), :1], "known")
+    np.testing.assert_allclose(known[:, :1], price, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("number", [1, 5, 10_000])
+def test_origins_are_spread_over_a_part_with_whole_rollouts_inside(part: Any, number: int) -> None:
+    found = rollout_origins(SEGMENTS, made.PARTS, part, CONFIG, number)
+    first, end = made.PARTS[part]
+    assert 1 <= len(found) <= number
+    assert len(set(found)) == len(found)
+    steps = SEGMENTS.steps(found)
+    assert (steps + 1 >= first).all()
+    assert (steps + S < end).all()
+    assert (SEGMENTS.series_of(found) == SEGMENTS.series_of(found + S)).all()
+    assert (SEGMENTS.series_of(found) == SEGMENTS.series_of(found - 11)).all()
+    every = rollout_origins(SEGMENTS, made.PARTS, part, CONFIG, 10_000)
+    if number == 5:
+        assert found[[0, -1]].tolist() == every[[0, -1]].tolist()
+        assert np.ptp(np.diff(np.searchsorted(every, found))) <= 1
+
+
+def test_a_part_too_short_for_a_rollout_has_no_origins() -> None:
+    config = made.make_config(plan__steps=50)
+    assert len(rollout_origins(SEGMENTS, made.PARTS, "validation", config, 5)) == 0
+
+
+def test_what_followed_is_read_from_the_data() -> None:
+    actual, observed = actual_after(SEGMENTS, ORIGINS, 4)
+    for m, origin in enumerate(ORIGINS):
+        np.testing.assert_array_equal(actual[m], SEGMENTS.target_RC[origin + 1 : origin + 5])
+        np.testing.assert_array_equal(observed[m], SEGMENTS.observed_RC[origin + 1 : origin + 5])
+
+
+def test_residuals_are_centred_errors_of_windows_that_were_measured_whole() -> None:
+    origins = np.arange(20, 60)
+    forecast = np.zeros((40, H, 1), np.float32)
+    found = residual_trajectories(forecast, SEGMENTS, origins)
+    actual, observed = actual_after(SEGMENTS, origins, H)
+    whole = observed.all(axis=(1, 2))
+    assert 0 < whole.sum() < 40
+    np.testing.assert_allclose(found, actual[whole] - actual[whole].mean(0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-4)
+
+
+def test_where_no_window_was_measured_whole_those_measured_in_part_serve() -> None:
+    holes = replace(SEGMENTS, observed_RC=(np.arange(390) % 3 > 0).astype(np.float32)[:, None])
+    found = residual_trajectories(np.zeros((5, H, 1), np.float32), holes, np.arange(20, 25))
+    assert found.shape == (5, H, 1)

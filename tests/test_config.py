@@ -1,0 +1,247 @@
+"""What a YAML may say, and what bad ones are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_ray.config import RESERVED, Config, load, parse, with_values
+from lstm_ray.data import grid, segments
+from lstm_ray.errors import InputError, nearest
+from tests.made import config_tree
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+SCENARIO = {"name": "storm", "column": "wind", "operation": "shift", "value": 5}
+CLASSIFY = {
+    "task": "classify",
+    "data.target": [],
+    "data.label": "kind",
+}
+
+
+def changed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of a good config with dotted keys replaced."""
+    tree = config_tree()
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        inner: Any = tree
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    return tree
+
+
+def complaint(changes: Mapping[str, Any]) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(changed(changes))
+    return str(caught.value)
+
+
+MISSPELT: list[tuple[dict[str, Any], list[str]]] = [
+    ({"trian": {}}, ["trian: unknown key", "did you mean 'train'"]),
+    ({"train.learning_rat": 1}, ["train.learning_rat", "did you mean 'learning_rate'"]),
+    ({"data.tagret": []}, ["data.tagret", "did you mean 'target'"]),
+    ({"model.zzz": 1}, ["model.zzz", "known: attention, bidirectional"]),
+    ({"plan.scenarios": [SCENARIO | {"valeu": 1}]}, ["plan.scenarios.0.valeu", "did you mean 'value'"]),
+    ({"plan.scenarios": [SCENARIO | {"column": "wnd"}]}, ["'storm'", "'wnd'", "did you mean 'wind'"]),
+    ({"tune.space": {"model.hiden": {"choice": [1]}}}, ["'model.hiden'", "did you mean 'model.hidden'"]),
+    ({"tune.space": {"model.hidden": {"choise": [1]}}}, ["choise", "did you mean 'choice'"]),
+    ({"tune.space": {"window.history": {"choice": [12]}}}, ["'window.history' is no field that can be tuned"]),
+]
+CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"window.history": 100, "window.patch": 24}, ["patch 24", "history 100", "set history to 96"]),
+    ({"window.history": 3, "window.patch": 4}, ["patch 4", "history 3", "set history to 4"]),
+    ({"model.bidirectional": True}, ["model.bidirectional is true", "set it to false"]),
+    ({"model.quantiles": [0.1, 0.9]}, ["hold 0.5", "[0.1, 0.9]", "such as"]),
+    ({"model.quantiles": [0.9, 0.5]}, ["ascend", "[0.9, 0.5]"]),
+    ({"model.quantiles": [0.5, 0.5]}, ["ascend", "[0.5, 0.5]"]),
+    ({"model.quantiles": [0.5, 1.5]}, ["model.quantiles.1", "found 1.5"]),
+    ({"model.quantiles": [0.5], "train.loss": "mse"}, ["train.loss is mse", "pinball", "remove one"]),
+    ({"train.loss": "cross_entropy"}, ["train.loss is cross_entropy", "task: classify"]),
+    ({"model.normalisation_steps": 13}, ["normalisation_steps 13", "window.history 12"]),
+    ({"plan.steps": 5}, ["plan.steps 5", "window.horizon 6", "raise it"]),
+    ({"data.past": ["load"]}, ["'load' is both target and past", "give it one role"]),
+    ({"data.known": ["wind"]}, ["'wind' is both past and known"]),
+    ({"data.target": ["load", "load"]}, ["'load' is both target and target"]),
+    ({"data.target": ["when"]}, ["'when' is both time and target"]),
+    ({"data.target": []}, ["data.target is empty", "at least one target"]),
+    ({"data.past": ["step"]}, ["'step'", "segments use themselves", "rename it"]),
+    ({"data.label": "kind"}, ["data.label is 'kind'", "set task: classify"]),
+    ({"data.source": []}, ["source is empty", "name at least one file"]),
+    ({"split.train": 0.8, "split.validation": 0.3}, ["split", "1.1", "lower them"]),
+    ({"split.train": 0.5, "split.validation": 10}, ["all fractions or all step counts", "[0.5, 10]"]),
+    ({"split.train": 0.5, "split.validation": 0.3, "split.test": 0.3}, ["1.1"]),
+    ({"plan.scenarios": [SCENARIO, SCENARIO]}, ["['storm'] is taken", "rename"]),
+    ({"plan.scenarios": [SCENARIO | {"name": "base"}]}, ["['base'] is taken"]),
+    ({"tune.space": {"model.hidden": {}}}, ["exactly one of choice, uniform, loguniform", "found none"]),
+    ({"tune.space": {"model.hidden": {"choice": []}}}, ["choice needs at least one value"]),
+    ({"tune.space": {"model.dropout": {"uniform": [0.5, 0.1]}}}, ["low < high", "[0.5, 0.1]"]),
+    ({"tune.space": {"train.learning_rate": {"loguniform": [0, 1]}}}, ["above 0", "[0.0, 1.0]"]),
+    ({"tune.space": {"model.dropout": {"choice": [0.1, 1.5]}}}, ["'model.dropout'", "1.5 is not allowed there"]),
+    (CLASSIFY | {"data.target": ["load"]}, ["reads data.past alone", "move target"]),
+    (CLASSIFY | {"data.label": None}, ["data.label is missing"]),
+    (CLASSIFY | {"data.past": []}, ["data.past is empty"]),
+    (CLASSIFY | {"data.series_id": []}, ["data.series_id is empty"]),
+    (CLASSIFY | {"train.loss": "mae"}, ["train.loss is mae", "cross_entropy", "remove it"]),
+    (CLASSIFY | {"model.quantiles": [0.5]}, ["model.quantiles is set", "remove it"]),
+]
+VALUES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"train.batch": 0}, ["train.batch", "greater than 0", "found 0"]),
+    ({"train.learning_rate": "fast"}, ["train.learning_rate", "found 'fast'"]),
+    ({"train.learning_rate": float("inf")}, ["train.learning_rate", "finite", "found inf"]),
+    ({"plan.scenarios": [SCENARIO | {"value": float("nan")}]}, ["plan.scenarios.0.value", "finite"]),
+    ({"task": "cluster"}, ["task", "'forecast' or 'classify'", "found 'cluster'"]),
+    ({"train": None}, ["train", "found None"]),
+    ({"name": ""}, ["name", "found ''"]),
+    ({"preprocess.calendar": ["year"]}, ["preprocess.calendar.0", "found 'year'"]),
+    ({"deploy.port": 70000}, ["deploy.port", "found 70000"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), MISSPELT + CONTRADICTIONS + VALUES, ids=lambda value: str(value)[:60])
+def test_a_bad_config_is_told_what_was_found_and_what_to_do(changes: dict[str, Any], words: list[str]) -> None:
+    message = complaint(changes)
+    assert [word for word in words if word not in message] == [], message
+    assert len(message.splitlines()) == 1
+
+
+def test_the_config_that_the_others_change_is_good() -> None:
+    assert parse(config_tree()).window.history == 12
+    assert parse(changed(CLASSIFY)).loss == "cross_entropy"
+    assert parse(changed({"plan.scenarios": [SCENARIO]})).plan.scenarios[0].value == 5
+
+
+def test_every_fault_is_named_at_once() -> None:
+    message = complaint({"trian": {}, "train.batch": 0, "model.hiden": 1})
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize("missing", ["name", "data"])
+def test_a_missing_key_is_named(missing: str) -> None:
+    tree = config_tree()
+    del tree[missing]
+    with pytest.raises(InputError, match=f"^{missing}: missing; add it to the YAML$"):
+        parse(tree)
+
+
+@given(st.sampled_from(sorted(Config.model_fields)), st.integers(0, 3))
+def test_a_section_with_one_letter_lost_is_found_again(section: str, position: int) -> None:
+    lost = section[:position] + section[position + 1 :]
+    if lost not in Config.model_fields:
+        assert f"did you mean '{section}'" in nearest(lost, Config.model_fields)
+
+
+def test_defaults_of_the_loss_follow_the_task() -> None:
+    assert parse(changed({})).loss == "mae"
+    assert parse(changed({"train.loss": "mse"})).loss == "mse"
+    assert parse(changed({"model.quantiles": [0.1, 0.5]})).loss == "pinball"
+
+
+def test_every_field_has_a_description() -> None:
+    schema = Config.model_json_schema()
+    sections = {"Config": schema, **schema["$defs"]}
+    assert len(sections) >= 14
+    for name, section in sections.items():
+        assert section.get("description"), name
+        for field, value in section["properties"].items():
+            assert value.get("description") or "$ref" in value, f"{name}.{field} has no description"
+
+
+def test_a_config_never_changes_after_loading() -> None:
+    config = parse(config_tree())
+    with pytest.raises(ValueError, match="frozen"):
+        config.train.batch = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
+def test_a_shipped_config_loads_and_survives_its_round_trip(file: Path, tmp_path: Path) -> None:
+    config = load(file)
+    written = tmp_path / "config.yaml"
+    written.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    assert load(written) == config
+    assert config.name == file.stem
+
+
+def test_a_config_with_everything_set_survives_its_round_trip(tmp_path: Path) -> None:
+    space = {"train.learning_rate": {"loguniform": [1e-4, 1e-2]}, "model.layers": {"choice": [1, 2]}}
+    config = parse(changed({"plan.scenarios": [SCENARIO], "tune.space": space, "data.source": ["a.csv", "b.csv"]}))
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load(tmp_path / "c.yaml") == config
+
+
+def load_with(folder: Path, *overrides: str) -> Config:
+    file = folder / "c.yaml"
+    file.write_text(yaml.safe_dump(config_tree()))
+    return load(file, overrides)
+
+
+def test_overrides_are_yaml_and_the_last_one_counts(tmp_path: Path) -> None:
+    config = load_with(
+        tmp_path,
+        *("train.batch=2", "train.batch=3", "data.past=[]", "train.learning_rate=1e-3", "model.residual=true"),
+        *("seed=9", "tune.space={model.hidden: {choice: [4]}}"),
+    )
+    assert (config.train.batch, config.data.past, config.train.learning_rate) == (3, [], 0.001)
+    assert (config.model.residual, config.seed, list(config.tune.space)) == (True, 9, ["model.hidden"])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.batch", "expected section.field=value, such as"),
+        ("=3", "expected section.field=value"),
+        ("train.batch=[", "'[' is not a YAML value"),
+        ("name.x=3", "'name' holds 'made', which has no fields"),
+        ("train.btach=3", "did you mean 'batch'"),
+        ("trian.batch=3", "did you mean 'train'"),
+        ("train.batch=many", "train.batch: Input should be a valid integer"),
+        ("window.patch=5", "patch 5 does not divide history 12"),
+    ],
+)
+def test_a_bad_override_is_refused(tmp_path: Path, override: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_with(tmp_path, override)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"name: [a\n", "is not valid YAML"),
+        (b"", "must hold keys and values, found NoneType"),
+        (b"- a\n- b\n", "must hold keys and values, found list"),
+        (b"name: \xff\xfe", "is no UTF-8 text"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        load(file)
+    assert words in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["none.yaml", "."])
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match=r"cannot read the config .* name an existing YAML file"):
+        load(tmp_path / path)
+
+
+def test_values_of_a_trial_are_validated_anew() -> None:
+    config = parse(config_tree())
+    tried = with_values(config, {"model.hidden": 16, "train.learning_rate": 0.1})
+    assert (tried.model.hidden, tried.train.learning_rate, tried.data) == (16, 0.1, config.data)
+    assert config.model.hidden == 8
+    with pytest.raises(InputError, match="does not divide"):
+        with_values(config, {"window.patch": 5})
+
+
+def test_reserved_columns_are_those_that_segments_add() -> None:
+    assert set(RESERVED) == {grid.SERIES, grid.TIME, segments.SEGMENT, segments.STEP}
