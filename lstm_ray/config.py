@@ -374,7 +374,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except UnicodeDecodeError as error:
         raise InputError(f"'{path}' is no UTF-8 text ({error.reason}); name a YAML file") from None
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _OnceLoader)
     except yaml.YAMLError as error:
         raise InputError(f"'{path}' is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -399,6 +399,16 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         section, field = path.split(".")
         tree[section][field] = value
     return parse(tree)
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Safe YAML in which a key written twice is a mistake, where PyYAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise yaml.YAMLError(f"key '{twice[0]}' is written twice{node.start_mark}; keep one")
+        return super().construct_mapping(node, deep)
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

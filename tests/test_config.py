@@ -245,3 +245,10 @@ def test_values_of_a_trial_are_validated_anew() -> None:
 
 def test_reserved_columns_are_those_that_segments_add() -> None:
     assert set(RESERVED) == {grid.SERIES, grid.TIME, segments.SEGMENT, segments.STEP}
+
+
+def test_a_key_written_twice_is_refused_with_its_place(tmp_path):
+    file = tmp_path / "twice.yaml"
+    file.write_text("name: a\ntrain: {batch: 4}\ndata: {source: x.csv, time: t, target: [y]}\ntrain: {batch: 8}\n")
+    with pytest.raises(InputError, match="key 'train' is written twice"):
+        load(file)

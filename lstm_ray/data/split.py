@@ -16,7 +16,7 @@ Boundaries = dict[Part, tuple[int, int]]
 def boundaries(split: SplitConfig, num_steps: int) -> Boundaries:
     """Cut an axis of ``num_steps`` steps into parts. Raises InputError where a part would be empty."""
     scale = num_steps if isinstance(split.train, float) else 1
-    train, validation = int(split.train * scale), int(split.validation * scale)
+    train, validation = round(split.train * scale), round(split.validation * scale)
     validation_start = train + split.gap_steps
     test_start = validation_start + validation + split.gap_steps
     test_end = num_steps if split.test is None else min(num_steps, test_start + round(split.test * scale))

@@ -15,8 +15,6 @@ SETTINGS = {
     "RAY_TRAIN_V2_ENABLED": "1",
     # A worker group is polled this often; the default of 2 s is most of a short training's end.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    # The proxy in C that comes with ray[serve] answers five times the requests of the one in Python.
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
 }
 
 

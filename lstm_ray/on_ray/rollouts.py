@@ -30,7 +30,7 @@ from lstm_ray.on_ray import cluster
 from lstm_ray.plan import pictures, synthetic
 from lstm_ray.plan.decide import decide
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
-from lstm_ray.plan.scenarios import changed
+from lstm_ray.plan.scenarios import changed, require_known_series
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 ORIGINS_PER_TASK = 8
@@ -109,6 +109,7 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
     Leaves ``rollouts.parquet``, ``scenarios.json``, ``verdict.json`` and, where kept, ``policy/``.
     """
     segments, bounds = load_segments(run)
+    require_known_series(config.plan.scenarios, segments.series)
     with run.local_copy("train/policy") as folder:
         base = Policy.load(folder)
         world = world_of(base, segments, bounds, config)

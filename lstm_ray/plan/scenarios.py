@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lstm_ray.config import ScenarioConfig
 from lstm_ray.data.schema import Schema
+from lstm_ray.errors import InputError, nearest
 
 OPERATIONS: Mapping[str, Callable[[NDArray, float], NDArray]] = {
     "shift": np.add,
@@ -37,6 +38,16 @@ def changed_future(known_HK: NDArray, columns: Sequence[str], scenario: Scenario
     """The same for columns known ahead: the scenario's first ``steps`` rows of the future."""
     flipped = np.flip(known_HK, axis=-2)
     return np.flip(changed(flipped, columns, scenario), axis=-2)
+
+
+def require_known_series(scenarios: Sequence[ScenarioConfig], series: Sequence[str]) -> None:
+    """Raises InputError where a scenario names a series that is not in the data: it would change nothing, unnoticed."""
+    for scenario in scenarios:
+        for name in scenario.series:
+            if name not in series:
+                raise InputError(
+                    f"plan.scenarios '{scenario.name}': series '{name}' is not in the data{nearest(name, series)}"
+                )
 
 
 def touches(scenario: ScenarioConfig, schema: Schema, series: str) -> bool:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,13 @@ def command(environment: dict[str, str]) -> Callable[..., subprocess.CompletedPr
     return run
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """A folder whose path leaves room for the names of Ray's sockets, which a system limits to 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 @contextmanager
 def group(arguments: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen]:
     """A program and its children in a process group of their own, all of them gone at the end of the block."""
@@ -67,9 +75,9 @@ def free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
     """Poll until true. Fails with what was waited for."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what()}"
         time.sleep(0.1)

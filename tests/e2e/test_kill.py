@@ -37,7 +37,7 @@ def test_training_killed_in_mid_run_goes_on_and_ends_as_if_undisturbed(tmp_path,
     run = tmp_path / "run"
     with group(stage_command("train", run), environment, tmp_path / "log") as process:
         checkpoints = lambda: len(list(run.glob(".work/train-*/checkpoints/epoch-*")))  # noqa: E731
-        wait_for(lambda: checkpoints() >= 1, 90, "the first checkpoint")
+        wait_for(lambda: checkpoints() >= 1, 90, lambda: "the first checkpoint")
         end_group(process, signal.SIGKILL)
     assert not (run / "train").exists(), "a stage that was killed must not look whole"
     finished_before = max(int(p.name.split("-")[1]) for p in run.glob(".work/train-*/checkpoints/epoch-*"))
@@ -55,7 +55,11 @@ def test_training_killed_in_mid_run_goes_on_and_ends_as_if_undisturbed(tmp_path,
 def test_tuning_killed_in_mid_run_finishes_with_every_trial(tmp_path, environment, command):
     run = tmp_path / "run"
     with group(stage_command("tune", run), environment, tmp_path / "log") as process:
-        wait_for(lambda: bool(list(run.glob(".work/tune-*/trials/*/epoch-*/training.json"))), 150, "a trial's first result")
+        wait_for(
+            lambda: bool(list(run.glob(".work/tune-*/trials/*/epoch-*/training.json"))),
+            150,
+            lambda: "a trial's first result",
+        )
         end_group(process, signal.SIGKILL)
     assert not (run / "tune").exists()
     assert (run / "train/report.json").exists(), "stages before the killed one stay"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from lstm_ray.config import with_values
-
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import RunDir

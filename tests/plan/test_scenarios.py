@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ray.config import ScenarioConfig
-from lstm_ray.plan.scenarios import changed, changed_future, touches
+from lstm_ray.errors import InputError
+from lstm_ray.plan.scenarios import changed, changed_future, require_known_series, touches
 from tests.made import schema_of
 
 VALUES_TF = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -64,3 +65,9 @@ def test_a_scenario_touches_the_series_it_names_or_all() -> None:
     assert touches(scenario(), schema, "x")
     assert touches(scenario(series=["x", "y"]), schema, "x")
     assert not touches(scenario(series=["y"]), schema, "x")
+
+
+def test_a_scenario_for_a_series_that_does_not_exist_is_refused_with_the_nearest_name():
+    scenario = ScenarioConfig(name="storm", column="wind", operation="shift", value=1.0, series=["JKF"])
+    with pytest.raises(InputError, match="series 'JKF' is not in the data; did you mean 'JFK'"):
+        require_known_series([scenario], ["EWR", "JFK", "LGA"])
