@@ -139,7 +139,7 @@ def test_the_split_stage_counts_windows_and_draws_them(config: Config, tmp_path:
     [
         ({"window__horizon": 300}, r"window.history 12 \+ window.horizon 300 exceeds the longest series, 240 steps"),
         ({"window__history": 236}, r"window.history 236 \+ window.horizon 6 exceeds the longest series"),
-        ({"split__validation": 0.02}, "split.validation holds no window: it spans steps 168 to 172 of 240"),
+        ({"split__validation": 0.02}, "split.validation holds no window: it spans steps 168 to 173 of 240"),
         ({"split__train": 10, "split__validation": 50}, "split.train holds no window: it spans steps 0 to 10"),
         ({"split__train": 200, "split__validation": 60}, "the validation part would span steps 200 to 260 of 240"),
     ],
