@@ -64,7 +64,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         try:
             shared = [f"--num-cpus={given.cpus}"]
-            head = ["--head", f"--port={given.port}", f"--dashboard-port={given.dashboard_port}", f"--temp-dir={folder}"]
+            head = [
+                "--head",
+                f"--port={given.port}",
+                f"--dashboard-port={given.dashboard_port}",
+                f"--temp-dir={folder}",
+            ]
             nodes.append(start([*head, *shared], Path(folder) / "head.log", environment))
             for number in range(1, given.nodes):
                 joining = [f"--address=127.0.0.1:{given.port}", *shared]

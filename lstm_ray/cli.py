@@ -95,8 +95,11 @@ def forecast(
     from lstm_ray.on_ray.forecast import forecast_files
 
     _use(address)
-    summary = forecast_files(source, data, out)
-    Console(highlight=False).print(f"[green]✓[/] {_escaped(summary)}", soft_wrap=True)
+    found = forecast_files(source, data, out)
+    words = f"{found['num_rows']:,} rows of {found['num_series']:,} series in {found['out']}"
+    if found["num_skipped"]:
+        words += f"; {found['num_skipped']:,} series could not be predicted, {found['out']}.summary.json says why"
+    Console(highlight=False).print(f"[green]✓[/] {_escaped(words)}", soft_wrap=True)
 
 
 @app.command()

@@ -1,0 +1,66 @@
+"""What a server answered in a moment: sums that a replica keeps and hands on. Knows no HTTP library and no Ray."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.monitor.drift import Counts, add
+
+EDGES_SECONDS = np.geomspace(1e-4, 100, 121)
+"""Latency bins, 12 % apart: a quantile is known to within that."""
+MAX_ANSWERS = 2_000
+"""Forecasts a replica holds until it hands them on; more in one moment are not scored."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One named series' prediction, kept to be held against what really came."""
+
+    name: str
+    first_tick: int
+    """Time of the first step predicted: microseconds since 1970, or the integer (forecast)."""
+    median_HC: NDArray
+    """[H, C]; a classification has shape [1, 1] and holds the index of the class."""
+
+
+@dataclass
+class Tally:
+    """Requests of one moment."""
+
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """By route and status."""
+    latency_K: NDArray = field(default_factory=lambda: np.zeros(len(EDGES_SECONDS) + 1, np.int64))
+    """Predictions by latency bin."""
+    inputs: Counts = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+    num_series: int = 0
+    warned_series: int = 0
+    """Series answered with a warning."""
+
+    def add_request(self, route: str, status: int, seconds: float | None) -> None:
+        """Count an answer. ``seconds`` is given for predictions alone: probes would hide their latency."""
+        self.requests[route, status] += 1
+        if seconds is not None:
+            self.latency_K[np.searchsorted(EDGES_SECONDS, seconds)] += 1
+
+    def add(self, other: Tally) -> None:
+        """Take in what was counted elsewhere."""
+        self.requests.update(other.requests)
+        self.latency_K += other.latency_K
+        self.inputs = add(self.inputs, other.inputs)
+        self.answers += other.answers[: MAX_ANSWERS - len(self.answers)]
+        self.num_series += other.num_series
+        self.warned_series += other.warned_series
+
+
+def latency_quantile(latency_K: NDArray, share: float) -> float | None:
+    """Latency below which this share of requests lies, in milliseconds; None without requests."""
+    total = latency_K.sum()
+    if not total:
+        return None
+    bin_ = int(np.searchsorted(latency_K.cumsum(), share * total))
+    return float(1000 * EDGES_SECONDS[min(bin_, len(EDGES_SECONDS) - 1)])

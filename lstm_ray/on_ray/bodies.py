@@ -1,0 +1,306 @@
+"""What HTTP requests and answers look like, and their way to and from a policy's own types. Knows no server.
+
+Legend: T steps, H horizon, C targets, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from lstm_ray.config import ScenarioConfig
+from lstm_ray.data.schema import EPOCH, Schema
+from lstm_ray.errors import InputError, nearest
+from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
+from lstm_ray.on_ray.service import median
+from lstm_ray.plan.scenarios import changed, changed_future, touches
+
+MAX_SCENARIOS = 16
+"""What-ifs in one request: each costs a prediction of every series."""
+
+Name = Annotated[str, Field(max_length=200)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Values = list[Number | None]
+"""null is a missing value; NaN and Infinity are no JSON and are refused."""
+Times = Annotated[list[str] | list[int], Field(description="ISO 8601 in UTC, or whole numbers, one step apart")]
+
+
+class Body(BaseModel):
+    """Unknown fields are refused, and a number must be a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Series(Body):
+    """One series as it is known now, in the data's own units."""
+
+    name: Name = Field(default="", description="named series are scored once POST /v1/observations brings the truth")
+    times: Times
+    columns: dict[Name, Values] = Field(description="every input of the policy to its history, oldest first")
+    future: dict[Name, Values] = Field(default={}, description="known inputs over the horizon, where there are any")
+
+
+class ForecastRequest(Body):
+    series: list[Series] = Field(min_length=1)
+    quantiles: list[Number] | None = Field(default=None, description="those of the policy's to return; none: all")
+
+
+class ClassifyRequest(Body):
+    series: list[Series] = Field(min_length=1)
+
+
+class Scenario(ScenarioConfig):
+    """A change to an input, as in the YAML's plan.scenarios."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class WhatIfForecast(ForecastRequest):
+    scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
+
+
+class WhatIfClassify(ClassifyRequest):
+    scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
+
+
+class ObservedSeries(Body):
+    name: Name = Field(min_length=1, description="as the requests named it")
+    times: Times
+    columns: dict[Name, Values] = Field(description="measured targets")
+
+
+class ObservedClass(Body):
+    name: Name = Field(min_length=1, description="as the requests named it")
+    label: str = Field(description="the true class")
+
+
+class Observations(Body):
+    series: list[ObservedSeries] = Field(min_length=1)
+
+
+class ObservedClasses(Body):
+    series: list[ObservedClass] = Field(min_length=1)
+
+
+class TargetAnswer(BaseModel):
+    median: list[float]
+    quantiles: dict[str, list[float]] = {}
+
+
+class SeriesAnswer(BaseModel):
+    name: str
+    times: list[str] | list[int]
+    targets: dict[str, TargetAnswer]
+    warnings: list[str]
+
+
+class ClassAnswer(BaseModel):
+    name: str
+    label: str = Field(description="the most probable class")
+    probabilities: dict[str, float]
+    warnings: list[str]
+
+
+class ForecastAnswer(BaseModel):
+    policy: str = Field(description="version of the policy that answered")
+    forecasts: list[SeriesAnswer]
+
+
+class ClassifyAnswer(BaseModel):
+    policy: str
+    classifications: list[ClassAnswer]
+
+
+class ScenarioForecast(BaseModel):
+    name: str
+    forecasts: list[SeriesAnswer]
+    difference: list[dict[str, list[float]]] = Field(description="scenario minus base: each series' median by target")
+
+
+class ScenarioClassification(BaseModel):
+    name: str
+    classifications: list[ClassAnswer]
+    difference: list[dict[str, float]] = Field(description="scenario minus base: each series' probability by class")
+
+
+class WhatIfForecastAnswer(BaseModel):
+    policy: str
+    base: list[SeriesAnswer]
+    scenarios: list[ScenarioForecast]
+
+
+class WhatIfClassifyAnswer(BaseModel):
+    policy: str
+    base: list[ClassAnswer]
+    scenarios: list[ScenarioClassification]
+
+
+class ObservationsAnswer(BaseModel):
+    scored: int = Field(description="predicted values that the observations were held against")
+
+
+class RefusedItem(BaseModel):
+    loc: list[str | int]
+    msg: str
+
+
+class Refused(BaseModel):
+    detail: list[RefusedItem]
+
+
+def to_inputs(series: Sequence[Series]) -> list[SeriesInput]:
+    """A request's series as the policy takes them."""
+    return [SeriesInput(s.times, _arrays(s.columns), _arrays(s.future), s.name) for s in series]
+
+
+def names(series: Sequence[Series]) -> list[str]:
+    """What the answer calls them: unnamed ones by their number."""
+    return [s.name or str(i) for i, s in enumerate(series)]
+
+
+def under(scenario: ScenarioConfig, inputs: Sequence[SeriesInput], schema: Schema) -> list[SeriesInput]:
+    """The inputs as a scenario changes them: the same change that planning makes.
+
+    Raises InputError where the column or a series named by the scenario does not exist.
+    """
+    where = f"scenario '{scenario.name}'"
+    columns = [*schema.target, *schema.past, *schema.known]
+    if scenario.column not in columns:
+        raise InputError(
+            f"{where}: column '{scenario.column}' is no input of this policy{nearest(scenario.column, columns)}"
+        )
+    if unknown := sorted(set(scenario.series) - {item.name for item in inputs}):
+        raise InputError(
+            f"{where}: series '{unknown[0]}' is not in this request; name one of its series, or none for all"
+        )
+    return [_changed(item, scenario, schema) if touches(scenario, schema, item.name) else item for item in inputs]
+
+
+def _changed(item: SeriesInput, scenario: ScenarioConfig, schema: Schema) -> SeriesInput:
+    name, ahead = scenario.column, scenario.column in schema.known
+    given = item.future if ahead else item.columns
+    if name not in given:
+        return item  # the policy will say that it is missing
+    values_T1 = np.asarray(given[name], dtype=np.float64)[:, None]
+    with np.errstate(over="ignore"):  # the policy refuses what is infinite, and names it
+        result = (changed_future if ahead else changed)(values_T1, [name], scenario)[:, 0]
+    new = {**given, name: result}
+    if ahead:
+        return SeriesInput(item.times, item.columns, new, item.name)
+    return SeriesInput(item.times, new, item.future, item.name)
+
+
+def chosen_quantiles(asked: Sequence[float] | None, policy: Policy) -> list[int]:
+    """Positions of the quantiles to return. Raises InputError for one that the policy does not forecast."""
+    own = policy.quantiles
+    for value in asked or ():
+        if value not in own:
+            raise InputError(f"quantile {value} is not forecast by this policy; ask for some of {own}")
+    return [own.index(value) for value in (own if asked is None else asked)]
+
+
+def forecast_answer(name: str, forecast: Forecast, policy: Policy, quantiles: Sequence[int]) -> SeriesAnswer:
+    """One series' forecast as JSON holds it."""
+    own, median_HC = policy.quantiles, median(forecast, policy)
+    targets = {}
+    for c, target in enumerate(policy.schema.target):
+        named = {f"{own[q]:g}": forecast.values_HCQ[:, c, q].tolist() for q in quantiles} if len(own) > 1 else {}
+        targets[target] = TargetAnswer(median=median_HC[:, c].tolist(), quantiles=named)
+    return SeriesAnswer(name=name, times=time_words(forecast.times), targets=targets, warnings=forecast.warnings)
+
+
+def class_answer(name: str, found: Classification, policy: Policy) -> ClassAnswer:
+    """One sequence's classification as JSON holds it."""
+    classes = policy.schema.classes
+    return ClassAnswer(
+        name=name,
+        label=classes[int(found.probabilities.argmax())],
+        probabilities=dict(zip(classes, found.probabilities.tolist(), strict=True)),
+        warnings=found.warnings,
+    )
+
+
+def median_difference(scenario: SeriesAnswer, base: SeriesAnswer) -> dict[str, list[float]]:
+    """Scenario minus base, by target."""
+    return {
+        target: [a - b for a, b in zip(answer.median, base.targets[target].median, strict=True)]
+        for target, answer in scenario.targets.items()
+    }
+
+
+def probability_difference(scenario: ClassAnswer, base: ClassAnswer) -> dict[str, float]:
+    """Scenario minus base, by class."""
+    return {name: value - base.probabilities[name] for name, value in scenario.probabilities.items()}
+
+
+def time_words(times: NDArray) -> list[Any]:
+    """ISO 8601 in UTC, or the integers."""
+    if times.dtype.kind != "M":
+        return list(times.tolist())
+    return [f"{text}Z" for text in np.datetime_as_string(times, unit="s" if _whole_seconds(times) else "us")]
+
+
+def ticks(times: Sequence[str] | Sequence[int], schema: Schema, where: str) -> NDArray:
+    """Times as int64 ticks. Raises InputError where one is none, or they do not ascend."""
+    try:
+        if schema.is_time:
+            stamps = [datetime.fromisoformat(str(time)) for time in times]
+            naive = [s.astimezone(UTC).replace(tzinfo=None) if s.tzinfo else s for s in stamps]
+            found = (np.asarray(naive, dtype="datetime64[us]") - EPOCH).astype(np.int64)
+        else:
+            found = np.asarray(times, dtype=np.int64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{where}, times: {error}; send ISO 8601 in UTC, or whole numbers") from None
+    if (np.diff(found) <= 0).any():
+        raise InputError(f"{where}, times do not ascend; send each time once, oldest first")
+    return found
+
+
+def actual_values(item: ObservedSeries, schema: Schema) -> NDArray:
+    """Measured targets, [T, C], NaN where not given. Raises InputError for other columns and wrong lengths."""
+    if unknown := sorted(set(item.columns) - set(schema.target)):
+        raise InputError(f"series '{item.name}': '{unknown[0]}' is no target; observe {', '.join(schema.target)}")
+    actual_TC = np.full((len(item.times), len(schema.target)), np.nan)
+    for name, values in item.columns.items():
+        if len(values) != len(item.times):
+            raise InputError(
+                f"series '{item.name}': column '{name}' has {len(values)} values; send {len(item.times)}, one a step"
+            )
+        actual_TC[:, schema.target.index(name)] = np.asarray(values, dtype=np.float64)
+    return actual_TC
+
+
+def example_request(policy: Policy) -> dict[str, Any]:
+    """A body that the policy answers: targets wave about their training mean, others stay at it. No bundle holds real rows."""
+    schema, window = policy.schema, policy.config.window
+    horizon = window.horizon if policy.config.task == "forecast" else 0
+    steps = np.arange(window.history + horizon)
+    columns: dict[str, list[float]] = {}
+    for role, inputs in (("target", schema.target), ("past", schema.past), ("known", schema.known)):
+        scale = getattr(policy.scaler, role)
+        wave_T = 0.5 * np.sin(2 * np.pi * steps / window.season) * (role == "target")
+        for name, mean, deviation in zip(inputs, scale.mean, scale.deviation, strict=True):
+            columns[name] = [float(f"{value:.5g}") for value in mean + deviation * wave_T]
+    times = time_words(schema.times(steps))
+    series: dict[str, Any] = {
+        "name": "example",
+        "times": times[: window.history],
+        "columns": {name: values[: window.history] for name, values in columns.items()},
+    }
+    if horizon and schema.known:
+        series["future"] = {name: columns[name][window.history :] for name in schema.known}
+    return {"series": [series]}
+
+
+def _arrays(columns: dict[str, Values]) -> dict[str, NDArray]:
+    """null becomes NaN."""
+    return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+
+
+def _whole_seconds(times: NDArray) -> bool:
+    return bool((times == times.astype("datetime64[s]")).all())

@@ -1,0 +1,201 @@
+"""The deploy stage: bundle the chosen policy, serve it on loopback, hold HTTP against Python, load it, stop it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import numpy as np
+
+from lstm_ray import figure, progress
+from lstm_ray.config import Config
+from lstm_ray.data.split import Boundaries
+from lstm_ray.data.store import load_segments
+from lstm_ray.data.windows import Segments
+from lstm_ray.figure import Figure
+from lstm_ray.model.policy import Policy
+from lstm_ray.monitor import drift
+from lstm_ray.on_ray import bundle
+from lstm_ray.on_ray.model_card import CARD, model_card
+from lstm_ray.on_ray.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, route, sample
+from lstm_ray.on_ray.serve import running
+from lstm_ray.on_ray.stress import Load, closed_loop
+from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+
+LONE_SECONDS = 0.5
+"""Length of the load by one client alone."""
+
+
+def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
+    """Write the run's ``policy/`` bundle after its server has proved itself.
+
+    Raises:
+        InputError: there is no evaluated policy.
+        ServedWronglyError: HTTP and Python disagree, or a bad request is not refused.
+    """
+    with run.local_copy("evaluate/policy") as folder:
+        policy = Policy.load(folder)
+    segments, bounds = load_segments(run)
+    metrics, parts = run.read_json("evaluate/metrics.json"), run.read_json("split/boundaries.json")["times"]
+    samples = sample(segments, bounds, policy.config)
+    with tempfile.TemporaryDirectory() as temporary:
+        files = write_bundle(Path(temporary), policy, segments, bounds, metrics, parts)
+        settings = config.deploy.model_copy(update={"host": "127.0.0.1", "port": 0, "token_file": None})
+        name = f"lstm-ray-check-{uuid4().hex[:8]}"
+        with progress.bar("deploy", 4) as advance, running(files, settings, name, f"/{name}") as served:
+            advance("the server answers")
+            with httpx.Client(base_url=served.url, timeout=READY_SECONDS) as client:
+                proof = prove(client, policy, samples, settings.max_body_bytes)
+                advance("answers are right")
+                url = f"{served.url}{route(policy)}"
+                bodies = [json.dumps(item.body(named=False)).encode() for item in samples]
+                lone = closed_loop(url, bodies, 1, min(LONE_SECONDS, settings.load_seconds))
+                loaded = closed_loop(url, bodies, settings.load_connections, settings.load_seconds)
+                advance("load was borne")
+                monitor = answer(client.get("/v1/monitor"))
+        advance("stopped")
+        run.publish(Path(temporary), "policy")
+    work.write_json("load.json", {"lone": lone.as_dict(), "loaded": loaded.as_dict()})
+    work.write_json("monitor.json", monitor)
+    work.write_figures(_figures(lone, loaded, monitor))
+    return _report(policy, proof, lone, loaded, monitor, files)
+
+
+def write_bundle(
+    folder: Path,
+    policy: Policy,
+    segments: Segments,
+    bounds: Boundaries,
+    metrics: Mapping[str, Any],
+    parts: Mapping[str, Any],
+) -> bundle.Packed:
+    """A policy with its drift reference and its model card; returns the policy's files."""
+    policy.facts.setdefault("reference", drift.reference(segments, bounds))
+    policy.version = policy.save(folder)
+    files = bundle.pack(folder)
+    (folder / CARD).write_text(
+        model_card(policy, policy.version, bundle.versions(files), metrics, parts), encoding="utf-8"
+    )
+    return files
+
+
+def _report(
+    policy: Policy, proof: Proof, lone: Load, loaded: Load, monitor: Mapping[str, Any], files: bundle.Packed
+) -> Report:
+    one, many = lone.as_dict(), loaded.as_dict()
+    unit = "training deviations" if policy.config.task == "forecast" else "probability"
+    exactness = f"to {proof.difference:.1g} {unit}" if proof.difference else "exactly"
+    rows = [
+        [
+            load["connections"],
+            load["requests_per_second"],
+            load["p50_ms"],
+            load["p95_ms"],
+            load["p99_ms"],
+            load["errors"],
+        ]
+        for load in (one, many)
+    ]
+    size = sum(len(content) for content in files.values())
+    return Report(
+        stage="deploy",
+        summary=f"HTTP answers equal Policy.predict {exactness}; {many['connections']} clients get "
+        f"{many['requests_per_second']:,.0f} answers a second, half of them within {many['p50_ms']:.1f} ms.",
+        findings=_findings(proof, one, many, monitor, size, exactness),
+        load=many,
+        lone=one,
+        parity=proof.difference,
+        policy_version=policy.version,
+        policy_bytes=size,
+        tables=[
+            {
+                "title": "Load on loopback, the clients on the same machine",
+                "columns": ["clients", "requests per second", "p50 ms", "p95 ms", "p99 ms", "errors"],
+                "rows": rows,
+                "caption": "Each client asks again as soon as it is answered, with real windows of the test part.",
+            },
+            {
+                "title": "What bad requests got",
+                "columns": ["request with", "status", "told"],
+                "rows": [list(row) for row in proof.refused],
+                "caption": "Each is refused before the policy sees it, and says which field is wrong.",
+            },
+        ],
+    )
+
+
+def _findings(
+    proof: Proof, one: dict[str, Any], many: dict[str, Any], monitor: Mapping[str, Any], size: int, exactness: str
+) -> list[Finding]:
+    found = [
+        Finding(
+            severity="info",
+            text=f"{SAMPLES} real requests over HTTP equal Policy.predict {exactness}; "
+            f"{len(proof.refused)} bad ones were refused. The policy's files hold {size / 1e6:.2f} MB.",
+        ),
+        Finding(
+            severity="info",
+            text=f"One client alone is answered in {one['p50_ms']:.2f} ms (p99 {one['p99_ms']:.2f} ms).",
+        ),
+    ]
+    if failed := one["errors"] + many["errors"]:
+        text = f"{failed} of {one['requests'] + many['requests'] + failed} requests under load failed."
+        found.append(Finding(severity="warning", text=text, advice="deploy.max_ongoing_requests: a higher limit"))
+    state = monitor["inputs"]["state"]
+    shifted = state.startswith(("moderate", "shifted"))
+    text = f"Inputs of the test part against the training part: {state}."
+    advice = "Train on newer data, or over whole years where the seasons differ." if shifted else ""
+    found.append(Finding(severity="advice" if shifted else "info", text=text, advice=advice))
+    live = monitor["performance"]
+    if live["rolling"] is not None and live["validation"] is not None:
+        text = f"Over the {live['scored']:,} values sent back as observations the {live['metric']} is {live['rolling']:.4g}, "
+        found.append(
+            Finding(severity="info", text=f"{text}beside {live['validation']:.4g} on validation: {live['state']}.")
+        )
+    return found
+
+
+def _figures(lone: Load, loaded: Load, monitor: Mapping[str, Any]) -> list[Figure]:
+    figures = []
+    if len(lone.latency_M) and len(loaded.latency_M):
+        both = np.concatenate([lone.latency_M, loaded.latency_M])
+        edges = np.geomspace(both.min(), np.quantile(both, 0.999) + 1e-6, 41)
+        shares = {
+            f"{load.connections} client{'s' if load.connections > 1 else ''}": np.histogram(load.latency_M, edges)[0]
+            / len(load.latency_M)
+            for load in (lone, loaded)
+        }
+        caption = (
+            f"One client waits {lone.quantile(0.5):.2f} ms (p99 {lone.quantile(0.99):.2f} ms); each of {loaded.connections} "
+            f"at once waits {loaded.quantile(0.5):.2f} ms (p99 {loaded.quantile(0.99):.2f} ms)."
+        )
+        middle = [f"{value:.3g}" for value in np.sqrt(edges[:-1] * edges[1:])]
+        figures.append(
+            figure.bars(
+                "latency",
+                "How long an answer takes",
+                caption,
+                middle,
+                shares,
+                x_title="ms",
+                y_title="share of requests",
+            )
+        )
+    judged = [row for row in monitor["inputs"]["columns"] if row["psi"] is not None]
+    if judged:
+        worst = judged[0]
+        caption = (
+            f"'{worst['column']}' has moved most, PSI {worst['psi']:.2f} ({worst['state']}); under {drift.MODERATE} is stable, "
+            f"over {drift.SHIFTED} shifted."
+        )
+        names = [row["column"] for row in judged]
+        values = {"PSI": [row["psi"] for row in judged]}
+        figures.append(
+            figure.bars("drift", "Test inputs against the training part", caption, names, values, y_title="PSI")
+        )
+    return figures

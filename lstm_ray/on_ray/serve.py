@@ -1,0 +1,276 @@
+"""The policy as a Ray Serve application: replicas, one monitor, one HTTP address. Knows nothing of requests."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from ray import serve
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+from ray.serve.config import BackpressureConfig
+from ray.serve.context import _get_global_client
+from ray.serve.schema import LoggingConfig
+
+from lstm_ray.config import DeployConfig, with_values
+from lstm_ray.errors import InputError, nearest
+from lstm_ray.model.policy import Policy
+from lstm_ray.monitor.live import Monitor
+from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray.bundle import Packed, find, unpack
+from lstm_ray.on_ray.gate import digest
+from lstm_ray.on_ray.replica import Replica
+from lstm_ray.on_ray.service import watched
+
+APPLICATION = "lstm-ray"
+QUEUE_FACTOR = 4
+"""A replica's queue holds this many times what it works on; more requests are answered with 503."""
+RETRY_SECONDS = 1.0
+REPLICA_CPUS = 0.5
+"""Reserved for a replica: where a machine has two, other work must still find one."""
+MIN_TOKEN_BYTES = 16
+SHUTDOWN_SECONDS = 30.0
+ENVIRONMENT = {
+    # Requests are read and answered by one thread: two would take turns at Python's lock, up to 5 ms a turn.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+}
+FAST_PROXY = {
+    # Five times the throughput of Serve's own proxy (HAProxy passes requests on without unpacking them).
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # A replica waits this long before it stops, for proxies on other machines to hear of it; the default is 30 s.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+}
+PROXY_PORTS = (
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+)
+"""Further ports of the fast proxy: any free ones, for two clusters on one machine must not meet."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An application that answers."""
+
+    url: str
+    """Address with its path, without a slash at the end."""
+    application: str
+    started_serve: bool
+    """Whether Serve was started for it, and so ends with it."""
+
+
+@contextmanager
+def running(files: Packed, deploy: DeployConfig, application: str = APPLICATION, route: str = "/") -> Iterator[Served]:
+    """Serve a policy until the block ends.
+
+    Serve has one HTTP address in a cluster. Where it runs already, the application joins it under ``route``, and alone is
+    removed afterwards; otherwise Serve starts on the host and port of ``deploy`` and ends with the block.
+    Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
+    """
+    token_digest = _token_digest(deploy)
+    cluster.ensure()
+    with _quiet():
+        client = _get_global_client(raise_if_no_controller_running=False)
+        started = client is None
+        deploy = _start_serve(deploy) if client is None else _join_serve(client, deploy, application, route)
+        monitor = _fresh_monitor(f"{application}-monitor", unpack(files))
+        try:
+            deployment: Any = serve.deployment(name="policy", **_options(deploy))(Replica)
+            bound = deployment.bind(files, monitor, deploy.model_dump(), token_digest)
+            serve.run(bound, name=application, route_prefix=route)
+            yield Served(f"http://{_named(deploy)}{route.rstrip('/')}", application, started)
+        finally:
+            if started:
+                _end_serve()
+            else:
+                serve.delete(application)
+            ray.kill(monitor)
+
+
+def serve_forever(source: str | Path, overrides: Sequence[str] = ()) -> None:
+    """Serve the policy of a run directory, or of a policy's folder, until Ctrl-C or SIGTERM.
+
+    Args:
+        overrides: ``deploy.field=value``, parsed as YAML.
+
+    Raises:
+        InputError: no policy there, or settings that cannot be served.
+    """
+    files = find(source)
+    policy = unpack(files)
+    deploy = with_values(policy.config, _deploy_values(overrides)).deploy
+    with running(files, deploy) as served, _stop_signal() as stopped:
+        print(f"serving {policy.config.name} {policy.version[:12]} at {served.url}/  (Ctrl-C stops it)", flush=True)
+        stopped.wait()
+        print("stopping", flush=True)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets. Ray installs a handler of its own when it starts, so this comes after."""
+    stopped = threading.Event()
+    before = {sign: signal.signal(sign, lambda *_: stopped.set()) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def _start_serve(deploy: DeployConfig) -> DeployConfig:
+    """Start Serve; returns the settings with the port that was picked."""
+    host = ipaddress.ip_address(socket.gethostbyname(deploy.host))
+    if deploy.port:
+        _require_free(deploy)
+    deploy = deploy.model_copy(update={"port": deploy.port or free_port(deploy.host)})
+    # The fast proxy connects to replicas by the host they bind to: with several machines that must be every interface.
+    fast = len([node for node in ray.nodes() if node["Alive"]]) == 1 or host.is_unspecified
+    environment = (
+        {**ENVIRONMENT, **FAST_PROXY, **{name: str(free_port()) for name in PROXY_PORTS}} if fast else ENVIRONMENT
+    )
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={"host": deploy.host, "port": deploy.port},
+        controller_options={"runtime_env": {"env_vars": environment}},
+    )
+    return deploy
+
+
+def _end_serve() -> None:
+    """Shut Serve down. Asked to wait, its controller would be reported on the terminal as a task that died."""
+    controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+    ray.get(controller.graceful_shutdown.remote(wait=False))
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
+    with suppress(ValueError):
+        while time.monotonic() < deadline:
+            ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+            time.sleep(0.05)
+    serve.shutdown()
+
+
+def _join_serve(client: Any, deploy: DeployConfig, application: str, route: str) -> DeployConfig:
+    """The settings as the running Serve has them. Raises InputError where ours cannot be had."""
+    host, port = client.http_config.host, client.http_config.port
+    if deploy.port not in (0, port) or deploy.host != host:
+        raise InputError(
+            f"Serve already runs in this cluster at {host}:{port}, and has one address in a cluster; set deploy.host to "
+            f"{host} and deploy.port to {port} or 0, or end it first with 'serve shutdown'"
+        )
+    applications = client.get_serve_details()["applications"]
+    if application in applications:
+        raise InputError(
+            f"the application '{application}' already runs at {host}:{port}; stop the process that serves it"
+        )
+    taken = {details["route_prefix"]: name for name, details in applications.items()}
+    if route in taken:
+        raise InputError(
+            f"the path '{route}' of {host}:{port} belongs to the application '{taken[route]}'; stop it first"
+        )
+    return deploy.model_copy(update={"port": port})
+
+
+def _options(deploy: DeployConfig) -> dict[str, Any]:
+    return {
+        "num_replicas": deploy.replicas,
+        "max_ongoing_requests": deploy.max_ongoing_requests,
+        "max_queued_requests": QUEUE_FACTOR * deploy.max_ongoing_requests,
+        "backpressure_config": BackpressureConfig(retry_after_s=RETRY_SECONDS),
+        "ray_actor_options": {"num_cpus": REPLICA_CPUS},
+        "graceful_shutdown_timeout_s": 5,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        # A line for each request costs a tenth of the throughput; the monitor counts them.
+        "logging_config": LoggingConfig(enable_access_log=False),
+    }
+
+
+def _fresh_monitor(name: str, policy: Policy) -> Any:
+    """An actor of its own, detached as Serve's applications are; one left by a killed process makes room."""
+    with suppress(ValueError):
+        ray.kill(ray.get_actor(name, namespace=APPLICATION))
+    options = {"name": name, "namespace": APPLICATION, "lifetime": "detached", "num_cpus": 0, "max_restarts": -1}
+    return ray.remote(Monitor).options(**options).remote(watched(policy))
+
+
+def _token_digest(deploy: DeployConfig) -> bytes | None:
+    """Raises InputError where the host needs a token and there is none."""
+    try:
+        address = ipaddress.ip_address(socket.gethostbyname(deploy.host))
+    except OSError as error:
+        raise InputError(f"deploy.host '{deploy.host}' is no address of this machine: {error}") from None
+    if deploy.token_file is None:
+        if not address.is_loopback:
+            raise InputError(
+                f"deploy.host {deploy.host} can be reached by others and deploy.token_file is not set; "
+                "name a file that holds a secret, or bind to 127.0.0.1"
+            )
+        return None
+    try:
+        token = Path(deploy.token_file).read_bytes().strip()
+    except OSError as error:
+        raise InputError(f"deploy.token_file '{deploy.token_file}' cannot be read: {error.strerror}") from None
+    if len(token) < MIN_TOKEN_BYTES:
+        raise InputError(
+            f"deploy.token_file '{deploy.token_file}' holds {len(token)} characters; write at least {MIN_TOKEN_BYTES}, "
+            "such as by 'openssl rand -hex 32'"
+        )
+    return digest(token)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _require_free(deploy: DeployConfig) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((deploy.host, deploy.port))
+        except OSError as error:
+            raise InputError(
+                f"deploy.port {deploy.port} of {deploy.host} cannot be had: {error.strerror}; "
+                "choose another, or 0 for any free one"
+            ) from None
+
+
+def _deploy_values(overrides: Sequence[str]) -> dict[str, Any]:
+    values = {}
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        section, _, name = path.partition(".")
+        if not equals or section != "deploy" or name not in DeployConfig.model_fields:
+            hint = nearest(path, [f"deploy.{field}" for field in DeployConfig.model_fields])
+            raise InputError(f"--set {override!r}: a trained policy can be served with other deploy fields alone{hint}")
+        values[path] = yaml.safe_load(text)
+    return values
+
+
+def _named(deploy: DeployConfig) -> str:
+    """Host and port for a URL; every interface is reached by loopback too."""
+    host = "127.0.0.1" if ipaddress.ip_address(socket.gethostbyname(deploy.host)).is_unspecified else deploy.host
+    return f"{host}:{deploy.port}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Serve tells a terminal of every step it takes; what matters to a person is said here."""
+    logger = logging.getLogger("ray.serve")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,138 @@
+"""A policy that answers many requests at a time, and what is counted of them. Knows no HTTP and no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.errors import InputError
+from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
+from lstm_ray.monitor import drift
+from lstm_ray.monitor.live import Watched
+from lstm_ray.monitor.traffic import Answer, Tally
+
+PREDICT_SECONDS = 30.0
+"""A prediction that takes longer is given up."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request's series."""
+
+    inputs: list[SeriesInput]
+    live: bool = True
+    """Whether they are what is really seen: hypothetical inputs are neither drift nor forecasts to be scored."""
+
+
+Predict = Callable[[Asked], Awaitable[Sequence[Forecast] | Sequence[Classification]]]
+
+
+class MonitorLostError(RuntimeError):
+    """The monitor cannot be reached. Predictions go on without it."""
+
+
+class MonitorPort(Protocol):
+    """Where replicas bring what they counted: a ``monitor.live.Monitor`` wherever it lives.
+
+    Every call may raise MonitorLostError.
+    """
+
+    async def merge(self, tally: Tally) -> None: ...
+
+    async def observe(self, name: str, tick_T: NDArray, actual_TC: NDArray) -> int: ...
+
+    async def summary(self) -> dict[str, Any]: ...
+
+
+@dataclass
+class Service:
+    """What HTTP routes need of whoever serves them."""
+
+    policy: Policy
+    versions: dict[str, str]
+    """Of the packages the policy was saved with."""
+    predict: Predict
+    monitor: MonitorPort
+    max_body_bytes: int
+    token_digest: bytes | None = None
+    """SHA-256 of the bearer token; None where none is needed."""
+    predict_seconds: float = PREDICT_SECONDS
+    ready: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    async def flush(self) -> None:
+        """Hand on what was counted since the last time."""
+        if self.tally.requests or self.tally.num_series:
+            tally, self.tally = self.tally, Tally()
+            await self.monitor.merge(tally)
+
+
+def watched(policy: Policy) -> Watched:
+    """What a monitor must know of a policy."""
+    schema, facts = policy.schema, policy.facts
+    return Watched(
+        version=policy.version,
+        task=policy.config.task,
+        targets=schema.target,
+        classes=schema.classes,
+        step=schema.step,
+        reference=facts.get("reference", {}),
+        validation=facts.get("validation", {}),
+    )
+
+
+def answer_and_count(policy: Policy, batch: Sequence[Asked]) -> tuple[list[Any], Tally]:
+    """Each request's predictions, or the InputError that it deserves, and what to count of them all."""
+    found = answer(policy, batch)
+    tally = Tally()
+    for asked, predictions in zip(batch, found, strict=True):
+        if asked.live and not isinstance(predictions, InputError):
+            _count(tally, policy, asked.inputs, predictions)
+    return found, tally
+
+
+def answer(policy: Policy, batch: Sequence[Asked]) -> list[Any]:
+    """All requests in one pass; where one is wrong, each on its own, so that a wrong one spoils no other's answer.
+
+    Raises FloatingPointError where the policy predicts values that are not finite: those never leave the server.
+    """
+    try:
+        found = policy.predict([item for asked in batch for item in asked.inputs])
+    except InputError as error:
+        if len(batch) == 1:
+            return [error]
+        return [answer(policy, [asked])[0] for asked in batch]
+    for prediction in found:
+        values = prediction.values_HCQ if isinstance(prediction, Forecast) else prediction.probabilities
+        if not np.isfinite(values).all():
+            raise FloatingPointError(f"the prediction for series '{prediction.name}' is not finite")
+    ends = np.cumsum([len(asked.inputs) for asked in batch])
+    return [found[end - len(asked.inputs) : end] for end, asked in zip(ends, batch, strict=True)]
+
+
+def median(forecast: Forecast, policy: Policy) -> NDArray:
+    """[H, C]"""
+    values: NDArray = forecast.values_HCQ[..., policy.quantiles.index(0.5)]
+    return values
+
+
+def _count(
+    tally: Tally, policy: Policy, inputs: Sequence[SeriesInput], predictions: Sequence[Forecast | Classification]
+) -> None:
+    reference, history = policy.facts.get("reference", {}), policy.config.window.history
+    for item, prediction in zip(inputs, predictions, strict=True):
+        tally.inputs = drift.add(tally.inputs, drift.count(item.columns, reference, history))
+        tally.num_series += 1
+        tally.warned_series += bool(prediction.warnings)
+        if item.name:
+            tally.answers.append(_kept(policy, item.name, prediction))
+
+
+def _kept(policy: Policy, name: str, prediction: Forecast | Classification) -> Answer:
+    if isinstance(prediction, Classification):
+        return Answer(name, 0, np.array([[float(prediction.probabilities.argmax())]]))
+    return Answer(name, int(prediction.times[0].astype(np.int64)), median(prediction, policy))

@@ -1,0 +1,231 @@
+"""Batch forecasts of files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lstm_ray.errors import InputError
+from lstm_ray.model.policy import Policy, SeriesInput
+from lstm_ray.on_ray import bundle, forecast
+from lstm_ray.on_ray.forecast import REFUSED, forecast_files, predict_block, prepare
+from tests import made
+
+HISTORY, HORIZON = 12, 6
+
+
+def policy_of(*known: str, **values: object) -> Policy:
+    """Random weights for the roles of ``made.write_table``."""
+    config = made.make_config(data__known=list(known), model__quantiles=[0.1, 0.5, 0.9], **values)
+    return made.random_policy(config, made.segments_of(schema=made.schema_of(known=known)))
+
+
+def rows(name: str, steps: int, *more: str, start: int = 0, load: str = "") -> list[str]:
+    return [
+        f"{name},{made.START + step}:00:00Z,{load or step % 7},{step % 5}{''.join(more)}"
+        for step in range(start, steps)
+    ]
+
+
+def write(file: Path, *parts: list[str], header: str = "site,when,load,wind") -> str:
+    file.write_text("\n".join([header, *(line for part in parts for line in part)]) + "\n")
+    return str(file)
+
+
+def by_hand(policy: Policy, table: str, name: str) -> pl.DataFrame:
+    """One series' forecast by Policy.predict, its gaps made explicit here."""
+    frame = pl.read_csv(table, try_parse_dates=True).filter(pl.col("site") == name).sort("when")
+    frame = frame.with_columns(pl.col("when").dt.replace_time_zone(None).cast(pl.Datetime("us")))
+    frame = frame.upsample("when", every="1h").filter(
+        pl.col("when") <= frame.filter(pl.col("load").is_not_null())["when"].max()
+    )
+    last = frame.tail(HISTORY)
+    columns = {c: last[c].cast(pl.Float64).to_list() for c in ("load", "wind")}
+    [found] = policy.predict([SeriesInput(last["when"].to_list(), columns, name=name)])
+    return pl.DataFrame({"time": found.times, "q0.1": found.values_HCQ[:, 0, 0], "median": found.values_HCQ[:, 0, 1]})  # type: ignore[union-attr]
+
+
+def test_ray_writes_what_policy_predict_says_with_one_row_for_each_series_and_step(
+    local_ray: None, table: Path, tmp_path: Path
+) -> None:
+    policy, out = policy_of(), tmp_path / "new" / "out.parquet"
+    policy.save(tmp_path / "policy")
+    names = [f"s{index:02d}" for index in range(7)]
+    more = write(tmp_path / "more.csv", *(rows(name, 20 + index) for index, name in enumerate(names)), rows("short", 5))
+    summary = forecast_files(tmp_path / "policy", [str(table), more], out)
+    found = pl.read_parquet(out)
+    assert found.columns == ["series", "time", "target", "median", "q0.1", "q0.9", "warnings"]
+    assert found.select("series", "time", "target").is_duplicated().sum() == 0
+    assert found["series"].unique(maintain_order=True).to_list() == ["a", "b", *names]
+    assert found.height == summary["num_rows"] == 9 * HORIZON
+    for name in ("a", "b", *names):
+        source = str(table) if name in ("a", "b") else more
+        expected, own = by_hand(policy, source, name), found.filter(pl.col("series") == name)
+        assert own["time"].to_list() == expected["time"].to_list()
+        for column in ("median", "q0.1"):
+            np.testing.assert_allclose(own[column], expected[column], rtol=1e-5)
+    assert summary["num_series"] == 9
+    assert summary["skipped"] == [{"series": "short", "reason": "5 steps of history, and the policy needs 12"}]
+    assert json.loads((tmp_path / "new" / "out.parquet.summary.json").read_text()) == summary
+    assert {file.name for file in out.parent.iterdir()} == {"out.parquet", "out.parquet.summary.json"}
+
+
+def predicted(policy: Policy, source: str) -> pl.DataFrame:
+    """What the actors would make of a file."""
+    return predict_block(policy, prepare(source, policy).rows)
+
+
+def test_a_series_ends_at_its_last_measured_target(tmp_path: Path) -> None:
+    policy = policy_of()
+    whole = write(tmp_path / "a.csv", rows("a", 20))
+    empty_after = write(tmp_path / "b.csv", rows("a", 20), rows("a", 24, start=20, load=" "))
+    text = (tmp_path / "b.csv").read_text().replace(", ,", ",,")
+    (tmp_path / "b.csv").write_text(text)
+    assert predicted(policy, whole).equals(predicted(policy, empty_after))
+
+
+def test_missing_steps_and_values_are_imputed_and_told(tmp_path: Path) -> None:
+    lines = rows("a", 20)
+    del lines[12]
+    found = predicted(policy_of(), write(tmp_path / "a.csv", lines))
+    assert found.height == HORIZON
+    assert "1 of 12 values of 'load' were missing" in found["warnings"][0]
+
+
+def test_known_inputs_are_read_over_the_horizon(tmp_path: Path) -> None:
+    policy, header = policy_of("price"), "site,when,load,wind,price"
+    past = rows("a", 20, ",20")
+
+    def ahead(price: float, name: str = "a") -> list[str]:
+        return [f"{name},{made.START + step}:00:00Z,,,{price}" for step in range(20, 26)]
+
+    low = predicted(policy, write(tmp_path / "low.csv", past, ahead(10.0), header=header))
+    high = predicted(policy, write(tmp_path / "high.csv", past, ahead(30.0), header=header))
+    assert low.height == high.height == HORIZON
+    assert not np.allclose(low["median"], high["median"])
+    columns = {"load": [s % 7 for s in range(8, 20)], "wind": [s % 5 for s in range(8, 20)], "price": [20] * 12}
+    times = [f"{made.START + step}:00:00" for step in range(8, 20)]
+    [expected] = policy.predict([SeriesInput(times, columns, {"price": [10.0] * 6})])
+    np.testing.assert_allclose(low["median"], expected.values_HCQ[:, 0, 1], rtol=1e-5)  # type: ignore[union-attr]
+
+
+def test_a_series_without_its_known_future_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    policy, header = policy_of("price"), "site,when,load,wind,price"
+    ahead = [f"b,{made.START + step}:00:00Z,,,1" for step in range(20, 26)]
+    source = write(tmp_path / "a.csv", rows("a", 20, ",20"), rows("b", 20, ",20"), ahead, header=header)
+    prepared = prepare(source, policy)
+    assert prepared.rows["series"].unique().to_list() == ["b"]
+    [skipped] = prepared.skipped
+    assert skipped["series"] == "a"
+    assert "'price' has no value over the horizon" in skipped["reason"]
+
+
+def test_static_columns_need_no_row_in_the_future(tmp_path: Path) -> None:
+    config = made.make_config(data__static=["price"])
+    policy = made.random_policy(config, made.segments_of(schema=made.schema_of(known=("price",))))
+    found = predicted(policy, write(tmp_path / "a.csv", rows("a", 20, ",20"), header="site,when,load,wind,price"))
+    assert found.height == HORIZON
+    assert not found["warnings"].str.contains("missing").any()
+
+
+def test_a_series_the_policy_refuses_becomes_a_reason_and_spoils_no_other(tmp_path: Path) -> None:
+    far = rows("far", 20, load="1e20")
+    found = predicted(policy_of(), write(tmp_path / "a.csv", rows("a", 20), far))
+    assert found.filter(pl.col(REFUSED).is_null()).height == HORIZON
+    [row] = found.filter(pl.col(REFUSED).is_not_null()).rows(named=True)
+    assert row["series"] == "far"
+    assert "'load'" in row[REFUSED]
+
+
+def test_a_series_whose_target_was_never_measured_is_named(tmp_path: Path) -> None:
+    lines = [f"b,{made.START + step}:00:00Z,,1" for step in range(20)]
+    prepared = prepare(write(tmp_path / "a.csv", rows("a", 20), lines), policy_of())
+    assert prepared.skipped == [{"series": "b", "reason": "no target was ever measured"}]
+
+
+def test_several_targets_have_a_row_each(tmp_path: Path) -> None:
+    config = made.make_config(data__target=["load", "wind"], data__past=[])
+    policy = made.random_policy(config, made.segments_of(schema=made.schema_of(("load", "wind"), ())))
+    found = predicted(policy, write(tmp_path / "a.csv", rows("a", 20)))
+    assert found.height == 2 * HORIZON
+    assert found["target"].to_list() == ["load", "wind"] * HORIZON
+    columns = {"load": [s % 7 for s in range(8, 20)], "wind": [s % 5 for s in range(8, 20)]}
+    [expected] = policy.predict([SeriesInput([f"{made.START + s}:00:00" for s in range(8, 20)], columns)])
+    np.testing.assert_allclose(found["median"], expected.values_HCQ[:, :, 0].ravel(), rtol=1e-5)  # type: ignore[union-attr]
+
+
+def test_sequences_are_classified_with_a_row_each_and_need_no_label(tmp_path: Path) -> None:
+    policy = made.random_policy(made.classify_config(), made.sequences_of([12] * 4))
+    lines = ["day,when,load"]
+    lines += [
+        f"{day},{made.START + 24 * index + hour}:00:00Z,{hour}"
+        for index, day in enumerate("xyz")
+        for hour in range(5 + index)
+    ]
+    (tmp_path / "days.csv").write_text("\n".join(lines) + "\n")
+    found = predicted(policy, str(tmp_path / "days.csv"))
+    assert found["series"].to_list() == ["x", "y", "z"]
+    assert found.columns == ["series", "class", "probability down", "probability up", "warnings", REFUSED]
+    np.testing.assert_allclose(found["probability down"] + found["probability up"], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("site,when,load\na,2024-01-01T00:00:00Z,1", "column 'wind'"),
+        ("site,when,load,wind\na,1,1,1\na,2,1,1", "whole numbers"),
+        (
+            "site,when,load,wind\na,2024-01-01T00:00:00Z,1,1\na,2024-01-01T00:30:00Z,1,1",
+            "no multiple of the policy's step 1h",
+        ),
+        ("site,when,load,wind\na,2024-01-01T00:00:00Z,1,1\na,2024-01-01T00:00:00Z,1,1", "occurs twice"),
+    ],
+)
+def test_files_that_do_not_fit_the_policy_are_refused(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "a.csv").write_text(content + "\n")
+    with pytest.raises(InputError, match=words):
+        prepare(str(tmp_path / "a.csv"), policy_of())
+
+
+def test_nothing_is_written_where_no_series_can_be_predicted(tmp_path: Path) -> None:
+    policy_of().save(tmp_path / "policy")
+    source = write(tmp_path / "a.csv", rows("a", 5), rows("b", 7))
+    with pytest.raises(InputError, match=r"none of the 2 series .* 5 steps of history"):
+        forecast_files(tmp_path / "policy", source, tmp_path / "out.parquet")
+    assert not list(tmp_path.glob("*out.parquet*"))
+
+
+def test_a_failure_midway_leaves_the_old_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy_of().save(tmp_path / "policy")
+    out = tmp_path / "out.parquet"
+    out.write_bytes(b"old")
+
+    def broken(*given: object) -> object:
+        raise RuntimeError("lost a worker")
+
+    monkeypatch.setattr(forecast, "_predicted", broken)
+    with pytest.raises(RuntimeError, match="lost a worker"):
+        forecast_files(tmp_path / "policy", write(tmp_path / "a.csv", rows("a", 20)), out)
+    assert out.read_bytes() == b"old"
+    assert {file.name for file in tmp_path.iterdir()} == {"policy", "a.csv", "out.parquet"}
+
+
+def test_a_directory_is_no_file_to_write(tmp_path: Path) -> None:
+    policy_of().save(tmp_path / "policy")
+    with pytest.raises(InputError, match="is a directory"):
+        forecast_files(tmp_path / "policy", "unused.csv", tmp_path)
+
+
+def test_the_furthest_policy_of_a_run_is_found(tmp_path: Path) -> None:
+    first, last = policy_of(), policy_of(seed=8)
+    first.save(tmp_path / "train" / "policy")
+    assert bundle.unpack(bundle.find(tmp_path)).config.seed == 7
+    last.save(tmp_path / "policy")
+    assert bundle.unpack(bundle.find(tmp_path)).config.seed == 8
+    assert bundle.unpack(bundle.find(tmp_path / "train" / "policy")).config.seed == 7
+    with pytest.raises(InputError, match="holds no policy"):
+        bundle.find(tmp_path / "elsewhere")
