@@ -131,7 +131,7 @@ def config_schema() -> None:
 @config_app.command("check")
 def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa: B006
     """Validate a YAML and its columns against the data's header; nothing is run."""
-    from lstm_ray.config import load
+    from lstm_ray.config_file import load
     from lstm_ray.data.files import header
 
     loaded = load(config, overrides)
@@ -142,7 +142,7 @@ def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa
 
 def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, force: bool, address: str) -> None:
     """Run stages for a person: say what happens, write the report page, name where it is."""
-    from lstm_ray.config import load
+    from lstm_ray.config_file import load
     from lstm_ray.lifecycle import run_stages
     from lstm_ray.run_dir import RunDir
 

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ray.config import RESERVED, Config, load, parse, with_values
+from lstm_ray.config import RESERVED, Config, parse, with_values
+from lstm_ray.config_file import load
 from lstm_ray.data import grid, segments
 from lstm_ray.errors import InputError, nearest
 from tests.made import config_tree

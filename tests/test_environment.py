@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lstm_ray import __version__
-from lstm_ray.config import Config, load
+from lstm_ray.config import Config
+from lstm_ray.config_file import load
 from lstm_ray.environment import environment
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import RunDir, StageDir
