@@ -83,18 +83,20 @@ def running(files: Packed, deploy: DeployConfig, application: str = APPLICATION,
         client = _get_global_client(raise_if_no_controller_running=False)
         started = client is None
         deploy = _start_serve(deploy) if client is None else _join_serve(client, deploy, application, route)
-        monitor = _fresh_monitor(f"{application}-monitor", unpack(files))
         try:
-            deployment: Any = serve.deployment(name="policy", **_options(deploy))(Replica)
-            bound = deployment.bind(files, monitor, deploy.model_dump(), token_digest)
-            serve.run(bound, name=application, route_prefix=route)
-            yield Served(f"http://{_named(deploy)}{route.rstrip('/')}", application, started)
+            monitor = _fresh_monitor(f"{application}-monitor", unpack(files))
+            try:
+                deployment: Any = serve.deployment(name="policy", **_options(deploy))(Replica)
+                bound = deployment.bind(files, monitor, deploy.model_dump(), token_digest)
+                serve.run(bound, name=application, route_prefix=route)
+                yield Served(f"http://{_named(deploy)}{route.rstrip('/')}", application, started)
+            finally:
+                ray.kill(monitor)
         finally:
             if started:
                 _end_serve()
             else:
                 serve.delete(application)
-            ray.kill(monitor)
 
 
 def serve_forever(source: str | Path, overrides: Sequence[str] = ()) -> None:
