@@ -20,12 +20,12 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.figure import Figure
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor import drift
-from lstm_ray.on_ray import bundle
-from lstm_ray.on_ray.model_card import CARD, model_card
-from lstm_ray.on_ray.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, route, sample
 from lstm_ray.on_ray.serve import running
-from lstm_ray.on_ray.stress import Load, closed_loop
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+from lstm_ray.serving import bundle
+from lstm_ray.serving.model_card import CARD, model_card
+from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, route, sample
+from lstm_ray.serving.stress import Load, closed_loop
 
 LONE_SECONDS = 0.5
 """Length of the load by one client alone."""

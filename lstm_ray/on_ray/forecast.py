@@ -22,9 +22,9 @@ from lstm_ray.data.grid import SERIES, TIME
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
 from lstm_ray.on_ray import cluster
-from lstm_ray.on_ray.bundle import Packed, find, unpack
-from lstm_ray.on_ray.service import Asked, answer
 from lstm_ray.run_dir import to_json
+from lstm_ray.serving.bundle import Packed, find, unpack
+from lstm_ray.serving.service import Asked, answer
 
 ROWS_PER_BLOCK = 250_000
 """Rows that an actor predicts from at a time; a series is never cut."""

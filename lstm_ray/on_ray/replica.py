@@ -16,9 +16,9 @@ from ray.exceptions import RayActorError
 from lstm_ray.config import DeployConfig
 from lstm_ray.errors import InputError
 from lstm_ray.monitor.traffic import Tally
-from lstm_ray.on_ray.api import make_app
-from lstm_ray.on_ray.bundle import Packed, unpack, versions
-from lstm_ray.on_ray.service import Asked, MonitorLostError, Service, answer_and_count
+from lstm_ray.serving.api import make_app
+from lstm_ray.serving.bundle import Packed, unpack, versions
+from lstm_ray.serving.service import Asked, MonitorLostError, Service, answer_and_count
 
 MAX_BATCH = 256
 """Requests predicted together at most; those that came while a batch was predicted make the next one."""

@@ -27,10 +27,10 @@ from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.live import Monitor
 from lstm_ray.on_ray import cluster
-from lstm_ray.on_ray.bundle import Packed, find, unpack
-from lstm_ray.on_ray.gate import digest
 from lstm_ray.on_ray.replica import Replica
-from lstm_ray.on_ray.service import watched
+from lstm_ray.serving.bundle import Packed, find, unpack
+from lstm_ray.serving.gate import digest
+from lstm_ray.serving.service import watched
 
 APPLICATION = "lstm-ray"
 QUEUE_FACTOR = 4

@@ -15,15 +15,15 @@ from lstm_ray.config import Config
 from lstm_ray.data.store import load_segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Forecast, Policy
-from lstm_ray.on_ray import proof
-from lstm_ray.on_ray.api import make_app
 from lstm_ray.on_ray.deploy import deploy
-from lstm_ray.on_ray.service import Service
 from lstm_ray.run_dir import Report, RunDir
+from lstm_ray.serving import proof
+from lstm_ray.serving.api import make_app
+from lstm_ray.serving.service import Service
 from tests import made
-from tests.on_ray import serving
-from tests.on_ray.serving import Client
 from tests.on_ray.worlds import prepared, small_config, write_waves
+from tests.serving import services as serving
+from tests.serving.services import Client
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy, SeriesInput
-from lstm_ray.on_ray import bundle, forecast
+from lstm_ray.on_ray import forecast
 from lstm_ray.on_ray.forecast import REFUSED, forecast_files, predict_block, prepare
+from lstm_ray.serving import bundle
 from tests import made
 
 HISTORY, HORIZON = 12, 6

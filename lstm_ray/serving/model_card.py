@@ -7,8 +7,8 @@ from typing import Any
 
 from lstm_ray.data.split import PARTS
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.api import in_words
 from lstm_ray.report.scores import metric, ordered
+from lstm_ray.serving.api import in_words
 
 CARD = "model_card.md"
 MAX_SLICES = 20

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from lstm_ray.errors import InputError
-from lstm_ray.on_ray.service import MonitorLostError
+from lstm_ray.serving.service import MonitorLostError
 
 MAX_DETAILS = 20
 """Faults of one request that are told; the others would only repeat them."""

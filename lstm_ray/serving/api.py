@@ -24,10 +24,10 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.traffic import Tally
-from lstm_ray.on_ray import bodies
-from lstm_ray.on_ray.gate import Gate
-from lstm_ray.on_ray.refusals import explain_refusals
-from lstm_ray.on_ray.service import Asked, MonitorLostError, Service
+from lstm_ray.serving import bodies
+from lstm_ray.serving.gate import Gate
+from lstm_ray.serving.refusals import explain_refusals
+from lstm_ray.serving.service import Asked, MonitorLostError, Service
 
 FLUSH_SECONDS = 0.25
 """How often a replica hands on what it counted."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lstm_ray.on_ray.gate import Gate, digest
+from lstm_ray.serving.gate import Gate, digest
 
 Message = dict[str, Any]
 LIMIT = 100

@@ -16,8 +16,8 @@ from lstm_ray.config import Config
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.model.policy import Classification, Policy, SeriesInput
-from lstm_ray.on_ray.bodies import time_words
-from lstm_ray.on_ray.service import median
+from lstm_ray.serving.bodies import time_words
+from lstm_ray.serving.service import median
 
 SAMPLES = 32
 """Windows of the test part that are sent, spread over it."""

@@ -17,8 +17,8 @@ from lstm_ray.config import ScenarioConfig
 from lstm_ray.data.schema import EPOCH, Schema
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
-from lstm_ray.on_ray.service import median
 from lstm_ray.plan.scenarios import changed, changed_future, touches
+from lstm_ray.serving.service import median
 
 MAX_SCENARIOS = 16
 """What-ifs in one request: each costs a prediction of every series."""

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ray.on_ray.api import make_app
-from lstm_ray.on_ray.bodies import MAX_SCENARIOS
-from lstm_ray.on_ray.gate import digest
-from lstm_ray.on_ray.service import Asked, Service
-from tests.on_ray import serving
-from tests.on_ray.serving import Client
+from lstm_ray.serving.api import make_app
+from lstm_ray.serving.bodies import MAX_SCENARIOS
+from lstm_ray.serving.gate import digest
+from lstm_ray.serving.service import Asked, Service
+from tests.serving import services as serving
+from tests.serving.services import Client
 
 Json = dict[str, Any]
 POLICY, CLASSIFIER = serving.forecaster(), serving.classifier()

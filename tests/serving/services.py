@@ -16,7 +16,7 @@ from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.monitor.drift import reference
 from lstm_ray.monitor.live import Monitor
 from lstm_ray.monitor.traffic import Tally
-from lstm_ray.on_ray.service import Asked, Service, answer_and_count, watched
+from lstm_ray.serving.service import Asked, Service, answer_and_count, watched
 from tests import made
 
 MAX_BODY_BYTES = 200_000
