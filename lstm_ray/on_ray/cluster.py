@@ -33,6 +33,8 @@ def ensure() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     ray.init(
+        # Left to itself, Ray would join whatever cluster was last started on this machine, or wait for one that has died.
+        os.environ.get("RAY_ADDRESS", "local"),
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
