@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 
 import ray
 import ray.data
 
+from lstm_ray.errors import InputError
+
+CONNECT_SECONDS = 5.0
 SETTINGS = {
     # Ray warns that it will stop hiding GPUs from tasks that ask for none; nothing here relies on either.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -27,14 +31,16 @@ def ensure() -> None:
         return
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    if not os.environ.get("RAY_ADDRESS") and not any(name.startswith("RAY_AUTH_") for name in os.environ):
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    _require_reachable(address)
+    if address == "local" and not any(name.startswith("RAY_AUTH_") for name in os.environ):
         # Ray asks for a token by itself, but would leave it in the user's home, where every later `ray start` finds it and
         # locks out a `ray job submit` that does not know of it.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     ray.init(
         # Left to itself, Ray would join whatever cluster was last started on this machine, or wait for one that has died.
-        os.environ.get("RAY_ADDRESS", "local"),
+        address,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.WARNING,
@@ -43,6 +49,19 @@ def ensure() -> None:
     # The pipeline reports through its own progress; Ray's account of plans and sinks goes to Ray's log files.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
+
+
+def _require_reachable(address: str) -> None:
+    """Raises InputError where nothing answers at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"no Ray cluster answers at '{address}' ({error}); check --address or RAY_ADDRESS, or leave it out for a local one"
+        ) from None
 
 
 def num_cpus() -> int:

@@ -222,7 +222,7 @@ def training_figures(records: list[EpochRecord]) -> list[Figure]:
             epochs,
             {"training": [r.train_loss for r in records], "validation": [r.validation_loss for r in records]},
             x_title="epoch",
-            y_title="loss, in training deviations",
+            y_title="loss",
         ),
         figure.lines(
             "gradient",
