@@ -10,6 +10,7 @@ import pytest
 
 from .conftest import LSTM_RAY, end_group, group, wait_for
 
+pytestmark = pytest.mark.timeout(900)
 SMALL = [
     "--set=train.max_epochs=6",
     "--set=train.patience=6",
@@ -37,7 +38,7 @@ def test_training_killed_in_mid_run_goes_on_and_ends_as_if_undisturbed(tmp_path,
     run = tmp_path / "run"
     with group(stage_command("train", run), environment, tmp_path / "log") as process:
         checkpoints = lambda: len(list(run.glob(".work/train-*/checkpoints/epoch-*")))  # noqa: E731
-        wait_for(lambda: checkpoints() >= 1, 90, lambda: "the first checkpoint")
+        wait_for(lambda: checkpoints() >= 1, 240, lambda: "the first checkpoint")
         end_group(process, signal.SIGKILL)
     assert not (run / "train").exists(), "a stage that was killed must not look whole"
     finished_before = max(int(p.name.split("-")[1]) for p in run.glob(".work/train-*/checkpoints/epoch-*"))
@@ -57,7 +58,7 @@ def test_tuning_killed_in_mid_run_finishes_with_every_trial(tmp_path, environmen
     with group(stage_command("tune", run), environment, tmp_path / "log") as process:
         wait_for(
             lambda: bool(list(run.glob(".work/tune-*/trials/*/epoch-*/training.json"))),
-            150,
+            240,
             lambda: "a trial's first result",
         )
         end_group(process, signal.SIGKILL)

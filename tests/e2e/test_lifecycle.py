@@ -12,6 +12,8 @@ from lstm_ray.model.policy import Policy
 
 from .conftest import BIN, LSTM_RAY, free_port, group, wait_for
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def read(run: Path, file: str) -> dict:
     return json.loads((run / file).read_text())
@@ -114,7 +116,7 @@ def test_the_lifecycle_runs_as_a_job_with_two_workers_and_gives_the_same_metrics
     run = tmp_path / "run"
     with group(head, secured, tmp_path / "head.log"):
         log = tmp_path / "head.log"
-        wait_for(lambda: "Ray runtime started" in log.read_text(), 90, lambda: f"the head to start: {log.read_text()}")
+        wait_for(lambda: "Ray runtime started" in log.read_text(), 240, lambda: f"the head to start: {log.read_text()}")
         submit = [str(BIN / "ray"), "job", "submit", "--address", f"http://127.0.0.1:{dashboard}", "--working-dir", "."]
         job = ["--", "python", "jobs/lifecycle.py", "--config", "configs/quickstart.yaml", "--run-dir", str(run)]
         changes = ["--set", "train.workers=2", "--set", "tune.trials=2"]
