@@ -73,7 +73,7 @@ class ExploreConfig(Section):
     max_rows: int = Field(default=200_000, gt=0, description="rows looked at; more are sampled by whole series")
     max_lag_steps: int = Field(default=168, gt=0, description="longest lag of the correlations, in steps")
     outlier_deviations: float = Field(
-        default=4.0, gt=0, description="a value is an outlier this many robust deviations from its rolling median"
+        default=4.0, gt=0, description="robust deviations off the rolling median: an outlier"
     )
 
 
@@ -101,9 +101,7 @@ class SplitConfig(Section):
 
     train: int | Fraction = Field(default=0.7, gt=0, description="training part: fraction, or number of steps")
     validation: int | Fraction = Field(default=0.15, gt=0, description="validation part: fraction, or number of steps")
-    test: int | Fraction | None = Field(
-        default=None, description="test part: fraction or steps; none: all that is left"
-    )
+    test: int | Fraction | None = Field(default=None, gt=0, description="test part, as above; none: all that is left")
     gap_steps: int = Field(default=0, ge=0, description="steps left out between the parts")
 
     @model_validator(mode="after")
