@@ -72,9 +72,7 @@ class ExploreConfig(Section):
 
     max_rows: int = Field(default=200_000, gt=0, description="rows looked at; more are sampled by whole series")
     max_lag_steps: int = Field(default=168, gt=0, description="longest lag of the correlations, in steps")
-    outlier_deviations: float = Field(
-        default=4.0, gt=0, description="robust deviations off the rolling median: an outlier"
-    )
+    outlier_deviations: float = Field(default=4.0, gt=0, description="robust deviations that make an outlier")
 
 
 class PreprocessConfig(Section):
