@@ -49,6 +49,7 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
         baselines=found.baselines,
         scaled=found.scaled,
         num_windows=found.num_windows,
+        num_parameters=policy.num_parameters,
         skill=found.skill,
         tables=[candidates_of.table(candidates, chosen, config.task)],
     )

@@ -150,13 +150,16 @@ def _tiles(views: Mapping[str, StageView], verdict: scores.Verdict | None) -> li
         note = f"best of {', '.join(rivals)} on validation" if len(rivals) > 1 else "the only candidate"
         tiles.append(Tile("Chosen policy", verdict.stage.capitalize(), note))
         tiles.append(_score_tile(verdict))
-    train = (views["train"].report.model_extra or {}) if "train" in views else {}
+    # The chosen policy's size, which evaluate tells, takes the place of the base's.
+    told = {"train": ("num_parameters", "windows_per_second"), "evaluate": ("num_parameters",)}
+    extras = {stage: views[stage].report.model_extra or {} for stage in told if stage in views}
+    facts = {key: extra[key] for stage, extra in extras.items() for key in told[stage] if key in extra}
     for key, name, note in (
         ("num_parameters", "Parameters", "weights learned"),
         ("windows_per_second", "Training speed", "windows per second"),
     ):
-        if words.is_number(train.get(key)):
-            tiles.append(Tile(name, words.number(round(train[key])), note))
+        if words.is_number(facts.get(key)):
+            tiles.append(Tile(name, words.number(round(facts[key])), note))
     if views:
         total = sum(view.report.wall_seconds for view in views.values())
         tiles.append(Tile("Total time", words.seconds(total), f"{len(views)} of {len(STAGES)} stages have run"))

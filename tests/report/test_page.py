@@ -17,7 +17,7 @@ import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import STAGES as LIFECYCLE
-from lstm_ray.report.page import STAGES, render, write_report
+from lstm_ray.report.page import STAGES, StageView, _tiles, render, write_report
 from lstm_ray.run_dir import REPORT, Finding, Report, RunDir
 
 from .fake_run import CONFIG, METRICS, NASTY
@@ -297,3 +297,15 @@ def test_a_page_is_written_within_a_second(make_run: MakeRun) -> None:
 def test_the_page_needs_no_import_of_plotly() -> None:
     code = "import sys, lstm_ray.report.page as page; page._plotly(); sys.exit('plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_size_on_top_is_the_chosen_policys_where_it_is_known() -> None:
+    def view(name: str, **extra: float) -> StageView:
+        return StageView(name, "", Report(stage=name, summary="", **extra), [], [], [], [], [])
+
+    train = view("train", num_parameters=1000, windows_per_second=5.0)
+    chosen = view("evaluate", num_parameters=2000)
+    before = {tile.label: tile.value for tile in _tiles({"train": train}, None)}
+    after = {tile.label: tile.value for tile in _tiles({"train": train, "evaluate": chosen}, None)}
+    assert (before["Parameters"], after["Parameters"]) == ("1,000", "2,000")
+    assert before["Training speed"] == after["Training speed"]
