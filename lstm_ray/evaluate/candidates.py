@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lstm_ray.config import Config
@@ -32,6 +33,12 @@ class Candidate:
 def metric_of(task: str) -> str:
     """What candidates are compared by."""
     return "mae" if task == "forecast" else "macro_f1"
+
+
+def cost(validation: Mapping[str, float], task: str) -> float:
+    """The deciding metric as something to keep low."""
+    value = validation[metric_of(task)]
+    return value if task == "forecast" else -value
 
 
 def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], list[Finding]]:
@@ -66,9 +73,7 @@ def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], 
 
 def choose(candidates: list[Candidate], task: str) -> Candidate:
     """The best on validation; on a tie the earlier, simpler one."""
-    metric = metric_of(task)
-    sign = 1 if metric == "mae" else -1
-    return min(candidates, key=lambda candidate: sign * candidate.validation[metric])
+    return min(candidates, key=lambda candidate: cost(candidate.validation, task))
 
 
 def compared(candidates: list[Candidate], chosen: Candidate, task: str) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.evaluate.candidates import metric_of
+from lstm_ray.evaluate.candidates import cost, metric_of
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
 
@@ -82,20 +82,17 @@ class Search:
     def best(self) -> Trial:
         """The best trial; of equals the first."""
         measured = [trial for trial in self.finished if self.metric in trial.metrics]
-        return min(measured, key=lambda trial: self._cost(trial.metrics))
+        return min(measured, key=lambda trial: cost(trial.metrics, self.task))
 
     @property
     def winner(self) -> Trial | None:
         """The best trial where it beats the trained policy."""
-        return self.best if self._cost(self.best.metrics) < self._cost(self.before) else None
+        return self.best if cost(self.best.metrics, self.task) < cost(self.before, self.task) else None
 
     @property
     def validation(self) -> dict[str, float]:
         """Metrics of the policy that goes on."""
         return self.winner.metrics if self.winner else self.before
-
-    def _cost(self, metrics: Mapping[str, float]) -> float:
-        return metrics[self.metric] if self.metric == "mae" else -metrics[self.metric]
 
 
 def summary(search: Search) -> str:

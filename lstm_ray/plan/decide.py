@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CHOSEN_BY = {"forecast": ("mae", -1), "classify": ("macro_f1", 1)}
-"""The metric that candidates are chosen by, and whether more (1) or less (-1) is better."""
+from lstm_ray.evaluate.candidates import cost, metric_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,6 @@ def decide(
     task: str, base: Mapping[str, float], control: Mapping[str, float], mixed: Mapping[str, float], num_synthetic: int
 ) -> Verdict:
     """Keep the policy that saw synthetic sequences only where it beats both others on the task's metric."""
-    metric, sign = CHOSEN_BY[task]
-    kept = sign * mixed[metric] > max(sign * base[metric], sign * control[metric])
+    metric = metric_of(task)
+    kept = cost(mixed, task) < min(cost(base, task), cost(control, task))
     return Verdict(metric, base[metric], control[metric], mixed[metric], num_synthetic, bool(kept))
