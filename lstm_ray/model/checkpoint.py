@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from uuid import uuid4
 import torch
 from safetensors.torch import load_file, save_file
 
-from lstm_ray.model.training import EpochRecord, Training
+from lstm_ray.config import Config
+from lstm_ray.data.feed import Source, all_batches, steps_per_epoch, train_batches
+from lstm_ray.model.training import EpochRecord, Training, fit
 
 TENSORS, COUNTERS = "training.safetensors", "training.json"
 KEPT = 2
@@ -86,6 +89,31 @@ def load_newest(training: Training, folder: Path) -> int:
         if load(training, candidate):
             return training.finished_epochs
     return 0
+
+
+def fit_kept(
+    training: Training,
+    config: Config,
+    items: Source,
+    held_out: Source,
+    folder: Path | None,
+    on_epoch: Callable[[EpochRecord], bool],
+) -> None:
+    """``fit`` in one process over whole sources, with a checkpoint in ``folder`` (where there is one) after every epoch."""
+
+    def remember(record: EpochRecord) -> bool:
+        if folder is not None:
+            save_next(training, folder)
+        return on_epoch(record)
+
+    fit(
+        training,
+        config,
+        lambda epoch: train_batches(items, config, epoch),
+        lambda: all_batches(held_out, config),
+        steps_per_epoch(items, config),
+        on_epoch=remember,
+    )
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

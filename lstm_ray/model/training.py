@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -190,11 +190,6 @@ def load_matching(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     network.load_state_dict({**own, **fitting})
     return sum(value.numel() for value in fitting.values()) / sum(value.numel() for value in own.values())
-
-
-def record_line(record: EpochRecord) -> dict[str, float]:
-    """An epoch's record as plain numbers."""
-    return asdict(record)
 
 
 def _remember(training: Training, record: EpochRecord) -> None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from lstm_ray.config import Config, SpaceConfig, with_values
-from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
+from lstm_ray.data.feed import all_batches, source
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.network import build
-from lstm_ray.model.training import EpochRecord, Training, fit, start, validate
+from lstm_ray.model.training import EpochRecord, Training, start, validate
 from lstm_ray.model.warm_start import warm_start
 
 DRAWS = 100
@@ -106,20 +106,8 @@ def run_trial(
     for record in training.records:
         going = on_epoch(record, start_loss) and going
 
-    def remember(record: EpochRecord) -> bool:
-        if folder is not None:
-            checkpoint.save_next(training, folder)
-        return on_epoch(record, start_loss)
-
     if going:
-        fit(
-            training,
-            config,
-            lambda epoch: train_batches(items, config, epoch),
-            lambda: all_batches(held_out, config),
-            steps_per_epoch(items, config),
-            on_epoch=remember,
-        )
+        checkpoint.fit_kept(training, config, items, held_out, folder, lambda record: on_epoch(record, start_loss))
     training.network.load_state_dict(training.best_weights)
     return training
 

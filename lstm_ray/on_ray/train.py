@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from lstm_ray import figure, progress
 from lstm_ray.config import Config
-from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
+from lstm_ray.data.feed import all_batches, source, steps_per_epoch
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments
@@ -23,7 +24,7 @@ from lstm_ray.figure import Figure
 from lstm_ray.model import checkpoint
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
-from lstm_ray.model.training import EpochRecord, Training, fit, record_line, start
+from lstm_ray.model.training import EpochRecord, Training, fit, start
 from lstm_ray.on_ray import cluster
 from lstm_ray.on_ray.ingest import stream_batches
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
@@ -84,21 +85,12 @@ def train_here(
     if folder is not None:
         checkpoint.load_newest(training, folder)
 
-    def remember(record: EpochRecord) -> bool:
-        if folder is not None:
-            checkpoint.save_next(training, folder)
+    def tell(record: EpochRecord) -> bool:
         on_epoch(training.records)
         return True
 
     with threads(config.train.threads):
-        fit(
-            training,
-            config,
-            lambda epoch: train_batches(items, config, epoch),
-            lambda: all_batches(held_out, config),
-            steps_per_epoch(items, config),
-            on_epoch=remember,
-        )
+        checkpoint.fit_kept(training, config, items, held_out, folder, tell)
     return training
 
 
@@ -177,7 +169,7 @@ def _worker(given: dict[str, Any]) -> None:
         return total
 
     def remember(record: EpochRecord) -> bool:
-        line = record_line(record)
+        line = asdict(record)
         if rank:
             ray.train.report(line)
             return True
@@ -257,11 +249,11 @@ def _log(folder: Path, config: Config, advance: Callable[[str], None]) -> Callab
 
     def log(records: list[EpochRecord]) -> None:
         nonlocal written
-        lines = [json.dumps(record_line(record), sort_keys=True) for record in records]
+        lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
         (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
         with SummaryWriter(str(folder / "tensorboard")) as writer:
             for record in records[written:]:
-                for name, value in record_line(record).items():
+                for name, value in asdict(record).items():
                     writer.add_scalar(name, value, record.epoch)
                 advance(f"validation loss {record.validation_loss:.4f}")
         written = len(records)

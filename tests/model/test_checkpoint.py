@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
 from lstm_ray.model import checkpoint
 from lstm_ray.model.network import build
-from lstm_ray.model.training import EpochRecord, Training, fit, record_line, start
+from lstm_ray.model.training import EpochRecord, Training, fit, start
 from tests import made
 
 CONFIG = made.make_config(train__max_epochs=4, model__dropout=0.4, model__layers=2)
@@ -47,7 +48,7 @@ def go_on(training: Training, folder: Path | None = None, until: int = 4) -> Tra
 
 def records_of(training: Training) -> list[dict[str, float]]:
     clock = ("seconds", "windows_per_second")
-    return [{k: v for k, v in record_line(r).items() if k not in clock} for r in training.records]
+    return [{k: v for k, v in asdict(r).items() if k not in clock} for r in training.records]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from threading import Barrier, get_ident
 from typing import Any
 
@@ -26,7 +26,6 @@ from lstm_ray.model.training import (
     load_matching,
     losses,
     one_cycle,
-    record_line,
     start,
     validate,
 )
@@ -67,7 +66,7 @@ def trained(
 
 
 def untimed(records: list[EpochRecord]) -> list[dict[str, float]]:
-    return [{k: v for k, v in record_line(r).items() if k not in ("seconds", "windows_per_second")} for r in records]
+    return [{k: v for k, v in asdict(r).items() if k not in ("seconds", "windows_per_second")} for r in records]
 
 
 @pytest.mark.parametrize("quantiles", [[], [0.2, 0.5, 0.8]])
