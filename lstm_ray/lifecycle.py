@@ -5,6 +5,7 @@ Importing this imports no stage: a stage's module (and torch, Ray, Polars) is lo
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from importlib import import_module
 from lstm_ray import __version__
 from lstm_ray.config import Config
 from lstm_ray.data.files import stamp
+from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
 
 StageFunction = Callable[[Config, RunDir, StageDir], Report]
@@ -114,10 +116,6 @@ def _fingerprint(name: str, config: Config, run: RunDir, data_stamp: list[list[s
 @contextmanager
 def _only_one_at_a_time(run: RunDir) -> Iterator[None]:
     """Refuse a second process on the same local run directory; the lock dies with its process."""
-    import fcntl  # POSIX alone, as Ray clusters are
-
-    from lstm_ray.errors import InputError
-
     if run.local is None:
         yield
         return

@@ -30,7 +30,7 @@ from lstm_ray.on_ray import cluster
 from lstm_ray.plan import pictures, synthetic
 from lstm_ray.plan.decide import decide
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
-from lstm_ray.plan.scenarios import changed, require_known_series
+from lstm_ray.plan.scenarios import changed, require_known_series, touches
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 ORIGINS_PER_TASK = 8
@@ -121,7 +121,7 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
                 findings, facts, figures = _what_if_futures(pool, world, bounds, config, work.path)
                 made = _imagined(pool, base, world, bounds, config)
             control, mixed = _retrained(pool, base, bounds, [None, made])
-    before = validation_metrics(base, segments, bounds)
+    before = base.facts["validation"]
     after = {name: validation_metrics(policy, segments, bounds) for name, policy in (("c", control), ("m", mixed))}
     verdict = decide(config.task, before, after["c"], after["m"], len(made.bounds) - 1)
     work.write_json("scenarios.json", facts)
@@ -158,6 +158,15 @@ def tasks_for(config: Config, items_M: NDArray) -> list[Task]:
     return [Task(s, some, config.plan.paths) for s in scenarios for some in chunks(items_M, size)]
 
 
+def by_scenario(pool: Pool, config: Config, items_M: NDArray) -> dict[str, NDArray]:
+    """What each scenario gives over every item, the base first."""
+    tasks = tasks_for(config, items_M)
+    answers = rolled(pool.roll(tasks), tasks, "rollouts")
+    names = ["base", *(scenario.name for scenario in config.plan.scenarios)]
+    per = len(tasks) // len(names)
+    return {name: np.concatenate(answers[i * per : (i + 1) * per]) for i, name in enumerate(names)}
+
+
 @contextmanager
 def actor_pool(folder: Path, world: World, actors: int) -> Iterator[Pool]:
     """Actors that each hold the policy in ``folder``; they end with the block.
@@ -187,11 +196,7 @@ def world_of(base: Policy, segments: Segments, bounds: Boundaries, config: Confi
 
 def _what_if_futures(pool: Pool, world: World, bounds: Boundaries, config: Config, folder: Path) -> tuple:
     items = rollout_origins(world.segments, bounds, "validation", config, config.plan.origins)
-    tasks = tasks_for(config, items)
-    answers = rolled(pool.roll(tasks), tasks, "rollouts")
-    names = ["base", *(scenario.name for scenario in config.plan.scenarios)]
-    per = len(tasks) // len(names)
-    futures = {name: np.concatenate(answers[i * per : (i + 1) * per]) for i, name in enumerate(names)}
+    futures = by_scenario(pool, config, items)
     _write_rollouts(futures, world.segments, items, folder / "rollouts.parquet")
     actual, observed = actual_after(world.segments, items, world.steps)
     effects = pictures.effects(futures, world.segments, items, config)
@@ -214,20 +219,16 @@ def _what_if_futures(pool: Pool, world: World, bounds: Boundaries, config: Confi
 
 def _what_if_classes(pool: Pool, world: World, bounds: Boundaries, config: Config, folder: Path) -> tuple:
     ids = sequences(world.segments, bounds, "validation")
-    tasks = tasks_for(config, ids)
-    answers = rolled(pool.roll(tasks), tasks, "rollouts")
-    names = ["base", *(scenario.name for scenario in config.plan.scenarios)]
-    per = len(tasks) // len(names)
-    found = {name: np.concatenate(answers[i * per : (i + 1) * per]) for i, name in enumerate(names)}
+    found = by_scenario(pool, config, ids)
     classes = world.segments.schema.classes
     rows = {
-        "scenario": np.repeat(names, len(ids)),
-        "series": [world.segments.series[i] for i in ids] * len(names),
-        **{name: np.concatenate([found[s][:, k] for s in names]) for k, name in enumerate(classes)},
+        "scenario": np.repeat(list(found), len(ids)),
+        "series": [world.segments.series[i] for i in ids] * len(found),
+        **{name: np.concatenate([p_MK[:, k] for p_MK in found.values()]) for k, name in enumerate(classes)},
     }
     pl.DataFrame(rows).write_parquet(folder / "rollouts.parquet")
     table, figures, findings = pictures.class_effects(found, classes)
-    facts = {"num_rollouts": len(ids) * len(names), "tables": [table]}
+    facts = {"num_rollouts": len(ids) * len(found), "tables": [table]}
     return findings, facts, figures
 
 
@@ -237,7 +238,7 @@ def _under(segments: Segments, scenario: ScenarioConfig | None) -> Segments:
         return segments
     past_RP = segments.past_RP.copy()
     for index, name in enumerate(segments.series):
-        if not scenario.series or name in scenario.series:
+        if touches(scenario, name):
             rows = slice(segments.bounds[index], segments.bounds[index + 1])
             past_RP[rows] = changed(past_RP[rows], segments.schema.past, scenario)
     return Segments(**{**vars(segments), "past_RP": past_RP})

@@ -66,20 +66,24 @@ def roll(predict: PredictFn, world: World, origin_M: NDArray, scenario: Scenario
     known_BTK = np.repeat(_known_ahead(segments, origin_M, window.history, blocks * horizon), paths, axis=0)
     if scenario is not None:
         names = [segments.series[s] for s in segments.series_of(origin_M)]
-        hit_B = np.repeat([touches(scenario, schema, name) for name in names], paths)
+        hit_B = np.repeat([touches(scenario, name) for name in names], paths)
         target_BLC[hit_B] = changed(target_BLC[hit_B], schema.target, scenario)
         past_BLP[hit_B] = changed(past_BLP[hit_B], schema.past, scenario)
         ahead = known_BTK[:, window.history :]
         ahead[hit_B] = changed_future(ahead[hit_B], schema.known, scenario)
+    past_BTP = season_repeated(past_BLP, window.season, blocks * horizon)
     draw_BN = np.concatenate([_draws(world, int(row), paths, blocks) for row in origin_M])
     for block in range(blocks):
         first = block * horizon
-        batch = _batch(target_BLC[:, first:], observed_BLC, past_BLP[:, first:], known_BTK[:, first:], world)
+        batch = _batch(
+            target_BLC[:, first:],
+            observed_BLC,
+            past_BTP[:, first : first + window.history],
+            known_BTK[:, first:],
+            world,
+        )
         path_BHC = predict(batch)[..., world.median] + world.residual_RHC[draw_BN[:, block]]
         target_BLC = np.concatenate([target_BLC, path_BHC.astype(np.float32)], axis=1)
-        season_BP = past_BLP[:, -window.season :]
-        repeats = -(-horizon // season_BP.shape[1])
-        past_BLP = np.concatenate([past_BLP, np.tile(season_BP, (1, repeats, 1))[:, :horizon]], axis=1)
         observed_BLC = np.ones_like(observed_BLC)
     future_BSC = target_BLC[:, window.history : window.history + steps]
     return future_BSC.reshape(len(origin_M), paths, steps, -1)
@@ -89,6 +93,13 @@ def actual_after(segments: Segments, origin_M: NDArray, steps: int) -> tuple[NDA
     """What really followed each origin, and where it was measured, [M, S, C] each."""
     rows = origin_M[:, None] + np.arange(1, steps + 1)
     return segments.target_RC[rows], segments.observed_RC[rows]
+
+
+def season_repeated(past_BLP: NDArray, season: int, steps: int) -> NDArray:
+    """Past inputs followed by ``steps`` steps that repeat their last season, [B, L + steps, P]."""
+    last_BLP = past_BLP[:, -season:]
+    repeats = -(-steps // last_BLP.shape[1])
+    return np.concatenate([past_BLP, np.tile(last_BLP, (1, repeats, 1))[:, :steps]], axis=1)
 
 
 def residual_trajectories(forecast_MHC: NDArray, segments: Segments, origin_M: NDArray) -> NDArray:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.config import ScenarioConfig
-from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
 
 OPERATIONS: Mapping[str, Callable[[NDArray, float], NDArray]] = {
@@ -50,6 +49,6 @@ def require_known_series(scenarios: Sequence[ScenarioConfig], series: Sequence[s
                 )
 
 
-def touches(scenario: ScenarioConfig, schema: Schema, series: str) -> bool:
+def touches(scenario: ScenarioConfig, series: str) -> bool:
     """Whether the scenario changes this series. ``series`` in the YAML names it as the tables do."""
     return not scenario.series or series in scenario.series

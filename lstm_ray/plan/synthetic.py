@@ -11,6 +11,7 @@ from lstm_ray.config import Config, WindowConfig
 from lstm_ray.data.feed import Source
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
+from lstm_ray.plan.rollouts import season_repeated
 
 JITTER = 0.1
 """Noise of a synthetic sequence to classify, in training deviations (Um et al. 2017)."""
@@ -22,8 +23,7 @@ def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, 
     history, steps = window.history, future_MSC.shape[1]
     rows_ML = origin_M[:, None] + np.arange(1 - history, 1)
     ahead_MS = origin_M[:, None] + np.arange(1, steps + 1)
-    season = rows_ML[:, -window.season :]
-    past_MS = np.concatenate([segments.past_RP[rows_ML], _tiled(segments.past_RP[season], steps)], axis=1)
+    past_MS = season_repeated(segments.past_RP[rows_ML], window.season, steps)
     rows = np.concatenate([rows_ML, ahead_MS], axis=1)
     target = np.concatenate([segments.target_RC[rows_ML], future_MSC], axis=1)
     observed = np.concatenate([segments.observed_RC[rows_ML], np.ones_like(future_MSC)], axis=1)
@@ -99,9 +99,3 @@ def training_sequences(segments: Segments, bounds: Boundaries, number: int, seed
     ids = sequences(segments, bounds, "train")
     chosen: NDArray = np.sort(np.random.default_rng(seed).choice(ids, size=number, replace=number > len(ids)))
     return chosen
-
-
-def _tiled(values_MSP: NDArray, steps: int) -> NDArray:
-    repeats = -(-steps // values_MSP.shape[1])
-    tiled: NDArray = np.tile(values_MSP, (1, repeats, 1))[:, :steps]
-    return tiled

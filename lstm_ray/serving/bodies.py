@@ -178,7 +178,7 @@ def under(scenario: ScenarioConfig, inputs: Sequence[SeriesInput], schema: Schem
         raise InputError(
             f"{where}: series '{unknown[0]}' is not in this request; name one of its series, or none for all"
         )
-    return [_changed(item, scenario, schema) if touches(scenario, schema, item.name) else item for item in inputs]
+    return [_changed(item, scenario, schema) if touches(scenario, item.name) else item for item in inputs]
 
 
 def _changed(item: SeriesInput, scenario: ScenarioConfig, schema: Schema) -> SeriesInput:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from lstm_ray.config import ScenarioConfig
 from lstm_ray.errors import InputError
 from lstm_ray.plan.scenarios import changed, changed_future, require_known_series, touches
-from tests.made import schema_of
 
 VALUES_TF = np.arange(12, dtype=np.float32).reshape(6, 2)
 
@@ -61,10 +60,9 @@ def test_series_and_paths_may_lead() -> None:
 
 
 def test_a_scenario_touches_the_series_it_names_or_all() -> None:
-    schema = schema_of()
-    assert touches(scenario(), schema, "x")
-    assert touches(scenario(series=["x", "y"]), schema, "x")
-    assert not touches(scenario(series=["y"]), schema, "x")
+    assert touches(scenario(), "x")
+    assert touches(scenario(series=["x", "y"]), "x")
+    assert not touches(scenario(series=["y"]), "x")
 
 
 def test_a_scenario_for_a_series_that_does_not_exist_is_refused_with_the_nearest_name():
