@@ -11,10 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ray.config import RESERVED, Config, parse, with_values
+from lstm_ray.config import Config, parse, with_values
 from lstm_ray.config_file import load
 from lstm_ray.data import grid, segments
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.sections import RESERVED
 from tests.made import config_tree
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))

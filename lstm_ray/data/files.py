@@ -10,9 +10,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 from pyarrow import fs
 
-from lstm_ray.config import DataConfig
 from lstm_ray.data import examples
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.sections import DataConfig
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc"}
 EXAMPLE = "example:"

@@ -7,9 +7,9 @@ import re
 import polars as pl
 import pyarrow as pa
 
-from lstm_ray.config import DataConfig
 from lstm_ray.data.files import read
 from lstm_ray.errors import InputError
+from lstm_ray.sections import DataConfig
 
 SERIES, TIME = "series", "time"
 MICROSECONDS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lstm_ray.config import SplitConfig
 from lstm_ray.errors import InputError
+from lstm_ray.sections import SplitConfig
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")

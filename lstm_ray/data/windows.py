@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import WindowConfig
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.split import Boundaries, Part
+from lstm_ray.sections import WindowConfig
 
 IGNORED = -100
 """The label of a sequence that is not counted."""

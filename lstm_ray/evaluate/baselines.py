@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import WindowConfig
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Segments, chunks, origins
 from lstm_ray.evaluate.gather import Forecaster, future_rows, history
+from lstm_ray.sections import WindowConfig
 
 PENALTIES = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge penalties tried, as shares of the inputs' mean variance."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import WindowConfig
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.gather import series_names
 from lstm_ray.evaluate.metrics import ForecastSums
 from lstm_ray.evaluate.score import Scores
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
+from lstm_ray.sections import WindowConfig
 
 SHOWN_SERIES = 20
 """Series named at either end of the ranking."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import EvaluateConfig, WindowConfig
 from lstm_ray.data.impute import forward_fill
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments
@@ -23,6 +22,7 @@ from lstm_ray.evaluate.gather import Classifier, Forecaster, cut_out, cut_out_se
 from lstm_ray.evaluate.metrics import forecast_sums, median_index
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
+from lstm_ray.sections import EvaluateConfig, WindowConfig
 
 Score = Callable[[Segments], dict[str, float]]
 """Damaged segments -> score by model."""

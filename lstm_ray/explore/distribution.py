@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, wasserstein_distance
 
-from lstm_ray.config import SplitConfig
 from lstm_ray.data.grid import SERIES, TIME
 from lstm_ray.data.split import PARTS, boundaries
 from lstm_ray.explore.analysis import CLIPPED, Analysis, Clock, advise, counted, named, number
 from lstm_ray.explore.pictures import overlay
 from lstm_ray.figure import Figure, bars, plain
+from lstm_ray.sections import SplitConfig
 
 PSI_BINS = 10
 MOVED, DRIFTED = 0.1, 0.25

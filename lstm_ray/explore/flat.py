@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from lstm_ray.config import DataConfig
 from lstm_ray.data.grid import SERIES, TIME
 from lstm_ray.explore.analysis import Analysis, Clock, counted, named, number, when, within
 from lstm_ray.explore.gaps import without
+from lstm_ray.sections import DataConfig
 
 SHORTEST_FLAT = 8
 MOSTLY_ONE = 0.5

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lstm_ray.config import DataConfig
 from lstm_ray.data.grid import SERIES
 from lstm_ray.explore.analysis import Analysis, Clock, number, representative, values_of, varies
 from lstm_ray.explore.gaps import without
 from lstm_ray.explore.lags import correlation
 from lstm_ray.figure import bars, heatmap
+from lstm_ray.sections import DataConfig
 
 FEWEST_ROWS = 30
 REDUNDANT = 0.99

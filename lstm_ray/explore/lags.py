@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.signal import correlate
 from statsmodels.tsa.stattools import acovf, levinson_durbin
 
-from lstm_ray.config import DataConfig
 from lstm_ray.explore.analysis import Analysis, Clock, filled, named, number, representative, values_of, varies, within
 from lstm_ray.explore.gaps import without
 from lstm_ray.figure import heatmap, lines
+from lstm_ray.sections import DataConfig
 
 LEAK = 0.999
 """Correlation above which an input is the target under another name."""

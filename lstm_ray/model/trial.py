@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lstm_ray.config import Config, SpaceConfig, with_values
+from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, source
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
@@ -20,6 +20,7 @@ from lstm_ray.model import checkpoint
 from lstm_ray.model.network import build
 from lstm_ray.model.training import EpochRecord, Training, start, validate
 from lstm_ray.model.warm_start import warm_start
+from lstm_ray.sections import SpaceConfig
 
 DRAWS = 100
 """Attempts at settings not drawn before; then the space is taken to hold no more."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ray.util import ActorPool
 
 from lstm_ray import progress
-from lstm_ray.config import Config, ScenarioConfig, with_values
+from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, source, steps_per_epoch
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_segments
@@ -32,6 +32,7 @@ from lstm_ray.plan.decide import decide
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
 from lstm_ray.plan.scenarios import changed, require_known_series, touches
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+from lstm_ray.sections import ScenarioConfig
 
 ORIGINS_PER_TASK = 8
 """Origins that an actor rolls out at a time."""

@@ -22,12 +22,13 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.context import _get_global_client
 from ray.serve.schema import LoggingConfig
 
-from lstm_ray.config import DeployConfig, with_values
+from lstm_ray.config import with_values
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.live import Monitor
 from lstm_ray.on_ray import cluster
 from lstm_ray.on_ray.replica import Replica
+from lstm_ray.sections import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.gate import digest
 from lstm_ray.serving.service import watched

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import Config, ScenarioConfig
+from lstm_ray.config import Config
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Batch, Segments, origin_ranges
 from lstm_ray.plan.scenarios import changed, changed_future, touches
+from lstm_ray.sections import ScenarioConfig
 
 PredictFn = Callable[[Batch], NDArray]
 """A scaled batch to forecasts [B, H, C, Q] in the data's own units."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import ScenarioConfig
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.sections import ScenarioConfig
 
 OPERATIONS: Mapping[str, Callable[[NDArray, float], NDArray]] = {
     "shift": np.add,

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.config import Config, WindowConfig
+from lstm_ray.config import Config
 from lstm_ray.data.feed import Source
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
 from lstm_ray.plan.rollouts import season_repeated
+from lstm_ray.sections import WindowConfig
 
 JITTER = 0.1
 """Noise of a synthetic sequence to classify, in training deviations (Um et al. 2017)."""

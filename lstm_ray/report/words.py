@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from markupsafe import Markup, escape
 
-from lstm_ray.config import Config, Section
+from lstm_ray.config import Config
+from lstm_ray.sections import Section
 
 DIGITS = 4
 """Significant digits of a number that is not whole."""

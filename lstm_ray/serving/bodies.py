@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lstm_ray.config import ScenarioConfig
 from lstm_ray.data.schema import EPOCH, Schema
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
 from lstm_ray.plan.scenarios import changed, changed_future, touches
+from lstm_ray.sections import ScenarioConfig
 from lstm_ray.serving.service import median
 
 MAX_SCENARIOS = 16

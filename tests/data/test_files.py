@@ -13,9 +13,9 @@ import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 import pytest
 
-from lstm_ray.config import DataConfig
 from lstm_ray.data import files, grid
 from lstm_ray.errors import InputError
+from lstm_ray.sections import DataConfig
 
 TEXT = (
     "wind,site,when,load,spare\n"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ray.config import DataConfig
 from lstm_ray.data import grid
 from lstm_ray.errors import InputError
+from lstm_ray.sections import DataConfig
 from tests.made import HOUR
 
 

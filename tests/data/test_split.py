@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lstm_ray.config import SplitConfig
 from lstm_ray.data.split import boundaries
 from lstm_ray.errors import InputError
+from lstm_ray.sections import SplitConfig
 
 
 @pytest.mark.parametrize(

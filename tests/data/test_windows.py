@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ray.config import WindowConfig
 from lstm_ray.data.split import PARTS, Boundaries, Part
 from lstm_ray.data.windows import (
     Segments,
@@ -23,6 +22,7 @@ from lstm_ray.data.windows import (
     plan_sequences,
     sequences,
 )
+from lstm_ray.sections import WindowConfig
 from tests import made
 
 

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge as ReferenceRidge
 
-from lstm_ray.config import WindowConfig
 from lstm_ray.data.schema import ColumnScale, Scaler
 from lstm_ray.data.windows import origins
 from lstm_ray.evaluate import baselines
 from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge, linear_sums
 from lstm_ray.evaluate.score import score
+from lstm_ray.sections import WindowConfig
 
 
 def test_the_last_value_is_repeated(data):

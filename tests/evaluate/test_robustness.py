@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.config import EvaluateConfig
 from lstm_ray.data.impute import forward_fill
 from lstm_ray.data.windows import origins, sequences
 from lstm_ray.evaluate import robustness
@@ -13,6 +12,7 @@ from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive
 from lstm_ray.evaluate.gather import cut_out
 from lstm_ray.evaluate.metrics import seasonal_scale
 from lstm_ray.evaluate.score import score
+from lstm_ray.sections import EvaluateConfig
 
 SETTINGS = EvaluateConfig(missing=[0.5, 0.1], noise=[0.2, 2.0], robustness_windows=64)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from lstm_ray.config import SplitConfig
 from lstm_ray.explore.analysis import axis_of
 from lstm_ray.explore.classes import balance
 from lstm_ray.explore.distribution import with_parts
+from lstm_ray.sections import SplitConfig
 from tests.explore.tables import HOUR, labelled, said
 
 

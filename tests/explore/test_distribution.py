@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.config import SplitConfig
 from lstm_ray.explore.analysis import axis_of
 from lstm_ray.explore.distribution import distribution, psi, with_parts
+from lstm_ray.sections import SplitConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
 
 

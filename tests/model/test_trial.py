@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from lstm_ray.config import SpaceConfig
 from lstm_ray.errors import InputError
 from lstm_ray.model.trial import draw, run_trial, trial_config
+from lstm_ray.sections import SpaceConfig
 from tests import made
 
 SPACE = {

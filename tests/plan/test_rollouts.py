@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lstm_ray.config import Config, ScenarioConfig
+from lstm_ray.config import Config
 from lstm_ray.data.split import PARTS
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
+from lstm_ray.sections import ScenarioConfig
 from tests import made
 
 SCHEMA = made.schema_of(known=["price"])
