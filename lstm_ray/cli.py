@@ -118,6 +118,25 @@ def serve(
     serve_forever(source, overrides)
 
 
+@app.command()
+def benchmark(
+    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy or training")],
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="about a minute; rougher figures")] = False,
+    only: Annotated[
+        list[str], typer.Option("--only", metavar="NAME", help="of the suite's configs, this one; repeatable")
+    ] = [],  # noqa: B006
+    source: Annotated[
+        list[str], typer.Option("--source", metavar="NAME=FILE[,FILE]", help="run a config on another set; repeatable")
+    ] = [],  # noqa: B006
+) -> None:
+    """Measure what the project claims on this machine: a table and, last, one line of JSON."""
+    from lstm_ray.benchmark.options import Options, parse_sources
+    from lstm_ray.benchmark.suites import run_suite
+
+    run_suite(suite, Options(data, quick, only, parse_sources(source)))
+
+
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of the YAML: every field with its meaning, unit and default."""
@@ -132,9 +151,9 @@ def config_schema() -> None:
 def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa: B006
     """Validate a YAML and its columns against the data's header; nothing is run."""
     from lstm_ray.config_file import load
-    from lstm_ray.data.files import header
+    from lstm_ray.data.files import header, resolved
 
-    loaded = load(config, overrides)
+    loaded = resolved(load(config, overrides))
     columns = header(loaded.data)
     words = f"{config}: task {loaded.task}, {len(columns)} columns in the source"
     Console(highlight=False).print(f"[green]ok[/] {_escaped(words)}", soft_wrap=True)

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.sections import (
+    CLASS_LOSSES,
+    FORECAST_LOSSES,
     DataConfig,
     DeployConfig,
     EvaluateConfig,
@@ -48,9 +50,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agrees_with_its_task(self) -> Config:
-        data, model, loss = self.data, self.model, self.train.loss
+        data, model = self.data, self.model
         if self.task == "forecast":
-            if not data.target:
+            if data.is_ts:
+                raise ValueError("data.source names .ts files, which hold sequences to classify; set task: classify")
+            if not data.target and not data.awaits_roles:
                 raise ValueError("data.target is empty; task 'forecast' needs at least one target column")
             if data.label:
                 raise ValueError(f"data.label is '{data.label}', but task 'forecast' has no label; set task: classify")
@@ -59,32 +63,99 @@ class Config(Section):
                     "model.bidirectional is true, but a forecast is learned at every origin and reading backwards "
                     "would show it the future; set it to false (task 'classify' may use it)"
                 )
-            if loss == "cross_entropy":
-                raise ValueError("train.loss is cross_entropy, which needs task: classify; use mae or mse")
-            if model.quantiles and loss not in (None, "mae"):
-                raise ValueError(f"train.loss is {loss}, but model.quantiles are learned by pinball loss; remove one")
         else:
-            if not data.label:
+            if data.layout == "wide":
+                raise ValueError("data.layout is wide, which has no labels; task 'classify' needs long or .ts files")
+            if self.preprocess.transform == "log":
+                raise ValueError(
+                    f"preprocess.transform is {self.preprocess.transform}, but there is no target; remove it"
+                )
+            if not data.label and not data.awaits_roles:
                 raise ValueError("data.label is missing; task 'classify' needs the column that holds the class")
-            if data.target or data.known or data.static:
+            if data.target or data.known or data.static or data.categorical:
                 raise ValueError("task 'classify' reads data.past alone; move target, known and static columns there")
-            if not data.past:
+            if not data.past and not data.awaits_roles:
                 raise ValueError("data.past is empty; task 'classify' needs at least one input column")
-            if not data.series_id:
+            if not data.series_id and not data.awaits_roles:
                 raise ValueError("data.series_id is empty; task 'classify' needs the columns that name a sequence")
-            if loss not in (None, "cross_entropy"):
-                raise ValueError(f"train.loss is {loss}, but task 'classify' learns by cross_entropy; remove it")
             if model.quantiles:
                 raise ValueError("model.quantiles is set, but a class has no quantiles; remove it")
-            if self.plan.scenarios and any(s.column not in data.past for s in self.plan.scenarios):
+            if model.distribution or model.output != "identity":
+                found = f"distribution is {model.distribution}" if model.distribution else f"output is {model.output}"
+                raise ValueError(f"model.{found}, but task 'classify' answers by probabilities of classes; remove it")
+            if data.past and any(s.column not in data.past for s in self.plan.scenarios):
                 raise ValueError("plan.scenarios may change data.past columns alone in task 'classify'")
         if self.task == "forecast" and (self.plan.steps or self.window.horizon) < self.window.horizon:
             raise ValueError(
                 f"plan.steps {self.plan.steps} is shorter than window.horizon {self.window.horizon}, so a rollout would "
                 "hold no window to learn from; raise it or leave it out"
             )
+        if self.preprocess.transform == "log" and (
+            model.output != "identity" or model.distribution == "negative_binomial"
+        ):
+            found = (
+                f"model.output {model.output}" if model.output != "identity" else "model.distribution negative_binomial"
+            )
+            raise ValueError(
+                f"{found} is meant in the target's own units, but preprocess.transform log learns logarithms, whose forecasts "
+                "never fall below 0; use one of them"
+            )
         if (steps := model.normalisation_steps) is not None and steps > self.window.history:
             raise ValueError(f"model.normalisation_steps {steps} exceeds window.history {self.window.history}")
+        return self
+
+    @model_validator(mode="after")
+    def _loss_fits_what_is_learned(self) -> Config:
+        model, train, loss = self.model, self.train, self.train.loss
+        if self.task == "classify":
+            if loss in FORECAST_LOSSES:
+                raise ValueError(
+                    f"train.loss is {loss}, but task 'classify' learns by {' or '.join(CLASS_LOSSES)}; remove it"
+                )
+            return self
+        if loss in CLASS_LOSSES:
+            raise ValueError(f"train.loss is {loss}, which needs task: classify; use {', '.join(FORECAST_LOSSES)}")
+        if train.class_weights != "none":
+            raise ValueError(
+                f"train.class_weights is {train.class_weights}, but task 'forecast' has no classes; remove it"
+            )
+        if model.distribution and loss is not None:
+            raise ValueError(
+                f"train.loss is {loss}, but model.distribution is learned by its likelihood; remove one of them"
+            )
+        if model.quantiles and loss not in (None, "mae"):
+            raise ValueError(f"train.loss is {loss}, but model.quantiles are learned by pinball loss; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_can_be_read_as_asked(self) -> Config:
+        steps, patch = self.train.truncate_steps, self.window.patch
+        if self.task == "classify" and (steps or self.window.stride > 1):
+            name, found = ("train.truncate_steps", steps) if steps else ("window.stride", self.window.stride)
+            raise ValueError(f"{name} is {found}, but task 'classify' reads whole sequences; remove it")
+        if steps and steps % patch:
+            nearby = max(patch, round(steps / patch) * patch)
+            raise ValueError(f"train.truncate_steps {steps} is no multiple of window.patch {patch}; set it to {nearby}")
+        if steps and self.model.attention:
+            raise ValueError(
+                f"train.truncate_steps is {steps}, but model.attention looks back over the whole sequence at once, which "
+                "cannot be read in parts; remove one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _split_leaves_a_test_part(self) -> Config:
+        split, own_test = self.split, self.data.has_own_test
+        total = sum(part for part in (split.train, split.validation) if part is not None)
+        if own_test and (split.test is not None or split.gap_steps or not isinstance(split.train, float)):
+            raise ValueError(
+                f"split is {split.model_dump(exclude_defaults=True)}, but the second .ts file is the test part: give "
+                "train and validation as fractions of the first file, and neither test nor gap_steps"
+            )
+        if not own_test and split.test is None and isinstance(split.train, float) and total >= 1:
+            raise ValueError(
+                f"split: the parts add up to {total:g} of the data and leave nothing to test on; lower them"
+            )
         return self
 
     @model_validator(mode="after")
@@ -94,7 +165,7 @@ class Config(Section):
         if twice := {name for name in names if names.count(name) > 1 or name == "base"}:
             raise ValueError(f"plan.scenarios: name {sorted(twice)} is taken ('base' is the unchanged future); rename")
         for scenario in self.plan.scenarios:
-            if scenario.column not in changeable:
+            if scenario.column not in changeable and (changeable or not self.data.awaits_roles):
                 hint = nearest(scenario.column, changeable)
                 raise ValueError(f"plan.scenarios '{scenario.name}': column '{scenario.column}' has no role here{hint}")
         tunable = {f"{part}.{field}" for part in ("model", "train") for field in type(getattr(self, part)).model_fields}
@@ -114,7 +185,9 @@ class Config(Section):
     def loss(self) -> str:
         """The loss that is minimised, with the task's default filled in."""
         if self.task == "classify":
-            return "cross_entropy"
+            return self.train.loss or "cross_entropy"
+        if self.model.distribution:
+            return "likelihood"
         return "pinball" if self.model.quantiles else self.train.loss or "mae"
 
 

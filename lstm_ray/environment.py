@@ -19,7 +19,9 @@ PACKAGES = ("ray", "torch", "polars", "pyarrow", "numpy", "pydantic", "safetenso
 def environment(config: Config, run: RunDir, work: StageDir) -> Report:
     """Check the config against the data's header; keep the resolved config and the environment with the run."""
     columns = header(config.data)
-    size = sum(info.size or 0 for _, info in locate(config.data))
+    files = locate(config.data)
+    size = sum(file.size for file in files)
+    fetched = sum("://" in file.name for file in files)
     unused = [column for column in columns if column not in config.data.columns]
     facts = {
         "versions": {"python": platform.python_version(), "lstm_ray": __version__} | _versions(),
@@ -33,7 +35,12 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
     }
     run.write_bytes("config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
     run.write_json("environment.json", facts)
-    findings = [Finding(severity="info", text=f"The source holds {len(columns)} columns in {size / 1e6:.1f} MB.")]
+    findings = [
+        Finding(
+            severity="info",
+            text=f"The source holds {len(columns)} columns in {size / 1e6:.1f} MB{', downloaded' * bool(fetched)}.",
+        )
+    ]
     if unused:
         findings.append(Finding(severity="info", text=f"Columns without a role are not read: {', '.join(unused)}."))
     what = ", ".join(config.data.target) if config.task == "forecast" else config.data.label

@@ -15,7 +15,7 @@ from importlib import import_module
 
 from lstm_ray import __version__
 from lstm_ray.config import Config
-from lstm_ray.data.files import stamp
+from lstm_ray.data.files import resolved, stamp
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
 
@@ -67,6 +67,7 @@ def run_stages(
         on_start: called with a stage's name before it runs.
         on_end: called with the name, the report and whether the stage was skipped.
     """
+    config = resolved(config)
     data_stamp = stamp(config.data)
     reports: dict[str, Report] = {}
     with _only_one_at_a_time(run):

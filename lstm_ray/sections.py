@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lstm_ray.errors import nearest
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+FORECAST_LOSSES, CLASS_LOSSES = ("mae", "mse", "huber"), ("cross_entropy", "focal")
+OWN_LOSS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+"""A loss of the user's: package.module:function."""
 RESERVED = ("series", "time", "segment", "step")
 """Columns that segments have of their own, beside those of the table."""
+OWN_TIME = "step"
+"""The time column of sources that have none: wide tables and *.ts files."""
 
 
 class Section(BaseModel):
@@ -21,15 +30,23 @@ class DataConfig(Section):
     """Where the table is and what its columns mean."""
 
     source: str | list[str] = Field(
-        description="CSV, Parquet or Arrow files: a path, a glob, a URI that pyarrow opens, or a list of these; "
-        "or a built-in example, 'example:NAME'"
+        description="CSV, Parquet or Arrow files: a path, a glob, a URI that pyarrow opens, a http(s) address, or a list of "
+        "these; [TRAIN.ts, TEST.ts] with sequences to classify; or a built-in example, 'example:NAME'"
     )
     series_id: list[str] = Field(default=[], description="columns that together name a series; none: one series")
-    time: str = Field(description="column of time stamps")
+    layout: Literal["long", "wide"] = Field(
+        default="long",
+        description="'long': a row per series and time; 'wide': a row per series, its name first and then its values in "
+        "order, the files of a list continuing one another (files of classified sequences, *.ts, say so themselves)",
+    )
+    time: str | None = Field(default=None, description="column of time stamps; none: the rows of a series are in order")
     target: list[str] = Field(default=[], description="numeric columns to forecast; each is a channel")
     past: list[str] = Field(default=[], description="numeric columns known up to the origin")
     known: list[str] = Field(default=[], description="numeric columns known ahead over the horizon (plans, prices)")
     static: list[str] = Field(default=[], description="numeric columns constant within a series")
+    categorical: list[str] = Field(
+        default=[], description="text columns constant within a series, each learned as an embedding"
+    )
     label: str | None = Field(default=None, description="class of a whole sequence, constant in it (task: classify)")
     frequency: str | None = Field(
         default=None, description="grid step such as 15m, 1h, 1d; none: the commonest difference between time stamps"
@@ -38,30 +55,75 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _each_column_has_one_role(self) -> DataConfig:
         seen: dict[str, str] = {}
-        roles = {"series_id": self.series_id, "time": [self.time], "target": self.target, "past": self.past}
-        roles |= {"known": self.known, "static": self.static, "label": [self.label] if self.label else []}
+        roles = {"series_id": self.series_id, "time": [self.time] if self.time else [], "target": self.target}
+        roles |= {"past": self.past, "known": self.known, "static": self.static, "categorical": self.categorical}
+        roles |= {"label": [self.label] if self.label else []}
         for role, columns in roles.items():
             for column in columns:
                 if column in seen:
                     raise ValueError(f"column '{column}' is both {seen[column]} and {role}; give it one role")
                 seen[column] = role
-        for column in (*self.numeric, *roles["label"]):
+        for column in (*self.numeric, *self.categorical, *roles["label"]):
             if column in RESERVED:
                 raise ValueError(f"column '{column}' has a name that segments use themselves; rename it in the source")
         if self.source == []:
             raise ValueError("source is empty, found []; name at least one file")
+        if self.frequency and not self.time:
+            raise ValueError(f"frequency is {self.frequency}, but without data.time steps are counted; remove it")
         return self
+
+    @model_validator(mode="after")
+    def _the_source_can_fill_its_roles(self) -> DataConfig:
+        if self.layout == "wide":
+            others = [*self.past, *self.known, *self.static, *self.categorical, *([self.label] if self.label else [])]
+            if others or len(self.target) > 1 or len(self.series_id) > 1 or self.time not in (None, OWN_TIME):
+                found = others or [c for c in (*self.target[1:], *self.series_id[1:], self.time) if c]
+                raise ValueError(
+                    f"layout 'wide' holds a name and values in every row, nothing else, found a role for {found}; leave "
+                    "series_id and time out and make up one name for the target"
+                )
+        is_ts = [_suffix(source) == ".ts" for source in self._sources]
+        if any(is_ts):
+            if not all(is_ts) or len(is_ts) > 2:
+                raise ValueError(f"source {self._sources}: give one .ts file, or the training and then the test file")
+            if self.layout == "wide" or self.target or self.known or self.static or self.categorical:
+                raise ValueError("a .ts file has dimensions (data.past) and a label alone; leave the other roles out")
+        return self
+
+    @property
+    def _sources(self) -> list[str]:
+        return [self.source] if isinstance(self.source, str) else self.source
+
+    @property
+    def is_ts(self) -> bool:
+        """The source is sequences to classify in *.ts files, which say themselves what they hold."""
+        return any(_suffix(source) == ".ts" for source in self._sources)
+
+    @property
+    def has_own_test(self) -> bool:
+        """The source tells which sequences are the test part: those of a second .ts file."""
+        return self.is_ts and len(self._sources) == 2
+
+    @property
+    def awaits_roles(self) -> bool:
+        """Roles left empty are filled in when the source is opened, which has not happened yet."""
+        return (self.is_ts or self.layout == "wide") and self.time is None
 
     @property
     def columns(self) -> list[str]:
         """Every column that a role names, in role order."""
-        label = [self.label] if self.label else []
-        return [*self.series_id, self.time, *self.target, *self.past, *self.known, *self.static, *label]
+        time, label = ([name] if name else [] for name in (self.time, self.label))
+        return [*self.series_id, *time, *self.numeric, *self.categorical, *label]
 
     @property
     def numeric(self) -> list[str]:
         """The columns that must hold numbers."""
         return [*self.target, *self.past, *self.known, *self.static]
+
+
+def _suffix(source: str) -> str:
+    """How a path or address ends, without a query; lower case."""
+    return PurePosixPath(source.partition("?")[0] if "://" in source else source).suffix.lower()
 
 
 class ExploreConfig(Section):
@@ -83,6 +145,11 @@ class PreprocessConfig(Section):
         default="keep", description="'clip' limits values to outlier_deviations around the training part's mean"
     )
     outlier_deviations: float = Field(default=6.0, gt=0, description="limit of outliers: clip, in deviations")
+    transform: Literal["auto", "none", "log"] = Field(
+        default="auto",
+        description="'log': targets, 0 and above, are learned as logarithms; 'auto': so where all are above 0 and the series' "
+        "sizes differ tenfold or more",
+    )
     calendar: list[Literal["hour", "weekday", "month"]] = Field(
         default=["hour", "weekday"], description="cycles added as sine and cosine, known ahead"
     )
@@ -92,9 +159,14 @@ class PreprocessConfig(Section):
 
 
 class SplitConfig(Section):
-    """Chronological parts. Fractions of the time axis, or counts of steps where the value is an integer."""
+    """Chronological parts. Fractions of the time axis, or counts of steps where the value is an integer.
 
-    train: int | Fraction = Field(default=0.7, gt=0, description="training part: fraction, or number of steps")
+    Where the source has a test file of its own, train and validation share the training file, in their proportion.
+    """
+
+    train: int | Fraction | None = Field(
+        default=0.7, gt=0, description="training part: fraction, or number of steps; none: all that the others leave"
+    )
     validation: int | Fraction = Field(default=0.15, gt=0, description="validation part: fraction, or number of steps")
     test: int | Fraction | None = Field(default=None, gt=0, description="test part, as above; none: all that is left")
     gap_steps: int = Field(default=0, ge=0, description="steps left out between the parts")
@@ -104,10 +176,12 @@ class SplitConfig(Section):
         parts = [part for part in (self.train, self.validation, self.test) if part is not None]
         if len({type(part) for part in parts}) > 1:
             raise ValueError(f"train, validation and test must be all fractions or all step counts, found {parts}")
-        if isinstance(self.train, float):
+        if self.train is None and self.test is None:
+            raise ValueError("train and test are both none, so nothing says where to cut; give one of them")
+        if isinstance(self.validation, float):
             total = sum(parts)
-            if total > 1 + 1e-9 or (self.test is None and total >= 1):
-                raise ValueError(f"the parts add up to {total:g} of the data and leave nothing to test on; lower them")
+            if total > 1 + 1e-9:
+                raise ValueError(f"the parts add up to {total:g} of the data; lower them")
         return self
 
 
@@ -117,6 +191,9 @@ class WindowConfig(Section):
     history: int = Field(default=168, gt=0, description="steps the model sees")
     horizon: int = Field(default=24, gt=0, description="steps it must predict (task: forecast)")
     patch: int = Field(default=24, gt=0, description="steps that one LSTM step reads; 1 is the classic LSTM")
+    stride: int = Field(
+        default=1, gt=0, description="steps between the windows that teach; history + horizon: none overlap"
+    )
     season: int = Field(default=24, gt=0, description="steps of one season: the seasonal naive's lag and MASE's scale")
 
     @model_validator(mode="after")
@@ -134,18 +211,44 @@ class ModelConfig(Section):
 
     hidden: int = Field(default=128, gt=0, description="width of the LSTM state")
     layers: int = Field(default=1, gt=0, description="LSTM layers")
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="share of LSTM outputs dropped in training")
+    members: int = Field(default=1, gt=0, description="networks trained side by side whose forecasts are averaged")
+    dropout: float = Field(default=0.5, ge=0, lt=1, description="share of LSTM outputs dropped in training")
     bidirectional: bool = Field(default=False, description="read the window both ways (task: classify)")
     residual: bool = Field(default=False, description="each layer after the first adds to its input")
     attention: bool = Field(default=False, description="causal self-attention over the LSTM's outputs")
-    normalisation: Literal["none", "last", "mean", "mean_deviation"] = Field(
-        default="mean", description="level (and scale) taken out at each origin, from the steps before it alone"
+    layer_norm: bool = Field(default=False, description="normalise each layer's outputs over their width")
+    forget_bias: float = Field(default=1.0, description="bias the forget gates start from; 1 remembers by default")
+    recurrent_init: Literal["orthogonal", "uniform"] = Field(
+        default="orthogonal", description="how recurrent weights start"
+    )
+    channels: Literal["shared", "joint"] = Field(
+        default="shared", description="'shared': each target is read alone by the same weights; 'joint': all at once"
+    )
+    normalisation: Literal["auto", "none", "last", "mean", "mean_deviation"] = Field(
+        default="auto",
+        description="level (and scale) taken out at each origin, from the steps before it alone; 'auto': two networks, one by "
+        "mean_deviation, one by the mean of half the history and without a linear map, and validation says who answers",
     )
     normalisation_steps: int | None = Field(
         default=None, gt=0, description="trailing steps the level is measured over; none: the history"
     )
     quantiles: list[Fraction] = Field(default=[], description="quantiles forecast beside the median, ascending")
-    pooling: Literal["last", "mean", "max"] = Field(default="mean", description="sequence summary (task: classify)")
+    distribution: Literal["gaussian", "student_t", "negative_binomial"] | None = Field(
+        default=None, description="learn the parameters of a distribution by likelihood; quantiles are read from it"
+    )
+    output: Literal["identity", "relu", "softplus", "sigmoid", "tanh"] = Field(
+        default="identity",
+        description="bound of the forecast in the target's own units: relu and softplus above 0, sigmoid 0 to 1, tanh -1 to 1",
+    )
+    linear: Literal["none", "trained", "residual", "average"] = Field(
+        default="average",
+        description="linear map from the whole history, past the LSTM: a ridge regression in closed form, fixed ('residual': the "
+        "LSTM learns what it misses), or 'trained' further with the LSTM; 'average': trained, and half the forecast is the "
+        "ridge's where validation prefers that",
+    )
+    pooling: Literal["last", "mean", "max", "attention"] = Field(
+        default="mean", description="sequence summary (task: classify)"
+    )
 
     @model_validator(mode="after")
     def _quantiles_ascend_through_the_median(self) -> ModelConfig:
@@ -153,22 +256,119 @@ class ModelConfig(Section):
             raise ValueError(f"quantiles must ascend and hold 0.5, found {self.quantiles}; such as [0.1, 0.5, 0.9]")
         return self
 
+    @model_validator(mode="after")
+    def _a_distribution_keeps_its_own_bounds(self) -> ModelConfig:
+        if self.distribution and self.output != "identity":
+            raise ValueError(
+                f"output is {self.output}, but distribution {self.distribution} says itself where values lie; remove one "
+                "of them (negative_binomial forecasts counts from 0 on)"
+            )
+        return self
+
+
+class AugmentConfig(Section):
+    """Random changes to training sequences as they are read; each is off at 0."""
+
+    jitter: float = Field(default=0.0, ge=0, description="deviation of noise added to inputs, in training deviations")
+    scaling: float = Field(default=0.0, ge=0, description="deviation of the factor each sequence is multiplied by")
+    magnitude_warp: float = Field(
+        default=0.0, ge=0, description="deviation of a smooth curve that multiplies a sequence"
+    )
+    time_warp: float = Field(default=0.0, ge=0, lt=1, description="deviation of the speed at which a sequence runs")
+    window_slice: float = Field(
+        default=0.0, ge=0, lt=1, description="largest share cut off before stretching to length"
+    )
+    masking: float = Field(default=0.0, ge=0, lt=1, description="share of history steps hidden, in runs")
+    mixup: float = Field(default=0.0, ge=0, description="alpha of the Beta distribution that mixes pairs of sequences")
+
 
 class TrainConfig(Section):
     """How weights are found."""
 
-    loss: Literal["mae", "mse", "cross_entropy"] | None = Field(
-        default=None, description="none: mae to forecast (pinball where there are quantiles), cross_entropy to classify"
+    loss: str | None = Field(
+        default=None,
+        description="mae, mse, huber; cross_entropy, focal; or your own package.module:function. none: mae to forecast "
+        "(pinball with quantiles, likelihood with a distribution), cross_entropy to classify",
     )
-    learning_rate: float = Field(default=2e-3, gt=0, description="peak of the one-cycle schedule")
-    weight_decay: float = Field(default=1e-2, ge=0, description="AdamW's decoupled decay")
+    huber_delta: float = Field(default=1.0, gt=0, description="error, in training deviations, where huber turns linear")
+    focal_gamma: float = Field(default=2.0, ge=0, description="how much focal discounts what is already right")
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        default="none", description="weight of each class in the loss; 'balanced': by how rare it is in training"
+    )
+    optimiser: Literal["adamw", "adam", "sgd"] = Field(default="adamw", description="sgd has Nesterov momentum 0.9")
+    schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = Field(
+        default="one_cycle", description="learning rate over training; 'plateau' halves it when validation stalls"
+    )
+    learning_rate: float = Field(default=4e-3, gt=0, description="peak of the schedule")
+    weight_decay: float = Field(default=1e-2, ge=0, description="decoupled with adamw, an L2 penalty with adam and sgd")
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of a gradient step")
     batch: int = Field(default=32, gt=0, description="sequences per optimiser step, over all workers together")
-    origins: int = Field(default=24, gt=0, description="origins that teach in one sequence, a patch apart")
-    max_epochs: int = Field(default=30, gt=0, description="passes over the training windows at most")
-    patience: int = Field(default=8, gt=0, description="epochs without a better validation loss before stopping")
-    workers: int = Field(default=0, ge=0, description="0: in this process; N: Ray Train with N processes (DDP)")
+    accumulate: int = Field(default=1, gt=0, description="parts a batch is read in, one after another, to save memory")
+    weight_averaging: float | None = Field(
+        default=0.99,
+        gt=0,
+        lt=1,
+        description="decay of the moving average of weights that is kept; none: the weights as is",
+    )
+    origins: int = Field(
+        default=24, gt=0, description="origins that teach in one sequence, a patch apart; 1: a window at a time"
+    )
+    truncate_steps: int | None = Field(
+        default=None,
+        gt=0,
+        description="steps that gradients flow back through (truncated BPTT); none: the whole sequence",
+    )
+    max_epochs: int | None = Field(
+        default=None,
+        gt=0,
+        description="passes over the training windows at most; none: 6 to 24, more where these are few",
+    )
+    patience: int | None = Field(
+        default=None,
+        gt=0,
+        description="epochs without a better validation loss before stopping; none: a third of them all",
+    )
+    min_improvement: float = Field(
+        default=0.0, ge=0, lt=1, description="share by which validation loss must fall to count as better"
+    )
+    augment: AugmentConfig = AugmentConfig()
+    workers: int | tuple[int, int] = Field(
+        default=0,
+        description="0: in this process; N: Ray Train with N processes (DDP); [min, max]: as many as there are",
+    )
     threads: int = Field(default=1, gt=0, description="CPU threads of each training process")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="auto: bfloat16 autocast on a GPU, float32 on a CPU"
+    )
+    read: Literal["auto", "memory", "stream"] = Field(
+        default="auto", description="'memory': segments stay in each worker; 'stream': batches come from Ray Data tasks"
+    )
+
+    @model_validator(mode="after")
+    def _loss_is_one(self) -> TrainConfig:
+        known = (*FORECAST_LOSSES, *CLASS_LOSSES)
+        if self.loss is not None and self.loss not in known and not OWN_LOSS.fullmatch(self.loss):
+            raise ValueError(
+                f"loss '{self.loss}' is neither known nor a package.module:function{nearest(self.loss, known)}"
+            )
+        if isinstance(self.class_weights, dict) and (wrong := [w for w in self.class_weights.values() if w <= 0]):
+            raise ValueError(f"class_weights must be above 0, found {wrong[0]:g}; leave a class out to weigh it 1")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_of_a_batch_hold_sequences(self) -> TrainConfig:
+        if self.accumulate > self.batch:
+            raise ValueError(
+                f"accumulate {self.accumulate} exceeds batch {self.batch}, so a part would hold no sequence; lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_are_a_count_or_a_range(self) -> TrainConfig:
+        low, high = self.workers if isinstance(self.workers, tuple) else (self.workers, self.workers)
+        if low < 0 or (isinstance(self.workers, tuple) and not 1 <= low <= high):
+            raise ValueError(f"workers must be 0 or more, or [min, max] with 1 <= min <= max, found {self.workers}")
+        return self
 
 
 class ScenarioConfig(Section):

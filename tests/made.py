@@ -12,7 +12,7 @@ import polars as pl
 from lstm_ray.config import Config, parse
 from lstm_ray.data import grid
 from lstm_ray.data.schema import ColumnScale, Scaler, Schema
-from lstm_ray.data.segments import fit_scaler, make_schema, make_segments
+from lstm_ray.data.segments import fit_scaler, make_schema, make_segments, with_categories
 from lstm_ray.data.split import Boundaries, boundaries
 from lstm_ray.data.store import SEGMENTS
 from lstm_ray.data.windows import Segments
@@ -33,8 +33,8 @@ def config_tree(source: str = "unused.csv") -> dict[str, Any]:
         "data": {"source": source, "series_id": ["site"], "time": "when", "target": ["load"], "past": ["wind"]},
         "preprocess": {"engine": "polars", "max_gap_steps": 6},
         "window": {"history": 12, "horizon": 6, "patch": 4, "season": 6},
-        "model": {"hidden": 8, "dropout": 0.0},
-        "train": {"batch": 8, "origins": 5, "max_epochs": 3, "learning_rate": 0.01},
+        "model": {"hidden": 8, "dropout": 0.0, "normalisation": "mean", "linear": "none"},
+        "train": {"weight_averaging": None, "batch": 8, "origins": 5, "max_epochs": 3, "learning_rate": 0.01},
     }
 
 
@@ -80,7 +80,9 @@ def prepared_run(config: Config, folder: Path) -> RunDir:
     schema = make_schema(frame, step, config)
     segments = make_segments(grid.regular(frame, step), schema, config)
     num_steps = int(segments["step"].max()) + 1  # type: ignore[arg-type]
-    scaler = fit_scaler(segments.lazy(), schema, boundaries(config.split, num_steps)["train"][1], config)
+    train_end = boundaries(config.split, num_steps)["train"][1]
+    schema = with_categories(schema, segments.lazy(), train_end, config)
+    scaler = fit_scaler(segments.lazy(), schema, train_end, config)
     with run.stage("preprocess", "0" * 64) as work:
         (work.path / SEGMENTS).mkdir()
         segments.write_parquet(work.path / SEGMENTS / "part-0.parquet")
@@ -143,6 +145,7 @@ def segments_of(
         first_step=first,
         label=None,
         schema=schema,
+        category_SK=np.zeros((len(lengths), 0), np.int64),
     )
 
 

@@ -225,3 +225,17 @@ def test_the_console_script_ends_as_main_does(tmp_path: Path) -> None:
         ended.stderr
         == "error: cannot read the config 'none.yaml': No such file or directory; name an existing YAML file\n"
     )
+
+
+def test_check_tells_what_a_source_that_names_itself_holds(cli: Cli, tmp_path: Path) -> None:
+    Path("w.csv").write_text("id,1,2,3\na,1,2,3\nb,4,5,\n")
+    Path("wide.yaml").write_text("name: w\ndata: {source: w.csv, layout: wide}\n")
+    assert cli("config", "check", "wide.yaml") == (0, "ok wide.yaml: task forecast, 3 columns in the source\n", "")
+    head = "@univariate true\n@classLabel true a b\n@data\n"
+    for part in ("TRAIN", "TEST"):
+        Path(f"{part}.ts").write_text(head + "1,2:a\n2,3:b\n")
+    Path("ts.yaml").write_text("name: t\ntask: classify\ndata: {source: [TRAIN.ts, TEST.ts]}\n")
+    assert cli("config", "check", "ts.yaml") == (0, "ok ts.yaml: task classify, 4 columns in the source\n", "")
+    code, _, err = cli("config", "check", "ts.yaml", "--set", "data.past=[dim_7]")
+    assert code == 2
+    assert "column 'dim_7' is not in" in err

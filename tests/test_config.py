@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def changed(changes: Mapping[str, Any]) -> dict[str, Any]:
         inner: Any = tree
         for parent in parents:
             inner = inner.setdefault(parent, {})
-        inner[last] = value
+        inner[last] = deepcopy(value)
     return tree
 
 
@@ -66,6 +67,22 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"model.quantiles": [0.5, 1.5]}, ["model.quantiles.1", "found 1.5"]),
     ({"model.quantiles": [0.5], "train.loss": "mse"}, ["train.loss is mse", "pinball", "remove one"]),
     ({"train.loss": "cross_entropy"}, ["train.loss is cross_entropy", "task: classify"]),
+    ({"train.loss": "focal"}, ["train.loss is focal", "task: classify", "mae, mse, huber"]),
+    (
+        {"train.loss": "hubert"},
+        ["loss 'hubert' is neither known nor a package.module:function", "did you mean 'huber'"],
+    ),
+    ({"train.loss": "os;system:x"}, ["'os;system:x' is neither known"]),
+    ({"model.quantiles": [0.5], "train.loss": "own.losses:mine"}, ["own.losses:mine", "pinball", "remove one"]),
+    ({"model.distribution": "gaussian", "train.loss": "mae"}, ["train.loss is mae", "its likelihood", "remove one"]),
+    ({"train.class_weights": "balanced"}, ["train.class_weights is balanced", "no classes", "remove it"]),
+    (CLASSIFY | {"train.class_weights": {"a": 0}}, ["class_weights must be above 0", "found 0"]),
+    ({"train.accumulate": 9}, ["accumulate 9 exceeds batch 8", "lower it"]),
+    ({"train.truncate_steps": 6}, ["truncate_steps 6", "window.patch 4", "set it to 8"]),
+    ({"train.truncate_steps": 8, "model.attention": True}, ["truncate_steps is 8", "model.attention", "remove one"]),
+    (CLASSIFY | {"train.truncate_steps": 8}, ["train.truncate_steps is 8", "whole sequences", "remove it"]),
+    (CLASSIFY | {"window.stride": 2}, ["window.stride is 2", "whole sequences", "remove it"]),
+    (CLASSIFY | {"train.loss": "huber"}, ["train.loss is huber", "focal", "remove it"]),
     ({"model.normalisation_steps": 13}, ["normalisation_steps 13", "window.history 12"]),
     ({"plan.steps": 5}, ["plan.steps 5", "window.horizon 6", "raise it"]),
     ({"data.past": ["load"]}, ["'load' is both target and past", "give it one role"]),
@@ -92,6 +109,12 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     (CLASSIFY | {"data.series_id": []}, ["data.series_id is empty"]),
     (CLASSIFY | {"train.loss": "mae"}, ["train.loss is mae", "cross_entropy", "remove it"]),
     (CLASSIFY | {"model.quantiles": [0.5]}, ["model.quantiles is set", "remove it"]),
+    (CLASSIFY | {"model.distribution": "gaussian"}, ["model.distribution is gaussian", "classes", "remove it"]),
+    (CLASSIFY | {"model.output": "relu"}, ["model.output is relu", "classes", "remove it"]),
+    (
+        {"model.output": "relu", "model.distribution": "student_t"},
+        ["output is relu", "distribution student_t", "remove one"],
+    ),
 ]
 VALUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"train.batch": 0}, ["train.batch", "greater than 0", "found 0"]),
@@ -143,6 +166,9 @@ def test_defaults_of_the_loss_follow_the_task() -> None:
     assert parse(changed({})).loss == "mae"
     assert parse(changed({"train.loss": "mse"})).loss == "mse"
     assert parse(changed({"model.quantiles": [0.1, 0.5]})).loss == "pinball"
+    assert parse(changed({"model.distribution": "student_t", "model.quantiles": [0.5]})).loss == "likelihood"
+    assert parse(changed(CLASSIFY | {"train.loss": "focal"})).loss == "focal"
+    assert parse(changed({"train.loss": "own.losses:mine"})).loss == "own.losses:mine"
 
 
 def test_every_field_has_a_description() -> None:
@@ -254,3 +280,50 @@ def test_a_key_written_twice_is_refused_with_its_place(tmp_path):
     file.write_text("name: a\ntrain: {batch: 4}\ndata: {source: x.csv, time: t, target: [y]}\ntrain: {batch: 8}\n")
     with pytest.raises(InputError, match="key 'train' is written twice"):
         load(file)
+
+
+WIDE = {"data": {"source": "a.csv", "layout": "wide"}}
+TS: dict[str, Any] = {"task": "classify", "data": {"source": ["a_TRAIN.ts", "a_TEST.ts"]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data.time": None, "data.frequency": "1h"}, ["frequency is 1h", "without data.time", "remove it"]),
+        ({"data.categorical": ["wind"]}, ["'wind' is both past and categorical"]),
+        ({"data.categorical": ["step"]}, ["'step'", "segments use themselves"]),
+        (WIDE | {"data.past": ["wind"]}, ["layout 'wide'", "['wind']", "leave series_id and time out"]),
+        (WIDE | {"data.target": ["a", "b"]}, ["layout 'wide'", "['b']"]),
+        (WIDE | {"data.time": "when"}, ["layout 'wide'", "['when']"]),
+        (WIDE | {"task": "classify"}, ["data.layout is wide", "no labels"]),
+        (TS | {"task": "forecast"}, [".ts files", "set task: classify"]),
+        (TS | {"data.source": ["a.ts", "b.csv"]}, ["one .ts file, or the training and then the test file"]),
+        (TS | {"data.source": ["a.ts", "b.ts", "c.ts"]}, ["one .ts file, or the training and then the test file"]),
+        (TS | {"data.known": ["price"]}, ["dimensions (data.past) and a label alone"]),
+        (TS | {"split": {"test": 0.1}}, ["{'test': 0.1}", "second .ts file is the test part"]),
+        (TS | {"split": {"gap_steps": 3}}, ["second .ts file is the test part"]),
+        (TS | {"split": {"train": 10, "validation": 5}}, ["second .ts file is the test part", "fractions"]),
+        (TS | {"data.source": "a.ts", "split": {"train": 0.7, "validation": 0.3}}, ["split", "nothing to test on"]),
+        ({"split.train": 0.8, "split.validation": 0.2}, ["split", "nothing to test on"]),
+        (CLASSIFY | {"data.categorical": ["site2"]}, ["reads data.past alone"]),
+        (CLASSIFY | {"preprocess.transform": "log"}, ["preprocess.transform is log", "no target"]),
+        ({"preprocess.transform": "log", "model.output": "relu"}, ["model.output relu", "never fall below 0"]),
+        (
+            {"preprocess.transform": "log", "model.distribution": "negative_binomial"},
+            ["model.distribution negative_binomial", "preprocess.transform log"],
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_source_and_its_roles_must_agree(changes: dict[str, Any], words: list[str]) -> None:
+    message = complaint(changes)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_roles_that_the_source_tells_may_be_left_out() -> None:
+    assert parse(changed(WIDE)).data.awaits_roles
+    config = parse(changed(TS | {"split": {"train": 0.75, "validation": 0.25}, "plan": {"scenarios": [SCENARIO]}}))
+    assert config.data.has_own_test
+    assert not parse(changed(TS | {"data.source": "https://host/a.TS?raw=1"})).data.has_own_test
+    assert parse(changed(TS | {"data.source": "https://host/a.TS?raw=1"})).data.is_ts
+    assert parse(changed({"data.time": None})).data.columns == ["site", "load", "wind"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import Boundaries, Part
+from lstm_ray.data.split import PARTS, Boundaries, Part
 from lstm_ray.data.windows import (
     Batch,
     Segments,
@@ -21,7 +21,7 @@ from lstm_ray.data.windows import (
     plan_sequences,
     sequences,
 )
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Source:
 
 
 def source(scaled: Segments, bounds: Boundaries, part: Part, config: Config) -> Source:
-    """The sequences of a part. Raises InputError where it holds none."""
+    """The sequences of a part. Raises InputError where it holds none, or classes that training could not learn."""
     window = config.window
     if config.task == "classify":
+        _require_taught(scaled, bounds, part)
         ids = sequences(scaled, bounds, part)
         steps = longest_sequence(scaled, window.history)
         found = Source(len(ids), len(ids), lambda chosen: cut_sequences(scaled, ids[chosen], steps, window.patch))
@@ -51,6 +52,26 @@ def source(scaled: Segments, bounds: Boundaries, part: Part, config: Config) -> 
             f"segment has {longest}); lower window.history or window.horizon, or give split.{part} more"
         )
     return found
+
+
+def class_weights(segments: Segments, bounds: Boundaries, config: Config) -> NDArray | None:
+    """Weight of each class in the loss, float32 [K] in the order of ``schema.classes``; None: all 1.
+
+    'balanced' gives every class the same total in the training part, and sequences an average of 1 (King & Zeng 2001).
+    Raises InputError where train.class_weights names no class of the data.
+    """
+    wanted, classes = config.train.class_weights, segments.schema.classes
+    if wanted == "none":
+        return None
+    if isinstance(wanted, dict):
+        if unknown := sorted(set(wanted) - set(classes)):
+            raise InputError(
+                f"train.class_weights: '{unknown[0]}' is no class of the data{nearest(unknown[0], classes)}"
+            )
+        return np.array([wanted.get(name, 1.0) for name in classes], dtype=np.float32)
+    count_K = _class_counts(segments, bounds, "train")
+    held = count_K > 0
+    return np.where(held, count_K.sum() / held.sum() / np.maximum(count_K, 1), 0).astype(np.float32)
 
 
 def steps_per_epoch(items: Source, config: Config) -> int:
@@ -77,3 +98,26 @@ def all_batches(items: Source, config: Config, rank: int = 0, world: int = 1) ->
     """One worker's share of every item, in order."""
     for chosen in chunks(np.arange(items.num_items)[rank::world], config.train.batch):
         yield items.cut(chosen)
+
+
+def _class_counts(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
+    """Sequences of each class in a part, int64 [K]."""
+    assert segments.label is not None, "sequences to classify have labels"
+    return np.bincount(segments.label[sequences(segments, bounds, part)], minlength=len(segments.schema.classes))
+
+
+def _require_taught(segments: Segments, bounds: Boundaries, part: Part) -> None:
+    """Every class of a part is in the training part too. What trains is checked against every part."""
+    taught_K = _class_counts(segments, bounds, "train") > 0
+    if not taught_K.any():
+        return
+    for held_out in PARTS if part == "train" else (part,):
+        count_K = _class_counts(segments, bounds, held_out)
+        if (absent_K := (count_K > 0) & ~taught_K).any():
+            names = ", ".join(
+                f"'{name}'" for name, absent in zip(segments.schema.classes, absent_K, strict=True) if absent
+            )
+            raise InputError(
+                f"the {held_out} part holds {int(count_K[absent_K].sum())} sequences of classes that the training part "
+                f"lacks, {names}, so they cannot be learned; give split.train more, or drop these classes"
+            )

@@ -20,7 +20,8 @@ def load(data: DataConfig) -> pl.DataFrame:
     """The source as a table sorted by series and time.
 
     Columns: ``series`` (the series_id columns joined; one constant without them), ``time`` (Datetime in microseconds,
-    UTC where zones are given, or Int64 steps), the numeric columns as Float64 with missing as null, and the label.
+    UTC where zones are given, or Int64 steps), the numeric columns as Float64 with missing as null, the categorical ones
+    and the label. Without data.time, each series' rows are numbered from 0.
     Raises InputError for unparsable or duplicate time stamps and for a target without values.
     """
     return typed(read(data), data)
@@ -33,10 +34,13 @@ def typed(table: pa.Table, data: DataConfig) -> pl.DataFrame:
     _refuse_infinite(frame, data)
     ids = pl.concat_str([pl.col(c).fill_null("") for c in data.series_id], separator=SEPARATOR)
     label = [pl.col(data.label).alias(data.label)] if data.label else []
+    series = (ids if data.series_id else pl.lit("all")).alias(SERIES)
+    in_order = pl.int_range(pl.len(), dtype=pl.Int64).over(series)
     frame = frame.select(
-        (ids if data.series_id else pl.lit("all")).alias(SERIES),
-        _parse_times(frame, data.time).alias(TIME),
+        series,
+        (_parse_times(frame, data.time) if data.time else in_order).alias(TIME),
         *(pl.col(c).fill_nan(None) for c in data.numeric),
+        *(pl.col(c) for c in data.categorical),
         *label,
     ).sort(SERIES, TIME)
     _refuse_duplicates(frame, data)
@@ -99,6 +103,8 @@ def describe_step(step: int, is_time: bool = True) -> str:
 
 def _parse_times(frame: pl.DataFrame, column: str) -> pl.Expr:
     text = frame[column]
+    if text.dtype.is_integer():
+        return pl.lit(text.cast(pl.Int64))
     if text.null_count():
         row = text.is_null().arg_max()
         raise InputError(

@@ -15,6 +15,8 @@ MIN_DEVIATION = 1e-7
 """A column that varies less than this share of its mean in training is constant, as float32 sees it, and scaled by 1."""
 
 
+MAX_LOGARITHM = 80.0
+"""Largest logarithm that is raised again: what float32 still holds."""
 DIGITS = 9
 """Significant digits of training statistics: more than float32 inputs have."""
 
@@ -31,6 +33,8 @@ class Schema(BaseModel):
     calendar: list[Literal["hour", "weekday", "month"]]
     classes: list[str]
     """Class names in the order of their indices (task: classify)."""
+    categories: dict[str, list[str]] = {}
+    """Each categorical column's values in the training part, in the order of their codes from 1; code 0 is any other."""
     step: int
     """Length of one step: microseconds for time stamps, units of the integer for steps."""
     is_time: bool
@@ -62,8 +66,22 @@ class ColumnScale(BaseModel):
     deviation: list[float]
 
 
+class LogScale(BaseModel):
+    """Targets as logarithms of value plus offset, and the mean and deviation of those over the training part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    offset: list[float]
+    mean: list[float]
+    deviation: list[float]
+
+
 class Scaler(BaseModel):
-    """Standardisation fitted on the training part alone; calendar columns are left as they are."""
+    """Standardisation fitted on the training part alone; calendar columns are left as they are.
+
+    Targets may be learned as logarithms. ``target`` (``target_mean``, ``target_deviation``) holds their own statistics
+    also then: "scaled" errors are measured in those.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,6 +90,8 @@ class Scaler(BaseModel):
     known: ColumnScale
     limit: float | None = None
     """Scaled inputs are clipped to this many deviations; None: never."""
+    log: LogScale | None = None
+    """How targets become logarithms; None: they stay as they are."""
 
     @property
     def target_mean(self) -> NDArray:
@@ -83,10 +103,59 @@ class Scaler(BaseModel):
 
     def scale(self, values: NDArray, role: Literal["target", "past", "known"]) -> NDArray:
         """Standardise columns of one role (last axis); missing becomes 0, the training part's mean."""
-        columns: ColumnScale = getattr(self, role)
+        columns: ColumnScale | LogScale = getattr(self, role)
+        if role == "target" and self.log is not None:
+            columns, values = self.log, self._logarithm(values)
         mean, deviation = (np.asarray(v, dtype=np.float32) for v in (columns.mean, columns.deviation))
         scaled = np.nan_to_num((values - mean) / deviation, nan=0.0).astype(np.float32, copy=False)
         return scaled if self.limit is None else np.clip(scaled, -self.limit, self.limit)
+
+    def unscale(self, values: NDArray, *, quantile_axis: bool = False) -> NDArray:
+        """The inverse of ``scale(values, "target")``, float32 of any shape [..., C]; with logarithms never below 0.
+
+        Args:
+            quantile_axis: the shape is [..., C, Q].
+        """
+        columns: ColumnScale | LogScale = self.log or self.target
+        mean, deviation = (np.asarray(v, dtype=np.float32) for v in (columns.mean, columns.deviation))
+        if quantile_axis:
+            mean, deviation = mean[:, None], deviation[:, None]
+        found: NDArray = values * deviation + mean
+        return found if self.log is None else self._exponential(found, quantile_axis)
+
+    def centre(self, role: Literal["target", "past", "known"]) -> list[float]:
+        """The value of each column that scaling turns into 0: what stands for a missing one."""
+        if role == "target" and self.log is not None:
+            return [float(value) for value in self.unscale(np.zeros(len(self.log.mean), np.float32))]
+        columns: ColumnScale = getattr(self, role)
+        return columns.mean
+
+    def difference(self, actual: NDArray, forecast: NDArray) -> NDArray:
+        """Errors [..., C] that ``moved`` adds to other forecasts: of the logarithms where those are learned, for there a
+        series' errors grow with its size."""
+        if self.log is None:
+            return actual - forecast
+        error: NDArray = self._logarithm(actual) - self._logarithm(forecast)
+        return error
+
+    def moved(self, forecast: NDArray, difference: NDArray) -> NDArray:
+        """Forecasts [..., C] with errors added: ``moved(forecast, difference(actual, forecast))`` is the actual values."""
+        if self.log is None:
+            return forecast + difference
+        return self._exponential(self._logarithm(forecast) + difference)
+
+    def _logarithm(self, values: NDArray) -> NDArray:
+        """What lies below 0, as a damaged input may, is read as 0."""
+        assert self.log is not None
+        found: NDArray = np.log(np.maximum(values, 0) + np.asarray(self.log.offset, dtype=np.float32))
+        return found
+
+    def _exponential(self, values: NDArray, quantile_axis: bool = False) -> NDArray:
+        assert self.log is not None
+        offset = np.asarray(self.log.offset, dtype=np.float32)
+        raised = np.exp(np.minimum(values, MAX_LOGARITHM)) - (offset[:, None] if quantile_axis else offset)
+        found: NDArray = np.maximum(raised, 0)
+        return found
 
 
 def column_scale(count: NDArray, total: NDArray, squares: NDArray) -> ColumnScale:

@@ -7,10 +7,14 @@ import polars as pl
 
 from lstm_ray.config import Config
 from lstm_ray.data.grid import SERIES, TIME
-from lstm_ray.data.schema import Scaler, Schema, column_scale
+from lstm_ray.data.schema import DIGITS, LogScale, Scaler, Schema, column_scale
 from lstm_ray.errors import InputError
 
 SEGMENT, STEP, OBSERVED = "segment", "step", "observed:"
+WIDE = 10.0
+"""Series differ widely in size where the mean of a large one (9 in 10 are smaller) is this many times a small one's."""
+OFFSET = 0.02
+"""What is added before taking logarithms, as a share of a typical series' mean."""
 
 
 def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
@@ -39,6 +43,7 @@ def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
         classes = sorted(frame[data.label].unique())
         if len(classes) < 2:
             raise InputError(f"label '{data.label}' has one class only, {classes}; a classifier needs two")
+    _require_constant_categories(frame, config)
     return Schema(
         target=data.target,
         past=data.past,
@@ -58,11 +63,13 @@ def make_segments(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.Dat
     ``observed:TARGET`` tells them from measured values. A classified sequence is never cut. What precedes a column's first
     value stays null, and is read as the training part's mean.
 
-    Returns columns: series, segment, step, targets, observed:targets, past, known, label.
+    Returns columns: series, segment, step, targets, observed:targets, past, known, label and categorical.
     """
     prepare = config.preprocess
     columns = [*schema.target, *schema.past, *schema.known]
     step = ((pl.col(TIME).cast(pl.Int64) - schema.axis_start) // schema.step).alias(STEP)
+    constant = [*([config.data.label] if config.data.label else []), *config.data.categorical]
+    frame = frame.with_columns(pl.col(c).forward_fill().backward_fill().over(SERIES) for c in constant)
     frame = frame.with_columns(step, *(pl.col(c).is_not_null().alias(OBSERVED + c) for c in schema.target))
     if schema.target:
         missing = ~pl.any_horizontal(OBSERVED + c for c in schema.target)
@@ -80,9 +87,15 @@ def make_segments(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.Dat
         pl.col(c).interpolate() if prepare.impute == "linear" and c not in schema.past else pl.col(c) for c in columns
     ]
     whole = [expression.forward_fill().over(SERIES, SEGMENT) for expression in fill]
-    label = [pl.col(config.data.label).fill_null(strategy="forward").over(SERIES)] if config.data.label else []
     observed = [pl.col(OBSERVED + c) for c in schema.target]
-    return frame.select(SERIES, SEGMENT, STEP, *whole, *observed, *label)
+    return frame.select(SERIES, SEGMENT, STEP, *whole, *observed, *constant)
+
+
+def with_categories(schema: Schema, frame: pl.LazyFrame, train_end: int, config: Config) -> Schema:
+    """The schema with the categorical values that segments hold before ``train_end``."""
+    train = frame.filter(pl.col(STEP) < train_end)
+    values = {c: sorted(train.select(pl.col(c).unique()).collect()[c]) for c in config.data.categorical}
+    return schema.model_copy(update={"categories": values})
 
 
 def fit_scaler(frame: pl.LazyFrame, schema: Schema, train_end: int, config: Config) -> Scaler:
@@ -96,4 +109,74 @@ def fit_scaler(frame: pl.LazyFrame, schema: Schema, train_end: int, config: Conf
         rows = [train.select(part).collect().row(0) if names else () for part in sums]
         parts[role] = column_scale(*(np.asarray(row, dtype=np.float64) for row in rows))
     limit = config.preprocess.outlier_deviations if config.preprocess.outliers == "clip" else None
-    return Scaler(**parts, limit=limit)
+    log = _log_scale(train, schema) if _wants_log(train, schema, config) else None
+    return Scaler(**parts, limit=limit, log=log)
+
+
+def _wants_log(train: pl.LazyFrame, schema: Schema, config: Config) -> bool:
+    """``preprocess.transform``; by itself, logarithms for values above 0 of series that differ widely in size, unless the
+    network speaks the target's own units."""
+    wanted, model = config.preprocess.transform, config.model
+    if wanted != "auto" or model.output != "identity" or model.distribution == "negative_binomial" or not schema.target:
+        return wanted == "log"
+    for name in schema.target:
+        values = pl.col(name).filter(pl.col(OBSERVED + name))
+        sizes = train.group_by(SERIES).agg(values.mean().alias("size"), values.min().alias("low")).drop_nulls()
+        low, small, large = (
+            sizes.select(
+                pl.col("low").min(),
+                pl.col("size").quantile(0.1).alias("small"),
+                pl.col("size").quantile(0.9).alias("large"),
+            )
+            .collect()
+            .row(0)
+        )
+        if low is None or low <= 0 or large < WIDE * small:
+            return False
+    return True
+
+
+def _log_scale(train: pl.LazyFrame, schema: Schema) -> LogScale:
+    """Statistics of the logarithms of measured target values. Raises InputError where one lies below 0.
+
+    The offset that keeps zeros finite is OFFSET of the size of a typical series: the geometric mean, over series, of
+    their means. That of the column would drown small series beside large ones.
+    """
+    offsets, sums = [], []
+    for name in schema.target:
+        values = pl.col(name).filter(pl.col(OBSERVED + name))
+        lowest = train.select(values.min()).collect().item()
+        if lowest is not None and lowest < 0:
+            raise InputError(
+                f"preprocess.transform is log, but target '{name}' holds {lowest:g} in the training part; logarithms need "
+                "values of 0 and above: use transform: none, or shift the column"
+            )
+        sizes = train.group_by(SERIES).agg(values.mean().alias("size")).filter(pl.col("size") > 0)
+        typical = sizes.sort(SERIES).select(pl.col("size").log().mean().exp()).collect().item()
+        offset = float(f"{OFFSET * typical:.{DIGITS}g}") if typical is not None else 1.0
+        logarithm = (values + offset).log()
+        own = train.select(
+            logarithm.count().cast(pl.Float64), logarithm.sum().alias("s"), (logarithm**2).sum().alias("q")
+        )
+        offsets.append(offset)
+        sums.append(own.collect().row(0))
+    scale = column_scale(*np.asarray(sums, dtype=np.float64).reshape(-1, 3).T)
+    return LogScale(offset=offsets, mean=scale.mean, deviation=scale.deviation)
+
+
+def _require_constant_categories(frame: pl.DataFrame, config: Config) -> None:
+    for column in config.data.categorical:
+        found = frame.group_by(SERIES, maintain_order=True).agg(
+            n=pl.col(column).drop_nulls().n_unique(), values=pl.col(column).unique(maintain_order=True)
+        )
+        if (changing := found.filter(pl.col("n") > 1)).height:
+            name, _, values = changing.row(0)
+            raise InputError(
+                f"categorical column '{column}' changes inside {changing.height} series, such as '{name}' ({values[:3]}); "
+                "it must be constant within one data.series_id; a column that moves belongs in data.past, as numbers"
+            )
+        if (empty := found.filter(pl.col("n") == 0)).height:
+            raise InputError(
+                f"categorical column '{column}' is empty in {empty.height} series, such as '{empty[SERIES][0]}'; "
+                "fill it, with a word such as 'unknown'"
+            )

@@ -10,7 +10,7 @@ from lstm_ray import figure
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.segments import STEP
-from lstm_ray.data.split import PARTS, Part, boundaries
+from lstm_ray.data.split import PARTS, Part, boundaries, own_test_start
 from lstm_ray.data.store import load_schema, read_segments, to_segments
 from lstm_ray.data.windows import origins, sequences
 from lstm_ray.errors import InputError
@@ -26,7 +26,7 @@ def split(config: Config, run: RunDir, work: StageDir) -> Report:
     schema, frame = load_schema(run), read_segments(run)
     segments = to_segments(frame, schema)
     num_steps = int(frame[STEP].max()) + 1  # type: ignore[arg-type]
-    parts = boundaries(config.split, num_steps)
+    parts = boundaries(config.split, num_steps, own_test_start(config.data, schema.axis_start))
     lengths = np.diff(segments.bounds)
     window, forecast = config.window, config.task == "forecast"
     if forecast and window.history + window.horizon > lengths.max():

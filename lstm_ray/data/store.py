@@ -61,7 +61,7 @@ def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
     steps = frame[STEP].to_numpy()
     label = None
     if schema.classes:
-        (name,) = set(frame.columns) - {SERIES, SEGMENT, STEP, "_first", *schema.past}
+        (name,) = set(frame.columns) - {SERIES, SEGMENT, STEP, "_first", *schema.past, *schema.categories}
         kind = pl.Enum(schema.classes)
         label = frame[name].cast(kind).to_physical().to_numpy().astype(np.int64)[start]
     known = _floats(frame, schema.known)
@@ -75,6 +75,7 @@ def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
         first_step=steps[start].astype(np.int64),
         label=label,
         schema=schema,
+        category_SK=_codes(frame[start], schema),
     )
 
 
@@ -89,10 +90,19 @@ def fill_leading(segments: Segments, scaler: Scaler) -> Segments:
     known[:, : len(scaler.known.mean)] = fill(known, scaler.known.mean)
     return replace(
         segments,
-        target_RC=fill(segments.target_RC, scaler.target.mean),
-        past_RP=fill(segments.past_RP, scaler.past.mean),
+        target_RC=fill(segments.target_RC, scaler.centre("target")),
+        past_RP=fill(segments.past_RP, scaler.centre("past")),
         known_RK=known,
     )
+
+
+def _codes(heads: pl.DataFrame, schema: Schema) -> np.ndarray:
+    """Each segment's categorical values as codes, int64 [S, K]; 0 where the training part does not hold the value."""
+    codes = np.zeros((heads.height, len(schema.categories)), dtype=np.int64)
+    for k, (column, values) in enumerate(schema.categories.items()):
+        code = {value: index for index, value in enumerate(values, 1)}
+        codes[:, k] = [code.get(value, 0) for value in heads[column]]
+    return codes
 
 
 def _floats(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:

@@ -79,6 +79,7 @@ def narrow(segments: Segments, origins_M: NDArray, steps: int, horizon: int) -> 
         series=segments.series[inside],
         first_step=segments.steps(start),
         label=None,
+        category_SK=segments.category_SK[inside],
     )
     return narrowed, origins_M - first
 
@@ -102,6 +103,7 @@ def cut_out(segments: Segments, origins_M: NDArray, steps: int, horizon: int) ->
         series=[segments.series[s] for s in of],
         first_step=segments.steps(origins_M) - steps + 1,
         label=None,
+        category_SK=segments.category_SK[of],
     )
     return cut, cut.bounds[:-1] + steps - 1
 
@@ -123,4 +125,5 @@ def cut_out_sequences(segments: Segments, ids_M: NDArray, steps: int) -> Segment
         series=[segments.series[s] for s in ids_M],
         first_step=segments.steps(first),
         label=None if segments.label is None else segments.label[ids_M],
+        category_SK=segments.category_SK[ids_M],
     )

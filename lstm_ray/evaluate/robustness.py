@@ -118,8 +118,8 @@ def remove_steps(segments: Segments, removed_R: NDArray, scaler: Scaler) -> Segm
 
     return replace(
         segments,
-        target_RC=fill(segments.target_RC, scaler.target.mean),
-        past_RP=fill(segments.past_RP, scaler.past.mean),
+        target_RC=fill(segments.target_RC, scaler.centre("target")),
+        past_RP=fill(segments.past_RP, scaler.centre("past")),
         observed_RC=np.where(removed_R[:, None], np.float32(0), segments.observed_RC),
     )
 

@@ -28,20 +28,27 @@ SKEWED = 2.0
 
 
 def with_parts(
-    frame: pl.DataFrame, split: SplitConfig, clock: Clock, axis: tuple[int, int], *, whole_sequences: bool = False
+    frame: pl.DataFrame,
+    split: SplitConfig,
+    clock: Clock,
+    axis: tuple[int, int],
+    *,
+    whole_sequences: bool = False,
+    test_start: int | None = None,
 ) -> pl.DataFrame:
     """The frame with a column ``part``: train, validation, test, or null in a gap between them.
 
     Args:
         axis: first and last time of the whole table, of which the frame may be a sample.
         whole_sequences: a series belongs, whole, to the part its first step is in.
+        test_start: as for ``boundaries``.
     """
     ticks = pl.col(TIME).cast(pl.Int64)
     first, last = axis
     step = (ticks.min().over(SERIES) if whole_sequences else ticks) - first
     at = step // clock.step
     part = pl.lit(None, pl.String)
-    for name, (start, end) in boundaries(split, (last - first) // clock.step + 1).items():
+    for name, (start, end) in boundaries(split, (last - first) // clock.step + 1, test_start).items():
         part = pl.when(at.is_between(start, end, closed="left")).then(pl.lit(name)).otherwise(part)
     return frame.with_columns(part=part)
 

@@ -8,6 +8,7 @@ import polars as pl
 from lstm_ray.config import Config
 from lstm_ray.data import grid
 from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.split import own_test_start
 from lstm_ray.errors import InputError
 from lstm_ray.explore import (
     classes,
@@ -92,7 +93,8 @@ def _classify(config: Config, sample: pl.DataFrame, clock: Clock, axis: tuple[in
         if sample.is_empty():
             raise InputError(f"label '{data.label}' has no values at all; name another column in data.label")
         notes.say("warning", f"{unlabelled:,} rows have no label in '{data.label}' and are left out here.")
-    parts = distribution.with_parts(sample, config.split, clock, axis, whole_sequences=True)
+    test_start = own_test_start(data, axis[0])
+    parts = distribution.with_parts(sample, config.split, clock, axis, whole_sequences=True, test_start=test_start)
     frame = _on_grid(sample, clock)
     return [
         notes,

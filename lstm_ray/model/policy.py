@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import index as whole
 from pathlib import Path
@@ -27,7 +27,7 @@ from lstm_ray.data.impute import forward_fill
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows, longest_sequence
 from lstm_ray.errors import InputError
-from lstm_ray.model.network import Classifier, Forecaster, build
+from lstm_ray.model.network import build, forecaster
 
 FORMAT = 1
 POLICY, WEIGHTS = "policy.json", "weights.safetensors"
@@ -40,7 +40,7 @@ class SeriesInput:
     """One series as a caller has it, in the data's own units and on the policy's regular grid.
 
     ``None`` and NaN are missing values. ``columns`` holds the history of every target, past, known and static column;
-    ``future`` the known and static columns over the horizon.
+    ``future`` the known and static columns over the horizon; ``static`` the word in each categorical column.
     """
 
     times: Sequence[Any]
@@ -48,6 +48,7 @@ class SeriesInput:
     columns: Mapping[str, ArrayLike]
     future: Mapping[str, ArrayLike] = field(default_factory=dict)
     name: str = ""
+    static: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,11 @@ class Policy:
 
     def forecast_batch(self, batch: Batch) -> NDArray:
         """Forecasts of a scaled batch at its last origin, float32 [B, H, C, Q]."""
-        assert isinstance(self.network, Forecaster)
-        inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK)
+        inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK, batch.category_BS)
         with torch.inference_mode():
-            scaled_BHCQ: NDArray = self.network(*map(torch.from_numpy, inputs))[:, -1].numpy()
-        return scaled_BHCQ * self.scaler.target_deviation[:, None] + self.scaler.target_mean[:, None]
+            raw_BNHCP = self.network(*map(torch.from_numpy, inputs))[:, -1:]
+            scaled_BHCQ: NDArray = forecaster(self.network).forecast(raw_BNHCP)[:, 0].numpy()
+        return self.scaler.unscale(scaled_BHCQ, quantile_axis=True)
 
     def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
         """Class probabilities of whole sequences of unscaled segments, float32 [M, classes]."""
@@ -187,9 +188,9 @@ class Policy:
         return [Forecast(n, t, v, w) for n, v, (_, t, w) in zip(names, values_BHCQ, read, strict=True)]
 
     def _classify(self, batch: Batch) -> NDArray:
-        assert isinstance(self.network, Classifier)
+        inputs = (batch.past_BTP, batch.known_BTK, batch.origin_BN, batch.category_BS)
         with torch.inference_mode():
-            logits = self.network(*map(torch.from_numpy, (batch.past_BTP, batch.known_BTK, batch.origin_BN)))
+            logits = self.network(*map(torch.from_numpy, inputs))
         probabilities: NDArray = torch.softmax(logits, -1).numpy()
         return probabilities
 
@@ -214,7 +215,11 @@ class Policy:
         # What a caller sends from before the history fills gaps in it, as it did in training.
         observed_LF, filled_LF = ~np.isnan(given_TF[-kept:]), forward_fill(given_TF)[-kept:]
         batch, reach_F = self._scaled(filled_LF, observed_LF, future_HK, np.concatenate([times[-kept:], later]))
-        warnings = _missing_words(observed_LF, columns) + _missing_words(~np.isnan(future_HK), schema.known, " ahead")
+        category_BS, unseen = _codes(item.static, schema, where)
+        batch = replace(batch, category_BS=category_BS)
+        warnings = (
+            unseen + _missing_words(observed_LF, columns) + _missing_words(~np.isnan(future_HK), schema.known, " ahead")
+        )
         return batch, later, warnings + _range_words(reach_F, columns, where)
 
     def _scaled(
@@ -241,6 +246,7 @@ class Policy:
             known_BTK=_padded(known_TK, pad - horizon),
             origin_BN=np.ones((1, num_origins), np.float32),
             label_B=np.zeros(1, np.int64),
+            category_BS=np.zeros((1, 0), np.int64),
         )
         return batch, reach_F
 
@@ -262,6 +268,24 @@ class Policy:
                 "send every step in order, with null where a value is missing"
             )
         return times
+
+
+def _codes(given: Mapping[str, str], schema: Schema, where: str) -> tuple[NDArray, list[str]]:
+    """A series' categorical values as codes, int64 [1, K], and a warning for each that training did not see."""
+    _refuse_unknown(given, list(schema.categories), f"{where}, static")
+    codes, warnings = [], []
+    for column, values in schema.categories.items():
+        word = given.get(column)
+        if word is None:
+            raise InputError(
+                f"{where}, static: column '{column}' is missing; send one of its values, such as {values[:3]}"
+            )
+        if not isinstance(word, str):
+            raise InputError(f"{where}, static: column '{column}' holds {word!r}; send text")
+        codes.append(values.index(word) + 1 if word in values else 0)
+        if word not in values:
+            warnings.append(f"'{column}' is '{word}', which training did not see; it is read as an unseen value")
+    return np.asarray([codes], dtype=np.int64).reshape(1, -1), warnings
 
 
 def _padded(values_TF: NDArray, steps: int) -> NDArray:

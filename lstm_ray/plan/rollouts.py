@@ -15,6 +15,7 @@ from lstm_ray.config import Config
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Batch, Segments, origin_ranges
+from lstm_ray.errors import InputError
 from lstm_ray.plan.scenarios import changed, changed_future, touches
 from lstm_ray.sections import ScenarioConfig
 
@@ -33,8 +34,8 @@ class World:
     median: int
     """Index of the median among the forecast's quantiles."""
     residual_RHC: NDArray
-    """Whole error trajectories of validation windows, actual minus median forecast: sampled as they are, so that a path
-    keeps the correlation between steps and targets that the policy's errors really have."""
+    """Whole error trajectories of validation windows (``Scaler.difference`` of actual and median forecast): sampled as they
+    are, so that a path keeps the correlation between steps and targets that the policy's errors really have."""
 
     @property
     def steps(self) -> int:
@@ -49,6 +50,18 @@ def rollout_origins(segments: Segments, bounds: Boundaries, part: Part, config: 
     rows = np.concatenate([np.arange(first, end) for first, end in ranges] or [np.empty(0, np.int64)])
     chosen: NDArray = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(np.int64))]
     return chosen
+
+
+def some_origins(segments: Segments, bounds: Boundaries, part: Part, config: Config, number: int) -> NDArray:
+    """``rollout_origins``. Raises InputError where the part is too short for a rollout."""
+    found = rollout_origins(segments, bounds, part, config, number)
+    if not len(found):
+        horizon, (first, end) = config.window.horizon, bounds[part]
+        raise InputError(
+            f"the {part} part, {end - first} steps, has no room for a rollout of {config.plan.steps or 2 * horizon}; set "
+            f"plan.steps lower (window.horizon is {horizon}), or give split.{part} more"
+        )
+    return found
 
 
 def roll(predict: PredictFn, world: World, origin_M: NDArray, scenario: ScenarioConfig | None, paths: int) -> NDArray:
@@ -74,6 +87,7 @@ def roll(predict: PredictFn, world: World, origin_M: NDArray, scenario: Scenario
         ahead[hit_B] = changed_future(ahead[hit_B], schema.known, scenario)
     past_BTP = season_repeated(past_BLP, window.season, blocks * horizon)
     draw_BN = np.concatenate([_draws(world, int(row), paths, blocks) for row in origin_M])
+    category_BS = np.repeat(segments.category_SK[segments.series_of(origin_M)], paths, axis=0)
     for block in range(blocks):
         first = block * horizon
         batch = _batch(
@@ -81,9 +95,10 @@ def roll(predict: PredictFn, world: World, origin_M: NDArray, scenario: Scenario
             observed_BLC,
             past_BTP[:, first : first + window.history],
             known_BTK[:, first:],
+            category_BS,
             world,
         )
-        path_BHC = predict(batch)[..., world.median] + world.residual_RHC[draw_BN[:, block]]
+        path_BHC = world.scaler.moved(predict(batch)[..., world.median], world.residual_RHC[draw_BN[:, block]])
         target_BLC = np.concatenate([target_BLC, path_BHC.astype(np.float32)], axis=1)
         observed_BLC = np.ones_like(observed_BLC)
     future_BSC = target_BLC[:, window.history : window.history + steps]
@@ -103,13 +118,13 @@ def season_repeated(past_BLP: NDArray, season: int, steps: int) -> NDArray:
     return np.concatenate([past_BLP, np.tile(last_BLP, (1, repeats, 1))[:, :steps]], axis=1)
 
 
-def residual_trajectories(forecast_MHC: NDArray, segments: Segments, origin_M: NDArray) -> NDArray:
+def residual_trajectories(forecast_MHC: NDArray, segments: Segments, origin_M: NDArray, scaler: Scaler) -> NDArray:
     """Errors of windows whose whole horizon was measured, centred at each lead, [R, H, C]."""
     actual_MHC, observed_MHC = actual_after(segments, origin_M, forecast_MHC.shape[1])
     whole = observed_MHC.all(axis=(1, 2))
     if not whole.any():
         whole = observed_MHC.any(axis=(1, 2))
-    error_RHC = (actual_MHC - forecast_MHC)[whole]
+    error_RHC = scaler.difference(actual_MHC, forecast_MHC)[whole]
     centred: NDArray = (error_RHC - error_RHC.mean(0)).astype(np.float32)
     return centred
 
@@ -133,7 +148,7 @@ def _known_ahead(segments: Segments, origin_M: NDArray, history: int, ahead: int
     return known
 
 
-def _batch(target: NDArray, observed: NDArray, past: NDArray, known: NDArray, world: World) -> Batch:
+def _batch(target: NDArray, observed: NDArray, past: NDArray, known: NDArray, category: NDArray, world: World) -> Batch:
     window, scaler, num_columns = world.config.window, world.scaler, len(world.segments.schema.known)
     total = window.history + window.horizon
     pad = ((0, 0), (0, window.horizon), (0, 0))
@@ -147,4 +162,5 @@ def _batch(target: NDArray, observed: NDArray, past: NDArray, known: NDArray, wo
         scaled,
         np.ones((count, 1), np.float32),
         np.zeros(count, np.int64),
+        category,
     )

@@ -29,16 +29,18 @@ def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, 
     target = np.concatenate([segments.target_RC[rows_ML], future_MSC], axis=1)
     observed = np.concatenate([segments.observed_RC[rows_ML], np.ones_like(future_MSC)], axis=1)
     of_origin = segments.series_of(origin_M)
+    num_rows = len(origin_M) * (history + steps)
     return Segments(
-        target_RC=target.reshape(-1, target.shape[-1]).astype(np.float32),
-        observed_RC=observed.reshape(-1, target.shape[-1]).astype(np.float32),
-        past_RP=past_MS.reshape(-1, past_MS.shape[-1]),
-        known_RK=segments.known_RK[rows].reshape(-1, segments.known_RK.shape[-1]),
+        target_RC=target.reshape(num_rows, target.shape[-1]).astype(np.float32),
+        observed_RC=observed.reshape(num_rows, target.shape[-1]).astype(np.float32),
+        past_RP=past_MS.reshape(num_rows, past_MS.shape[-1]),
+        known_RK=segments.known_RK[rows].reshape(num_rows, segments.known_RK.shape[-1]),
         bounds=np.arange(len(origin_M) + 1, dtype=np.int64) * (history + steps),
         series=[segments.series[s] for s in of_origin],
         first_step=segments.steps(origin_M) - history + 1,
         label=None,
         schema=segments.schema,
+        category_SK=segments.category_SK[of_origin],
     )
 
 
@@ -58,6 +60,7 @@ def jittered(segments: Segments, ids_M: NDArray, deviation_P: NDArray, seed: int
         series=[segments.series[i] for i in ids_M],
         first_step=segments.first_step[ids_M],
         label=segments.label[ids_M],
+        category_SK=segments.category_SK[ids_M],
     )
 
 

@@ -6,6 +6,7 @@ Legend: T steps, H horizon, C targets, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -43,6 +44,7 @@ class Series(Body):
     times: Times
     columns: dict[Name, Values] = Field(description="every input of the policy to its history, oldest first")
     future: dict[Name, Values] = Field(default={}, description="known inputs over the horizon, where there are any")
+    static: dict[Name, Name] = Field(default={}, description="the word in each categorical column, where there are any")
 
 
 class ForecastRequest(Body):
@@ -155,7 +157,7 @@ class Refused(BaseModel):
 
 def to_inputs(series: Sequence[Series]) -> list[SeriesInput]:
     """A request's series as the policy takes them."""
-    return [SeriesInput(s.times, _arrays(s.columns), _arrays(s.future), s.name) for s in series]
+    return [SeriesInput(s.times, _arrays(s.columns), _arrays(s.future), s.name, s.static) for s in series]
 
 
 def names(series: Sequence[Series]) -> list[str]:
@@ -190,9 +192,7 @@ def _changed(item: SeriesInput, scenario: ScenarioConfig, schema: Schema) -> Ser
     with np.errstate(over="ignore"):  # the policy refuses what is infinite, and names it
         result = (changed_future if ahead else changed)(values_T1, [name], scenario)[:, 0]
     new = {**given, name: result}
-    if ahead:
-        return SeriesInput(item.times, item.columns, new, item.name)
-    return SeriesInput(item.times, new, item.future, item.name)
+    return replace(item, future=new) if ahead else replace(item, columns=new)
 
 
 def chosen_quantiles(asked: Sequence[float] | None, policy: Policy) -> list[int]:
@@ -281,11 +281,13 @@ def example_request(policy: Policy) -> dict[str, Any]:
     horizon = window.horizon if policy.config.task == "forecast" else 0
     steps = np.arange(window.history + horizon)
     columns: dict[str, list[float]] = {}
-    for role, inputs in (("target", schema.target), ("past", schema.past), ("known", schema.known)):
-        scale = getattr(policy.scaler, role)
-        wave_T = 0.5 * np.sin(2 * np.pi * steps / window.season) * (role == "target")
-        for name, mean, deviation in zip(inputs, scale.mean, scale.deviation, strict=True):
-            columns[name] = [float(f"{value:.5g}") for value in mean + deviation * wave_T]
+    wave_T1 = 0.5 * np.sin(2 * np.pi * steps / window.season)[:, None]
+    target_TC = policy.scaler.unscale(np.repeat(wave_T1, len(schema.target), axis=1))
+    for name, values_T in zip(schema.target, target_TC.T, strict=True):
+        columns[name] = [float(f"{value:.5g}") for value in values_T]
+    for inputs, scale in ((schema.past, policy.scaler.past), (schema.known, policy.scaler.known)):
+        for name, mean in zip(inputs, scale.mean, strict=True):
+            columns[name] = [float(f"{mean:.5g}")] * len(steps)
     times = time_words(schema.times(steps))
     series: dict[str, Any] = {
         "name": "example",
@@ -294,6 +296,8 @@ def example_request(policy: Policy) -> dict[str, Any]:
     }
     if horizon and schema.known:
         series["future"] = {name: columns[name][window.history :] for name in schema.known}
+    if schema.categories:
+        series["static"] = {name: values[0] for name, values in schema.categories.items()}
     return {"series": [series]}
 
 

@@ -62,10 +62,15 @@ def _data(policy: Policy, parts: Mapping[str, Any]) -> str:
         scale = getattr(policy.scaler, role)
         for name, mean, deviation in zip(getattr(policy.schema, role), scale.mean, scale.deviation, strict=True):
             rows.append([name, role, f"{mean:.5g}", f"{deviation:.5g}"])
+    rows += [
+        [name, f"categorical, {len(values)} values", "-", "-"] for name, values in policy.schema.categories.items()
+    ]
+    learned = "Targets are learned as logarithms. " if policy.scaler.log else ""
     shown = source if isinstance(source, str) else ", ".join(source)
     words = (
         f"From `{shown}`. Values are in the units of that source, which it does not name. Gaps were filled "
-        f"({policy.config.preprocess.impute}); filled targets never count as truth. The files of the policy hold no row of it."
+        f"({policy.config.preprocess.impute}); filled targets never count as truth. {learned}The files of the policy hold no "
+        "row of it."
     )
     columns = _table(["column", "role", "training mean", "training deviation"], rows)
     return f"## Data\n\n{words}\n\n{_table(['part', 'first', 'last'], spans)}\n\n{columns}"

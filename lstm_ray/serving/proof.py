@@ -52,8 +52,9 @@ class Sample:
         """The request's JSON, NaN as null."""
         parts = {"columns": self.given.columns, "future": self.given.future}
         plain = {part: {name: _plain(values) for name, values in columns.items()} for part, columns in parts.items()}
+        words: dict[str, Any] = {"static": dict(self.given.static)} if self.given.static else {}
         name = {"name": self.given.name} if named else {}
-        return {"series": [{"times": list(self.given.times), **plain, **name}]}
+        return {"series": [{"times": list(self.given.times), **plain, **words, **name}]}
 
 
 def sample(segments: Segments, bounds: Boundaries, config: Config) -> list[Sample]:
@@ -69,13 +70,15 @@ def sample(segments: Segments, bounds: Boundaries, config: Config) -> list[Sampl
 def _window(segments: Segments, origin: int, config: Config) -> Sample:
     window, schema = config.window, segments.schema
     past, ahead = np.arange(origin - window.history + 1, origin + 1), np.arange(origin + 1, origin + window.horizon + 1)
-    name = segments.series[int(segments.series_of(past[-1:])[0])]
+    segment = int(segments.series_of(past[-1:])[0])
+    name = segments.series[segment]
     measured_RC = np.where(segments.observed_RC > 0, segments.target_RC, np.nan)
     known = {column: segments.known_RK[:, k] for k, column in enumerate(schema.known)}
     inputs = {column: measured_RC[:, c] for c, column in enumerate(schema.target)} | known
     inputs |= {column: segments.past_RP[:, p] for p, column in enumerate(schema.past)}
     times = time_words(segments.times(past))
-    given = SeriesInput(times, {c: v[past] for c, v in inputs.items()}, {c: v[ahead] for c, v in known.items()}, name)
+    columns, future = {c: v[past] for c, v in inputs.items()}, {c: v[ahead] for c, v in known.items()}
+    given = SeriesInput(times, columns, future, name, segments.words(segment))
     actual = {column: _plain(measured_RC[ahead, c]) for c, column in enumerate(schema.target)}
     return Sample(given, {"name": name, "times": time_words(segments.times(ahead)), "columns": actual})
 

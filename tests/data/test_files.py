@@ -176,3 +176,10 @@ def test_the_stamp_changes_with_the_files_alone(tmp_path: Path) -> None:
 
 def test_the_header_is_that_of_the_file(tmp_path: Path) -> None:
     assert files.header(columns_at(write(tmp_path, "t.csv"))) == ["wind", "site", "when", "load", "spare"]
+
+
+def test_categorical_columns_and_rows_without_time_are_read(tmp_path: Path) -> None:
+    data = columns_at(write(tmp_path, "t.csv"), time=None, categorical=["spare"])
+    found = files.read(data)
+    assert found.column_names == ["site", "load", "wind", "spare"]
+    assert found["spare"].to_pylist() == ["x", "x", "x"]

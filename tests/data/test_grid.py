@@ -158,3 +158,21 @@ def test_the_regular_grid_is_the_union_of_what_is_there_and_what_lacks(hours: di
         for h in range(min(present), max(present) + 1)
     ]
     assert whole.rows() == [(site, time.item(), load) for site, time, load in expected]
+
+
+def test_without_a_time_column_the_rows_of_a_series_are_numbered_in_order() -> None:
+    columns = {"site": pa.array(["b", "a", "b", "a", "b"]), "load": pa.array([5.0, 1.0, 4.0, 2.0, 3.0])}
+    data = DataConfig(source="x", series_id=["site"], target=["load"])
+    frame = grid.typed(pa.table(columns), data)
+    assert frame["series"].to_list() == ["a", "a", "b", "b", "b"]
+    assert frame["time"].to_list() == [0, 1, 0, 1, 2]
+    assert frame["load"].to_list() == [1.0, 2.0, 5.0, 4.0, 3.0]
+    assert grid.frequency(frame, data) == 1
+    alone = grid.typed(pa.table(columns).drop(["site"]), DataConfig(source="x", target=["load"]))
+    assert alone["time"].to_list() == [0, 1, 2, 3, 4]
+
+
+def test_categorical_columns_stay_text() -> None:
+    columns = {"kind": pa.array(["7", "7"]), "load": pa.array([5.0, 1.0])}
+    frame = grid.typed(pa.table(columns), DataConfig(source="x", target=["load"], categorical=["kind"]))
+    assert frame["kind"].to_list() == ["7", "7"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ray.data.schema import ColumnScale, Scaler, column_scale
+from lstm_ray.data.schema import ColumnScale, LogScale, Scaler, column_scale
 from tests.made import START, scaler_of, schema_of, segments_of
 
 
@@ -57,6 +57,7 @@ def test_scaling_standardises_and_reads_missing_as_the_mean() -> None:
     assert scaler.scale(np.array([[np.nan]]), "target") == 0
     back = scaled * scaler.target_deviation + scaler.target_mean
     np.testing.assert_allclose(back, segments.target_RC, rtol=1e-5)
+    np.testing.assert_array_equal(scaler.unscale(scaled), back)
 
 
 def test_calendar_columns_are_not_scaled() -> None:
@@ -69,3 +70,56 @@ def test_calendar_columns_are_not_scaled() -> None:
 def test_a_scaler_survives_its_round_trip_exactly() -> None:
     scaler = scaler_of(segments_of())
     assert Scaler.model_validate_json(scaler.model_dump_json()) == scaler
+
+
+def logarithmic(offset: float = 2.0) -> Scaler:
+    none, raw = ColumnScale(mean=[], deviation=[]), ColumnScale(mean=[100.0, 7.0], deviation=[300.0, 3.0])
+    log = LogScale(offset=[offset, 1.0], mean=[3.0, 2.0], deviation=[1.5, 0.5])
+    return Scaler(target=raw, past=none, known=none, log=log)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20))
+def test_logarithms_are_taken_back_and_zeros_are_fine(values: list[float]) -> None:
+    scaler, given_TC = logarithmic(), np.array(values, dtype=np.float32)[:, None].repeat(2, 1)
+    scaled = scaler.scale(given_TC, "target")
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled[:, 0], (np.log(np.array(values) + 2) - 3) / 1.5, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scaler.unscale(scaled), given_TC, rtol=1e-3, atol=1e-4)
+    quantiles = scaler.unscale(np.stack([scaled - 1, scaled], axis=-1), quantile_axis=True)
+    np.testing.assert_array_equal(quantiles[..., 1], scaler.unscale(scaled))
+    assert (quantiles[..., 0] <= quantiles[..., 1]).all()
+
+
+def test_forecasts_of_logarithms_are_finite_and_never_below_0() -> None:
+    scaler = logarithmic()
+    extreme = scaler.unscale(np.array([[-1e4, -1e4], [1e4, 1e4]], np.float32))
+    assert (extreme[0] == 0).all()
+    assert np.isfinite(extreme).all()
+    np.testing.assert_array_equal(
+        scaler.scale(np.array([[-5.0, 0.0]]), "target"), scaler.scale(np.zeros((1, 2)), "target")
+    )
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_the_centre_is_what_scaling_turns_into_0_as_it_does_missing_values(log: bool) -> None:
+    scaler = logarithmic() if log else logarithmic().model_copy(update={"log": None})
+    centre = np.array([scaler.centre("target")], np.float32)
+    np.testing.assert_allclose(scaler.scale(centre, "target"), 0, atol=1e-5)
+    np.testing.assert_array_equal(scaler.scale(np.full((1, 2), np.nan), "target"), 0)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_forecast_moved_by_its_error_is_the_actual_value(log: bool) -> None:
+    scaler = logarithmic() if log else logarithmic().model_copy(update={"log": None})
+    forecast, actual = np.array([[5.0, 9.0]], np.float32), np.array([[80.0, 0.0]], np.float32)
+    np.testing.assert_allclose(
+        scaler.moved(forecast, scaler.difference(actual, forecast)), actual, rtol=1e-4, atol=1e-4
+    )
+    tenfold = scaler.moved(forecast * 10, scaler.difference(actual, forecast))[0, 0]
+    assert tenfold == pytest.approx(52 * 82 / 7 - 2 if log else 125, rel=1e-4)
+
+
+def test_statistics_of_the_raw_values_do_not_change_with_logarithms() -> None:
+    scaler = logarithmic()
+    np.testing.assert_array_equal(scaler.target_mean, [100, 7])
+    np.testing.assert_array_equal(scaler.target_deviation, [300, 3])

@@ -15,7 +15,8 @@ from lstm_ray.config import Config
 from lstm_ray.data import grid
 from lstm_ray.data.impute import forward_fill
 from lstm_ray.data.schema import Schema
-from lstm_ray.data.segments import fit_scaler, make_schema, make_segments
+from lstm_ray.data.segments import fit_scaler, make_schema, make_segments, with_categories
+from lstm_ray.data.store import to_segments
 from lstm_ray.errors import InputError
 from tests.made import frame_of, make_config, schema_of
 
@@ -193,3 +194,91 @@ def test_series_that_share_no_grid_are_refused() -> None:
     frame = pl.DataFrame({"series": ["a", "a", "b", "b"], "time": [0, 10, 5, 15], "load": [1.0] * 4, "wind": [1.0] * 4})
     with pytest.raises(InputError, match="2 rows of 'when' lie between the grid's steps"):
         make_schema(frame, 10, make_config())
+
+
+LOG = {"preprocess__transform": "log"}
+
+
+def test_logarithms_are_fitted_on_measured_training_values_beside_the_raw_statistics() -> None:
+    random = np.random.default_rng(3)
+    holes = [None if random.random() < 0.2 else float(v) for v in np.exp(random.normal(3, 1, 60))]
+    frame = segments_of(three(holes, [1.0] * 60, [1.0] * 60))
+    scaler = fit_scaler(frame.lazy(), NUMBERS, 40, make_config(**LOG))
+    measured = frame.filter((pl.col("step") < 40) & pl.col("observed:load"))["load"].to_numpy()
+    assert scaler.log is not None
+    np.testing.assert_allclose(scaler.log.offset, [0.02 * measured.mean()], rtol=1e-6)
+    logarithm = np.log(measured + scaler.log.offset[0])
+    np.testing.assert_allclose(
+        [scaler.log.mean[0], scaler.log.deviation[0]], [logarithm.mean(), logarithm.std()], rtol=1e-6
+    )
+    plain = fit_scaler(frame.lazy(), NUMBERS, 40, make_config())
+    assert scaler.model_copy(update={"log": None}) == plain
+    later = frame.with_columns(pl.when(pl.col("step") < 40).then("load").otherwise(pl.lit(-1e9)).alias("load"))
+    assert fit_scaler(later.lazy(), NUMBERS, 40, make_config(**LOG)) == scaler
+
+
+def test_the_offset_of_logarithms_does_not_drown_small_series() -> None:
+    sizes = {"a": 10.0, "b": 1000.0, "c": 100_000.0}
+    frame = pl.concat(
+        [
+            frame_of(load=[s, s, 0.0], wind=[0.0] * 3, price=[0.0] * 3).with_columns(series=pl.lit(n))
+            for n, s in sizes.items()
+        ]
+    )
+    scaler = fit_scaler(segments_of(frame).lazy(), NUMBERS, 3, make_config(**LOG))
+    assert scaler.log is not None
+    assert scaler.log.offset[0] == pytest.approx(0.02 * 1000 * 2 / 3)
+
+
+def test_a_negative_value_in_training_has_no_logarithm() -> None:
+    frame = segments_of(three([3.0, -2.5, 4.0], [1.0] * 3, [1.0] * 3))
+    with pytest.raises(InputError, match=r"transform is log, but target 'load' holds -2.5 in the training part"):
+        fit_scaler(frame.lazy(), NUMBERS, 3, make_config(**LOG))
+    assert fit_scaler(frame.lazy(), NUMBERS, 1, make_config(**LOG)).log is not None
+
+
+def test_targets_that_are_all_zero_have_a_logarithm() -> None:
+    frame = segments_of(three([0.0] * 3, [1.0] * 3, [1.0] * 3))
+    scaler = fit_scaler(frame.lazy(), NUMBERS, 3, make_config(**LOG))
+    assert np.isfinite(scaler.scale(np.zeros((1, 1)), "target")).all()
+
+
+def of_kinds(*kinds: str | None) -> pl.DataFrame:
+    """A series of two steps for each kind, one after another in time."""
+    num = len(kinds)
+    return pl.DataFrame(
+        {
+            "series": [f"s{i // 2}" for i in range(num)],
+            "time": list(range(num)),
+            "load": [float(i) for i in range(num)],
+            "wind": [0.0] * num,
+            "kind": kinds,
+        }
+    )
+
+
+def test_known_categories_are_those_of_series_that_begin_in_the_training_part() -> None:
+    config, frame = make_config(data__categorical=["kind"]), of_kinds("up", "up", "down", None, "new", "new")
+    schema = make_schema(frame, 1, config)
+    segments = make_segments(grid.regular(frame, 1), schema, config)
+    assert segments["kind"].to_list() == ["up", "up", "down", "down", "new", "new"]
+    found = with_categories(schema, segments.lazy(), 3, config)
+    assert found.categories == {"kind": ["down", "up"]}
+    assert to_segments(segments, found).category_SK.tolist() == [[2], [1], [0]]
+    assert to_segments(segments, found).words(2) == {"kind": "(unseen)"}
+    assert to_segments(segments, found).words(0) == {"kind": "up"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (
+            ("up", "down", "up", "up"),
+            "'kind' changes inside 1 series, such as 's0'.*constant within one data.series_id",
+        ),
+        (("up", "up", None, None), "'kind' is empty in 1 series, such as 's1'; fill it"),
+    ],
+)
+def test_a_category_that_moves_or_is_empty_is_refused(kinds: tuple[str | None, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make_schema(of_kinds(*kinds), 1, make_config(data__categorical=["kind"]))

@@ -20,6 +20,8 @@ from lstm_ray.sections import SplitConfig
         ({"train": 300, "validation": 200}, [(0, 300), (300, 500), (500, 1000)]),
         ({"train": 300, "validation": 200, "test": 400}, [(0, 300), (300, 500), (500, 900)]),
         ({"train": 300, "validation": 200, "test": 900}, [(0, 300), (300, 500), (500, 1000)]),
+        ({"train": None, "validation": 48, "test": 48}, [(0, 904), (904, 952), (952, 1000)]),
+        ({"train": None, "validation": 0.1, "test": 0.2, "gap_steps": 5}, [(0, 690), (695, 795), (800, 1000)]),
     ],
 )
 def test_parts_are_fractions_or_steps(split: dict[str, float], parts: list[tuple[int, int]]) -> None:
@@ -50,6 +52,7 @@ def test_parts_lie_in_order_and_a_gap_apart(train: float, validation: float, gap
         ({"train": 80, "validation": 20}, "test"),
         ({"train": 0.7, "validation": 0.15, "gap_steps": 10}, "test"),
         ({"train": 0.7, "validation": 0.001}, "validation"),
+        ({"train": None, "validation": 50, "test": 50}, "train"),
     ],
 )
 def test_a_part_without_steps_is_named(split: dict[str, float], part: str) -> None:

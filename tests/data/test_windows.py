@@ -38,8 +38,9 @@ def layouts(draw: st.DrawFn) -> tuple[Segments, Boundaries, WindowConfig]:
         "validation": (cuts[0] + gap, cuts[1] + gap),
         "test": (cuts[1] + 2 * gap, 70 + 2 * gap),
     }
-    patch = draw(st.integers(1, 4))
-    window = WindowConfig(history=patch * draw(st.integers(1, 4)), horizon=draw(st.integers(1, 5)), patch=patch)
+    patch, stride = draw(st.integers(1, 4)), draw(st.sampled_from([1, 1, 2, 3, 7]))
+    history, horizon = patch * draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    window = WindowConfig(history=history, horizon=horizon, patch=patch, stride=stride)
     return made.segments_of(lengths, first, seed=len(lengths)), bounds, window
 
 
@@ -58,6 +59,14 @@ def legal_origins(segments: Segments, bounds: Boundaries, part: Part, window: Wi
     return found
 
 
+def strided(segments: Segments, origin: list[int], part: Part, window: WindowConfig) -> list[int]:
+    """Every stride-th of the origins of each segment, where they teach; all, where they are scored."""
+    if part != "train":
+        return origin
+    of_segment = segments.series_of(np.array(origin, dtype=np.int64))
+    return [row for s in np.unique(of_segment) for row in np.array(origin)[of_segment == s][:: window.stride].tolist()]
+
+
 @given(layouts(), st.sampled_from(PARTS))
 def test_origins_are_all_legal_windows(layout: tuple[Segments, Boundaries, WindowConfig], part: Part) -> None:
     assert origins(*layout[:2], part, layout[2]).tolist() == legal_origins(*layout[:2], part, layout[2])
@@ -71,12 +80,12 @@ def test_a_plan_covers_every_window_of_a_part_once(
     plan = plan_sequences(segments, bounds, part, window, num_origins)
     taught = [
         start + window.history - 1 + n * window.patch
-        for start, count in zip(plan.start_M, plan.num_origins_M, strict=True)
-        for n in range(count)
+        for start, teaches_N in zip(plan.start_M, plan.teaches(np.arange(len(plan))), strict=True)
+        for n in np.flatnonzero(teaches_N)
     ]
-    assert sorted(taught) == legal_origins(segments, bounds, part, window)
+    assert sorted(taught) == strided(segments, legal_origins(segments, bounds, part, window), part, window)
     assert plan.num_windows == len(taught)
-    assert 1 <= plan.origins <= num_origins
+    assert 1 <= plan.origins <= num_origins + plan.every - 1
     assert plan.steps == window.history + (plan.origins - 1) * window.patch + window.horizon
 
 
@@ -111,8 +120,8 @@ def test_cutting_a_plan_equals_slicing_by_hand(
     batch = cut(segments, plan, chosen)
     for b, item in enumerate(chosen):
         start, count = plan.start_M[item], plan.num_origins_M[item]
-        assert batch.origin_BN[b].tolist() == [1.0] * count + [0.0] * (plan.origins - count)
-        length = window.history + (count - 1) * window.patch + window.horizon
+        assert np.flatnonzero(batch.origin_BN[b]).tolist() == list(range(0, count * plan.every, plan.every))
+        length = window.history + (count - 1) * plan.every * window.patch + window.horizon
         rows = slice(start, start + length)
         np.testing.assert_array_equal(batch.target_BTC[b, :length], segments.target_RC[rows])
         np.testing.assert_array_equal(batch.observed_BTC[b, :length], segments.observed_RC[rows])
@@ -131,6 +140,23 @@ def test_a_window_at_a_time_is_a_plan_of_single_origins() -> None:
     from_plan, alone = cut(segments, plan, order), cut_windows(segments, rows, window)
     for name, values in vars(alone).items():
         np.testing.assert_array_equal(values, getattr(from_plan, name), err_msg=name)
+
+
+def test_with_a_stride_of_a_whole_window_none_overlap() -> None:
+    segments, bounds = made.segments_of([240, 100]), made.PARTS
+    window = WindowConfig(history=12, horizon=6, patch=4, stride=18)
+    plan = plan_sequences(segments, bounds, "train", window, 5)
+    read = [
+        row
+        for start, teaches_N in zip(plan.start_M, plan.teaches(np.arange(len(plan))), strict=True)
+        for n in np.flatnonzero(teaches_N)
+        for row in range(start + n * window.patch, start + n * window.patch + 18)
+    ]
+    assert len(read) == len(set(read)) == 18 * (140 // 18 + 100 // 18)
+    # Sequences hold no patches that none of their windows needs.
+    assert plan.steps == 18
+    scored = plan_sequences(segments, bounds, "validation", window, 5)
+    assert scored.num_windows == len(origins(segments, bounds, "validation", window))
 
 
 def test_a_window_at_the_end_of_the_data_has_an_unobserved_horizon() -> None:
@@ -204,3 +230,16 @@ def test_sequences_are_padded_to_the_longest_or_the_history() -> None:
     segments = made.sequences_of([9, 3, 6])
     assert longest_sequence(segments, 100) == 9
     assert longest_sequence(segments, 5) == 5
+
+
+def test_batches_carry_the_categories_of_their_segments() -> None:
+    whole = made.segments_of([30, 40, 20])
+    whole = replace(whole, category_SK=np.array([[1, 0], [2, 5], [3, 1]]))
+    window = WindowConfig(history=4, horizon=2, patch=2)
+    rows = np.array([10, 40, 85])
+    np.testing.assert_array_equal(cut_windows(whole, rows, window).category_BS, whole.category_SK)
+    plan = plan_sequences(whole, {"train": (0, 40), "validation": (0, 1), "test": (0, 1)}, "train", window, 3)
+    chosen = np.arange(len(plan))
+    np.testing.assert_array_equal(
+        cut(whole, plan, chosen).category_BS, whole.category_SK[whole.series_of(plan.start_M)]
+    )

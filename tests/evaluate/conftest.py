@@ -110,6 +110,7 @@ def _make_data(
             is_time=is_time,
             axis_start=0,
         ),
+        category_SK=np.zeros((len(first), 0), np.int64),
     )
     unit = ColumnScale(mean=[0.0, 0.0], deviation=[1.0, 1.0])
     scaler = Scaler(target=scale, past=unit, known=ColumnScale(mean=[], deviation=[]))
@@ -150,6 +151,7 @@ def sequences_data() -> Data:
             is_time=True,
             axis_start=0,
         ),
+        category_SK=np.zeros((num, 0), np.int64),
     )
     parts: Boundaries = {"train": (0, 120 * 24), "validation": (120 * 24, 150 * 24), "test": (150 * 24, 200 * 24)}
     return Data(segments, parts, Scaler(target=none, past=columns, known=none))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from lstm_ray.config import Config
 from lstm_ray.data import grid
+from lstm_ray.data.schema import ColumnScale, LogScale
 from lstm_ray.data.store import load_scaler, load_segments, read_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
@@ -333,7 +334,9 @@ def test_a_sequence_longer_than_the_history_is_read_from_its_newest_end() -> Non
 
 
 def test_a_policy_counts_its_parameters(policy: Policy) -> None:
-    assert policy.num_parameters == sum(value.numel() for value in policy.network.state_dict().values())
+    buffers = {name for name, _ in policy.network.named_buffers()}
+    weights = [value for name, value in policy.network.state_dict().items() if name not in buffers]
+    assert policy.num_parameters == sum(value.numel() for value in weights)
     assert policy.quantiles == [0.1, 0.5, 0.9]
     assert made.random_policy(made.make_config(), SEGMENTS).quantiles == [0.5]
 
@@ -344,3 +347,65 @@ def test_a_policy_reads_a_saved_run_of_its_own(tmp_path: Path, policy: Policy) -
     run.publish(tmp_path / "saved", "policy")
     with run.local_copy("policy") as folder:
         assert Policy.load(folder).config == policy.config
+
+
+CATEGORIES = {"kind": ["shop", "store"], "town": ["Ulm"]}
+
+
+@pytest.fixture(scope="module")
+def sorted_policy() -> Policy:
+    """A policy with two categorical columns."""
+    schema = SCHEMA.model_copy(update={"categories": CATEGORIES})
+    codes = np.array([[1, 1], [2, 0]])
+    return made.random_policy(
+        made.make_config(data__categorical=["kind", "town"]), replace(SEGMENTS, schema=schema, category_SK=codes)
+    )
+
+
+def test_categories_reach_the_network_as_they_do_in_training(sorted_policy: Policy) -> None:
+    measured = np.ones_like(SEGMENTS.observed_RC)
+    codes = np.array([[2, 1], [1, 0]])
+    whole = replace(SEGMENTS, schema=sorted_policy.schema, category_SK=codes, observed_RC=measured)
+    expected = sorted_policy.forecast_windows(whole, np.array([100, 300]))
+    series = [
+        replace(made.series_input(SEGMENTS, 100, 12, 6), static={"kind": "store", "town": "Ulm"}),
+        replace(made.series_input(SEGMENTS, 300, 12, 6), static={"kind": "shop", "town": "Bonn"}),
+    ]
+    first, second = forecast(sorted_policy, *series)
+    np.testing.assert_allclose([first.values_HCQ, second.values_HCQ], expected, rtol=1e-4)
+    assert first.warnings == []
+    assert second.warnings == ["'town' is 'Bonn', which training did not see; it is read as an unseen value"]
+    other = forecast(sorted_policy, replace(series[0], static={"kind": "shop", "town": "Ulm"}))[0]
+    assert not np.allclose(other.values_HCQ, first.values_HCQ)
+
+
+@pytest.mark.parametrize(
+    ("static", "words"),
+    [
+        ({"kind": "shop"}, r"static: column 'town' is missing; send one of its values, such as \['Ulm'\]"),
+        ({"kind": "shop", "town": 3}, "static: column 'town' holds 3; send text"),
+        (
+            {"kind": "shop", "town": "Ulm", "sort": "x"},
+            "static: 'sort' is no input of this policy; it reads kind, town",
+        ),
+    ],
+)
+def test_categories_that_cannot_be_read_are_refused(sorted_policy: Policy, static: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        sorted_policy.predict([replace(made.series_input(SEGMENTS, 100, 12, 6), static=static)])
+
+
+def test_a_policy_of_logarithms_answers_in_the_datas_units_and_survives_its_round_trip(tmp_path: Path) -> None:
+    log = LogScale(offset=[0.4, 0.4], mean=[3.0, 3.0], deviation=[0.2, 0.2])
+    plain = made.random_policy(CONFIG, SEGMENTS)
+    scaler = plain.scaler.model_copy(update={"log": log})
+    policy = Policy(CONFIG, SCHEMA, scaler, plain.network.state_dict())
+    rows = np.array([100, 150])
+    found = policy.forecast_windows(SEGMENTS, rows)
+    # The network's own answer to logarithms, raised again.
+    transformed = replace(SEGMENTS, target_RC=np.log(SEGMENTS.target_RC + 0.4))
+    as_values = plain.scaler.model_copy(update={"target": ColumnScale(mean=log.mean, deviation=log.deviation)})
+    inner = Policy(CONFIG, SCHEMA, as_values, plain.network.state_dict())
+    np.testing.assert_allclose(found, np.exp(inner.forecast_windows(transformed, rows)) - 0.4, rtol=1e-4)
+    policy.save(tmp_path)
+    np.testing.assert_array_equal(Policy.load(tmp_path).forecast_windows(SEGMENTS, rows), found)

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
+from lstm_ray.data.schema import LogScale
 from lstm_ray.data.split import PARTS
 from lstm_ray.data.windows import Batch, Segments
-from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
+from lstm_ray.errors import InputError
+from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins, some_origins
 from lstm_ray.sections import ScenarioConfig
 from tests import made
 
@@ -69,6 +71,7 @@ def test_paths_equal_a_plain_loop() -> None:
                     first_step=np.array([0]),
                     label=None,
                     schema=SCHEMA,
+                    category_SK=np.zeros((1, 0), np.int64),
                 )
                 batch = _one_window(one, policy.scaler)
                 step_HC = policy.forecast_batch(batch)[0, :, :, 1] + world.residual_RHC[draws[path, block]]
@@ -86,6 +89,7 @@ def _one_window(one: Segments, scaler: Any) -> Batch:
         known.astype(np.float32)[None],
         np.ones((1, 1), np.float32),
         np.zeros(1, np.int64),
+        np.zeros((1, 0), np.int64),
     )
 
 
@@ -201,7 +205,7 @@ def test_what_followed_is_read_from_the_data() -> None:
 def test_residuals_are_centred_errors_of_windows_that_were_measured_whole() -> None:
     origins = np.arange(20, 60)
     forecast = np.zeros((40, H, 1), np.float32)
-    found = residual_trajectories(forecast, SEGMENTS, origins)
+    found = residual_trajectories(forecast, SEGMENTS, origins, made.scaler_of(SEGMENTS))
     actual, observed = actual_after(SEGMENTS, origins, H)
     whole = observed.all(axis=(1, 2))
     assert 0 < whole.sum() < 40
@@ -211,5 +215,29 @@ def test_residuals_are_centred_errors_of_windows_that_were_measured_whole() -> N
 
 def test_where_no_window_was_measured_whole_those_measured_in_part_serve() -> None:
     holes = replace(SEGMENTS, observed_RC=(np.arange(390) % 3 > 0).astype(np.float32)[:, None])
-    found = residual_trajectories(np.zeros((5, H, 1), np.float32), holes, np.arange(20, 25))
+    found = residual_trajectories(np.zeros((5, H, 1), np.float32), holes, np.arange(20, 25), made.scaler_of(holes))
     assert found.shape == (5, H, 1)
+
+
+def test_errors_of_logarithms_grow_with_a_series_and_never_lead_below_0() -> None:
+    positive = replace(SEGMENTS, target_RC=np.exp(SEGMENTS.target_RC / 20))
+    log = LogScale(offset=[0.01], mean=[1.0], deviation=[0.3])
+    scaler = made.scaler_of(positive).model_copy(update={"log": log})
+    rows = np.arange(20, 60)
+    residuals = residual_trajectories(np.full((40, H, 1), 3.0, np.float32), positive, rows, scaler)
+
+    def rolled(level: float, shift: float) -> NDArray:
+        world = World(positive, scaler, CONFIG, 0, residuals + np.float32(shift))
+        flat = lambda batch: np.full((len(batch.target_BTC), H, 1, 1), level, np.float32)  # noqa: E731
+        return roll(flat, world, ORIGINS, None, 3)
+
+    small, large = rolled(1.0, 0.0), rolled(1000.0, 0.0)
+    assert small.std() > 0
+    np.testing.assert_allclose((large + 0.01) / 1000.01, (small + 0.01) / 1.01, rtol=1e-3)
+    assert (rolled(1.0, -50.0) == 0).all()
+
+
+def test_a_part_without_room_for_a_rollout_is_named() -> None:
+    bounds = {**made.PARTS, "validation": (140, 150)}
+    with pytest.raises(InputError, match=r"validation part, 10 steps, has no room for a rollout of 15; set plan.steps"):
+        some_origins(SEGMENTS, bounds, "validation", CONFIG, 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,3 +124,16 @@ def test_synthetic_sequences_to_classify_are_padded_as_the_real_ones() -> None:
     assert batch.label_B.tolist() == DAYS.label[[0, 3, 1]].tolist()
     np.testing.assert_array_equal(batch.past_BTP[1, :5], made_up.past_RP[:5])
     assert not batch.past_BTP[1, 5:].any()
+
+
+def test_series_without_past_or_known_columns_are_imagined_too() -> None:
+    alone = made.segments_of([240], schema=made.schema_of(past=(), calendar=()))
+    origins = np.array([50, 60])
+    found = after_histories(alone, origins, futures(origins), CONFIG.window)
+    assert (found.past_RP.shape, found.known_RK.shape) == ((2 * 27, 0), (2 * 27, 0))
+
+
+def test_synthetic_sequences_keep_the_categories_of_their_series() -> None:
+    sorted_ = replace(SEGMENTS, category_SK=np.array([[1], [2]]))
+    origins = np.array([50, 300])
+    assert after_histories(sorted_, origins, futures(origins), CONFIG.window).category_SK.tolist() == [[1], [2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -33,6 +34,14 @@ def forecaster() -> Policy:
     policy.facts["reference"] = reference(segments(), {"train": (0, 300), "validation": (300, 350), "test": (350, 400)})
     policy.facts["validation"] = {"mae": 1.5}
     return policy
+
+
+def categorical() -> Policy:
+    """One text column, constant within a series."""
+    plain = segments()
+    schema = plain.schema.model_copy(update={"categories": {"kind": ["shop", "store"]}})
+    config = made.make_config(data__categorical=["kind"])
+    return made.random_policy(config, replace(plain, schema=schema, category_SK=np.ones((2, 1), np.int64)))
 
 
 def classifier() -> Policy:

@@ -390,3 +390,20 @@ def test_every_example_of_the_documentation_is_answered(client: Client, classes:
         for path, operation in posts.items():
             example = operation["requestBody"]["content"]["application/json"]["example"]
             assert post(asked, example, path).status_code == 200, path
+
+
+def test_categories_are_asked_for_in_the_example_and_unseen_ones_are_told() -> None:
+    policy = serving.categorical()
+    with Client(make_app(serving.service(policy))) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        body = paths["/v1/forecast"]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert body["series"][0]["static"] == {"kind": "shop"}
+        assert post(client, body).json()["forecasts"][0]["warnings"] == []
+        body["series"][0]["static"]["kind"] = "barn"
+        assert "training did not see" in post(client, body).json()["forecasts"][0]["warnings"][0]
+        scenario = {"name": "s", "column": "wind", "operation": "shift", "value": 1}
+        assert post(client, body | {"scenarios": [scenario]}, "/v1/what-if").status_code == 200
+        del body["series"][0]["static"]
+        refused = post(client, body)
+        assert refused.status_code == 422
+        assert "'kind' is missing" in told(refused)
