@@ -1,6 +1,6 @@
 """Forecasts that need no network, the bar for one that does. NumPy alone; knows no files and no torch.
 
-Legend: M windows, L history, H horizon, C target channels, A inputs of the linear map.
+Legend: M windows, L history, H horizon, C target channels.
 """
 
 from __future__ import annotations
@@ -13,15 +13,9 @@ from numpy.typing import NDArray
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Segments, chunks, origins
-from lstm_ray.evaluate.gather import Forecaster, future_rows, history
+from lstm_ray.evaluate.gather import Forecaster, history
+from lstm_ray.model import ridge
 from lstm_ray.sections import WindowConfig
-
-PENALTIES = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)
-"""Ridge penalties tried, as shares of the inputs' mean variance."""
-CHUNK_VALUES = 4_000_000
-"""Values gathered at a time, 16 MB of float32."""
-MAX_WINDOWS = 200_000
-"""Windows of one channel that a ridge reads at most, evenly spread: a few hundred coefficients need no more."""
 
 
 @dataclass(frozen=True)
@@ -83,25 +77,6 @@ class Ridge:
         return np.concatenate(parts)[..., None].astype(np.float32, copy=False)
 
 
-@dataclass(frozen=True)
-class LinearSums:
-    """What a linear fit needs of its data; adds over chunks. Inputs carry a leading 1."""
-
-    xx_AA: NDArray
-    xy_AH: NDArray
-    yy: float
-    weight: float
-
-    def __add__(self, other: LinearSums) -> LinearSums:
-        return LinearSums(
-            self.xx_AA + other.xx_AA, self.xy_AH + other.xy_AH, self.yy + other.yy, self.weight + other.weight
-        )
-
-    def squared_error(self, map_AH: NDArray) -> float:
-        """Weighted sum of squared errors of a map, from the sums alone."""
-        return float((map_AH * (self.xx_AA @ map_AH - 2 * self.xy_AH)).sum() + self.yy)
-
-
 def fit_baselines(
     segments: Segments, parts: Boundaries, window: WindowConfig, scaler: Scaler, *, history_alone: bool = False
 ) -> dict[str, Forecaster]:
@@ -122,52 +97,11 @@ def fit_baselines(
 
 def fit_ridge(segments: Segments, parts: Boundaries, window: WindowConfig, scaler: Scaler) -> Ridge:
     """Fit on the training part's windows, with the penalty that has the least squared error on the validation part."""
-    train = linear_sums(segments, _origins(segments, parts, "train", window, scaler), window, scaler)
-    validation = linear_sums(segments, _origins(segments, parts, "validation", window, scaler), window, scaler)
-    # Centring leaves the intercept out of the penalty: x and y lose their means, which then give it back.
-    weight = max(train.weight, 1.0)
-    mean_x, mean_y = train.xx_AA[0, 1:] / weight, train.xy_AH[0] / weight
-    gram = train.xx_AA[1:, 1:] / weight - np.outer(mean_x, mean_x)
-    cross = train.xy_AH[1:] / weight - np.outer(mean_x, mean_y)
-    values, vectors = np.linalg.eigh(gram)
-    values, rotated, unit = np.maximum(values, 0), vectors.T @ cross, float(np.trace(gram)) / len(gram) or 1.0
+    standard_RC = (segments.target_RC - scaler.target_mean) / scaler.target_deviation
 
-    def solve(penalty: float) -> NDArray:
-        slope = vectors @ (rotated / (values + penalty * unit)[:, None])
-        return np.concatenate([(mean_y - mean_x @ slope)[None], slope])
+    def sums(part: Part) -> ridge.LinearSums:
+        chosen = ridge.spread(origins(segments, parts, part, window), standard_RC.shape[1])
+        return ridge.linear_sums(standard_RC, segments.observed_RC, chosen, window, ridge.last_value)
 
-    penalty = min(PENALTIES, key=lambda p: validation.squared_error(solve(p)))
-    best = solve(penalty).astype(np.float32)
+    best, penalty = ridge.solve(sums("train"), sums("validation"))
     return Ridge(scaler, weights_LH=best[1:], intercept_H=best[0], penalty=penalty)
-
-
-def linear_sums(segments: Segments, origins_M: NDArray, window: WindowConfig, scaler: Scaler) -> LinearSums:
-    """X'X and X'Y of windows whose values are standardised and freed of their last value, each channel a row.
-
-    A row weighs as much as the share of its horizon that was measured, so that imputed stretches do not teach.
-    """
-    inputs, horizon, deviation = window.history + 1, window.horizon, scaler.target_deviation
-    sums = LinearSums(np.zeros((inputs, inputs)), np.zeros((inputs, horizon)), 0.0, 0.0)
-    channels = segments.target_RC.shape[1]
-    size = max(1, CHUNK_VALUES // (channels * (window.history + horizon)))
-    for some in chunks(origins_M, size):
-        last = segments.target_RC[some, None]
-        change_MTC = (segments.target_RC[some[:, None] + np.arange(1 - window.history, horizon + 1)] - last) / deviation
-        flat = np.ones((len(some) * channels, 1 + window.history + horizon), dtype=np.float32)
-        flat[:, 1:] = np.swapaxes(change_MTC, 1, 2).reshape(len(flat), -1)
-        weight = segments.observed_RC[future_rows(some, horizon)].mean(axis=1).reshape(-1, 1)
-        x, y = flat[:, :inputs], flat[:, inputs:]
-        weighted = x * weight
-        sums += LinearSums(
-            (weighted.T @ x).astype(np.float64),
-            (weighted.T @ y).astype(np.float64),
-            float(np.einsum("mh,mh,mo->", y, y, weight, dtype=np.float64)),
-            float(weight.sum(dtype=np.float64)),
-        )
-    return sums
-
-
-def _origins(segments: Segments, parts: Boundaries, part: Part, window: WindowConfig, scaler: Scaler) -> NDArray:
-    found = origins(segments, parts, part, window)
-    every = -(-len(found) * len(scaler.target_mean) // MAX_WINDOWS)
-    return found[:: max(1, every)]

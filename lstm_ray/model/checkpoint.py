@@ -31,12 +31,15 @@ def save(training: Training, folder: Path) -> None:
     tensors = {f"network.{name}": value for name, value in training.network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in training.best_weights.items()}
     tensors["random"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random_cuda"] = torch.cuda.get_rng_state()
     for index, values in state["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items() if value is not None}
+    if training.average is not None:
+        tensors |= {f"average.{name}": value for name, value in training.average.state().items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, folder / TENSORS)
     counters = {
-        "best_loss": training.best_loss,
-        "epochs_since_best": training.epochs_since_best,
+        "averaged_steps": training.average.steps if training.average is not None else 0,
         "records": [asdict(record) for record in training.records],
         "groups": [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]],
     }
@@ -65,9 +68,11 @@ def load(training: Training, folder: Path) -> bool:
     groups = training.optimiser.state_dict()["param_groups"]
     merged = [{**group, **saved} for group, saved in zip(groups, counters["groups"], strict=True)]
     training.optimiser.load_state_dict({"state": state, "param_groups": merged})
-    torch.set_rng_state(tensors["random"])
-    training.best_loss = counters["best_loss"]
-    training.epochs_since_best = counters["epochs_since_best"]
+    torch.set_rng_state(tensors["random"].cpu())
+    if "random_cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random_cuda"].cpu())
+    if training.average is not None:
+        training.average.restore(_below(tensors, "average."), counters["averaged_steps"])
     training.records = [EpochRecord(**record) for record in counters["records"]]
     return True
 

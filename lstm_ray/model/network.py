@@ -1,7 +1,8 @@
 """The LSTM that reads patches, normalises causally and answers at every origin. Knows nothing of data files or training.
 
 Shapes: B sequences, T steps, N patches (or origins), p steps of a patch, C target channels, P past and K known inputs,
-I inputs of one LSTM step, D hidden size, H horizon, Q quantiles.
+S categorical statics, G groups of channels that are read together (C of one each, or one of C), I inputs of one LSTM
+step, D hidden size, H horizon, Q quantiles, R responses. Inside, patches come first: [N, B, G, ...].
 """
 
 from __future__ import annotations
@@ -11,15 +12,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstm_ray.config import Config
-from lstm_ray.data.schema import Schema
+from lstm_ray.data.schema import Scaler, Schema
+from lstm_ray.model import distributions
+from lstm_ray.model.body import Body
+from lstm_ray.model.classifier import Classifier
+from lstm_ray.model.ensemble import Ensemble
+from lstm_ray.model.heads import Level, ascending, parameters
+from lstm_ray.model.highway import Highway
+from lstm_ray.model.inputs import Categories, statistics, steps_since_observed
+from lstm_ray.model.views import members, views
 
+__all__ = ["Classifier", "Ensemble", "Forecaster", "Inputs", "build"]
 RESPONSES = 8
 """Ways in which the state may weigh the known inputs of a horizon step."""
-MIN_SCALE = 0.05
-"""Smallest trailing deviation, in training deviations: a flat stretch must not blow its noise up."""
+FEW_KNOWN = 2 * RESPONSES
+"""Known inputs up to which it is cheaper to read them all at each lead than to project them first."""
+Part = tuple[int, int]
+"""The first patch of a part of a sequence, and the one after its last."""
 
 
 class Inputs(NamedTuple):
@@ -31,55 +42,13 @@ class Inputs(NamedTuple):
     known_BTK: Tensor
 
 
-class Body(nn.Module):
-    """Stacked LSTM layers over patches: [B, N, I] -> [B, N, D]. Residual and attention are optional."""
-
-    def __init__(self, num_inputs: int, config: Config) -> None:
-        super().__init__()
-        model = config.model
-        self.directions = 2 if model.bidirectional else 1
-        self.residual = model.residual
-        width = self.width = model.hidden * self.directions
-        sizes = [num_inputs] + [width] * (model.layers - 1)
-        self.layers = nn.ModuleList(
-            nn.LSTM(size, model.hidden, batch_first=True, bidirectional=model.bidirectional) for size in sizes
-        )
-        self.dropout = nn.Dropout(model.dropout)
-        heads = 4 if width % 4 == 0 else 1
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True) if model.attention else None
-        for layer in self.layers:
-            _initialise(layer, model.hidden)
-
-    def forward(self, inputs_BNI: Tensor, inside_BN: Tensor | None = None) -> Tensor:
-        """``inside_BN`` is 1 for real patches and 0 for padding after them; only reading backwards would see padding."""
-        states_BND = self.dropout(self._read(self.layers[0], inputs_BNI, inside_BN))
-        for layer in self.layers[1:]:
-            deeper_BND = self.dropout(self._read(layer, states_BND, inside_BN))
-            states_BND = states_BND + deeper_BND if self.residual else deeper_BND
-        if self.attention is None:
-            return states_BND
-        num_patches = states_BND.shape[1]
-        future_NN = torch.ones(num_patches, num_patches, dtype=torch.bool, device=states_BND.device).triu(1)
-        mask, padding_BN = (
-            (None, inside_BN == 0) if inside_BN is not None and self.directions == 2 else (future_NN, None)
-        )
-        attended_BND, _ = self.attention(
-            states_BND, states_BND, states_BND, key_padding_mask=padding_BN, attn_mask=mask, need_weights=False
-        )
-        return states_BND + self.dropout(attended_BND)
-
-    def _read(self, layer: nn.Module, inputs_BNI: Tensor, inside_BN: Tensor | None) -> Tensor:
-        if inside_BN is None or self.directions == 1:
-            states: Tensor = layer(inputs_BNI)[0]
-            return states
-        lengths_B = inside_BN.sum(1).long().cpu()
-        packed = pack_padded_sequence(inputs_BNI, lengths_B, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=inputs_BNI.shape[1])[0]
-
-
 class Forecaster(nn.Module):
     """Forecasts at every origin: one pass over T = L + (N - 1) p + H steps answers N windows (MQ-RNN's forking
-    sequences, Wen et al. 2017), reading patches (Nie et al. 2023) with one set of weights for all channels."""
+    sequences, Wen et al. 2017), reading patches (Nie et al. 2023) with one set of weights for all channels, or all
+    channels at once."""
+
+    zero_C: Tensor
+    unit_C: Tensor
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
@@ -87,134 +56,202 @@ class Forecaster(nn.Module):
         self.history, self.horizon, self.patch = window.history, window.horizon, window.patch
         self.normalisation = model.normalisation
         self.normalisation_steps = model.normalisation_steps or window.history
+        self.output, self.distribution = model.output, model.distribution
         self.quantiles = model.quantiles or [0.5]
-        num_known = schema.num_known
-        num_inputs = window.patch * (2 + len(schema.past) + num_known) + 2
+        self.num_parameters = (
+            distributions.NUM_PARAMETERS[self.distribution] if self.distribution else len(self.quantiles)
+        )
+        self.joint = model.channels == "joint"
+        group = len(schema.target) if self.joint else 1
+        shared = window.patch * (len(schema.past) + schema.num_known)
+        self.categories = Categories(schema.categories) if schema.categories else None
+        num_inputs = group * (2 * window.patch + 3) + shared + (self.categories.width if self.categories else 0)
         self.body = Body(num_inputs, config)
-        self.head = nn.Linear(self.body.width, window.horizon * len(self.quantiles))
+        num_rows = group * self.num_parameters
+        self.head = nn.Linear(self.body.width, num_rows * window.horizon)
+        self.highway = Highway(config) if model.linear != "none" else None
         # The newest patch also reaches every lead directly, as a linear map (the autoregressive highway of Lai et al. 2018):
-        # the state alone blurs the last value, which the first steps of a forecast hang on.
-        self.newest = nn.Linear(num_inputs, window.horizon * len(self.quantiles), bias=False)
-        nn.init.zeros_(self.newest.weight)
-        self.respond = nn.Linear(self.body.width, RESPONSES) if num_known else None
-        self.known = nn.Linear(num_known, RESPONSES, bias=False) if num_known else None
+        # the state alone blurs the last value, which the first steps of a forecast hang on. A linear map of the whole
+        # history makes that of the target needless.
+        self.newest = None
+        if self.highway is None or schema.past:
+            self.newest = nn.Linear(num_inputs, num_rows * window.horizon, bias=False)
+            nn.init.zeros_(self.newest.weight)
+        self.respond = nn.Linear(self.body.width, num_rows * RESPONSES) if schema.num_known else None
+        self.known = nn.Linear(schema.num_known, RESPONSES, bias=False) if schema.num_known else None
+        self.register_buffer("zero_C", torch.zeros(len(schema.target)))
+        self.register_buffer("unit_C", torch.ones(len(schema.target)))
 
-    def forward(self, target_BTC: Tensor, observed_BTC: Tensor, past_BTP: Tensor, known_BTK: Tensor) -> Tensor:
-        """Scaled inputs to scaled forecasts [B, N, H, C, Q]. The last ``horizon`` steps are read from ``known`` alone."""
-        batch, steps, channels = target_BTC.shape
-        seen = steps - self.horizon
+    def set_units(self, scaler: Scaler) -> None:
+        """Learn where the target's own units lie in scaled ones; ``model.output`` and counts are meant in the former."""
+        mean_C, deviation_C = torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_deviation)
+        self.zero_C.copy_(-mean_C / deviation_C)
+        self.unit_C.copy_(1 / deviation_C)
+
+    def forward(
+        self,
+        target_BTC: Tensor,
+        observed_BTC: Tensor,
+        past_BTP: Tensor,
+        known_BTK: Tensor,
+        category_BS: Tensor | None = None,
+        *,
+        part: Part | None = None,
+        state: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Scaled inputs to the head's outputs [B, N, H, C, Q]; ``forecast`` makes quantiles of them. The last ``horizon``
+        steps are read from ``known`` alone.
+
+        Args:
+            category_BS: int64 codes of the categorical statics; None: all unseen.
+            part: read these patches alone and answer at the origins among them. Levels are still measured over what lies
+                before the part, so its parts together answer as the whole does.
+            state: [2, layers, B G, D] that the part before left, detached or not; None: zeros.
+
+        Returns:
+            Outputs; with ``part`` also the state that the next part goes on from. With a distribution, its parameters
+            take the place of Q.
+        """
+        seen = target_BTC.shape[1] - self.horizon
         assert seen % self.patch == 0, f"{seen} steps are no whole number of patches"
         assert seen >= self.history, f"{seen} steps are less than the history"
-        level_BNC, scale_BNC = self._statistics(target_BTC[:, :seen])
-        target_BNpC = target_BTC[:, :seen].unflatten(1, (-1, self.patch))
-        normal_BNpC = (target_BNpC - level_BNC[:, :, None]) / scale_BNC[:, :, None]
-        observed_BNpC = observed_BTC[:, :seen].unflatten(1, (-1, self.patch))
-        shared_BNI = torch.cat([past_BTP, known_BTK], -1)[:, :seen].unflatten(1, (-1, self.patch)).flatten(2)
-        own_BNCI = torch.cat(
-            [
-                normal_BNpC.transpose(2, 3),
-                observed_BNpC.transpose(2, 3),
-                level_BNC[..., None],
-                scale_BNC.log()[..., None],
-            ],
-            -1,
-        )
-        inputs_BNCI = torch.cat([own_BNCI, shared_BNI[:, :, None].expand(-1, -1, channels, -1)], -1)
-        # B N C I -> (B C) N I: channels share the weights.
-        states = self.body(inputs_BNCI.transpose(1, 2).flatten(0, 1))
-        first = self.history // self.patch - 1
-        states_BCND = states[:, first:].unflatten(0, (batch, channels))
-        newest_BCNI = inputs_BNCI[:, first:].transpose(1, 2)
-        forecast_BCNHQ = self._decode(states_BCND, newest_BCNI, known_BTK)
-        forecast_BNHCQ = forecast_BCNHQ.permute(0, 2, 3, 1, 4)
-        level, scale = (v[:, first:, None, :, None] for v in (level_BNC, scale_BNC))
-        return forecast_BNHCQ * scale + level
+        begin, end = part or (0, seen // self.patch)
+        columns = (target_BTC[:, :seen], observed_BTC[:, :seen], past_BTP, known_BTK)
+        inputs_NBGI, level_NBC1, scale_NBC1 = self._inputs(Inputs(*columns), category_BS, begin, end)
+        # The first origin's patch, as this part counts.
+        first = max(0, self.history // self.patch - 1 - begin)
+        states_NBD, new_state = self.body(inputs_NBGI.flatten(1, 2), state=state, first=first)
+        states_NBGD = states_NBD.unflatten(1, inputs_NBGI.shape[1:3])
+        raw_NBCPH = self._decode(states_NBGD, inputs_NBGI[first:], known_BTK[:, (begin + first + 1) * self.patch :])
+        scale = None if scale_NBC1 is None else scale_NBC1[first:]
+        if self.highway is not None:
+            origin = max(0, begin - self.history // self.patch + 1)
+            linear = self.highway, target_BTC[:, origin * self.patch : seen], level_NBC1[first:], scale
+            raw_NBCPH = self._with_linear(raw_NBCPH, *linear)
+        at = Level(level_NBC1[first:], scale, self.zero_C[:, None], self.unit_C[:, None])
+        if self.distribution is not None:
+            found_NBCPH = parameters(self.distribution, raw_NBCPH, at)
+        else:
+            found_NBCPH = ascending(raw_NBCPH, self.quantiles.index(0.5), at, self.output)
+        found_BNHCP = found_NBCPH.permute(1, 0, 4, 2, 3)
+        return found_BNHCP if part is None else (found_BNHCP, new_state)
+
+    def forecast(self, raw_BNHCP: Tensor) -> Tensor:
+        """Outputs to scaled quantile forecasts [B, N, H, C, Q]; the median alone where no quantiles are asked for."""
+        if self.distribution is None:
+            return raw_BNHCP
+        found_BNHCQ = distributions.quantiles(self.distribution, raw_BNHCP, self.quantiles)
+        if self.distribution == "negative_binomial":
+            return self.zero_C[:, None] + found_BNHCQ * self.unit_C[:, None]
+        return found_BNHCQ
+
+    def negative_log_likelihood(self, raw_BNHCP: Tensor, actual_BNHC: Tensor) -> Tensor:
+        """Of scaled values under the distribution of the outputs, [B, N, H, C] (model.distribution)."""
+        assert self.distribution is not None, "without a distribution nothing has a likelihood"
+        if self.distribution == "negative_binomial":
+            actual_BNHC = ((actual_BNHC - self.zero_C) / self.unit_C).round()
+        return distributions.negative_log_likelihood(self.distribution, raw_BNHCP, actual_BNHC)
 
     def futures(self, values_BTC: Tensor) -> Tensor:
-        """The H steps after each origin: [B, T, C] -> [B, N, H, C], as a view."""
-        return values_BTC[:, self.history :].unfold(1, self.horizon, self.patch).transpose(2, 3)
+        """The H steps after each origin: [B, T, C] -> [B, N, H, C], as a view in which steps lie side by side."""
+        after_BCT = values_BTC[:, self.history :].transpose(1, 2).contiguous()
+        return after_BCT.unfold(2, self.horizon, self.patch).permute(0, 2, 3, 1)
 
-    def _decode(self, states_BCND: Tensor, newest_BCNI: Tensor, known_BTK: Tensor) -> Tensor:
-        forecast = self.head(states_BCND) + self.newest(newest_BCNI)
-        forecast = forecast.unflatten(-1, (self.horizon, len(self.quantiles)))
+    def _inputs(
+        self, columns: Inputs, category_BS: Tensor | None, begin: int, end: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the LSTM reads at patches ``begin`` to ``end``, [N, B, G, I], and level and scale there, [N, B, C, 1].
+
+        Of each channel: its values without their level, which were observed, level, scale, and how long ago the last one
+        was observed. Of all: past, known and static inputs.
+        """
+        level_BNC, scale_BNC = statistics(columns.target_BTC, self.patch, self.normalisation, self.normalisation_steps)
+        since_BNC = steps_since_observed(columns.observed_BTC, self.patch, self.history)
+        level_NBC1, scale_NBC1, since_NBC1 = (
+            values[:, begin:end].transpose(0, 1)[..., None] for values in (level_BNC, scale_BNC, since_BNC)
+        )
+        target_NBpC, observed_NBpC, past_NBpP, known_NBpK = (self._patches(part, begin, end) for part in columns)
+        normal_NBCp = target_NBpC.transpose(2, 3) - level_NBC1
+        if self.normalisation == "mean_deviation":
+            normal_NBCp = normal_NBCp / scale_NBC1
+        own = [normal_NBCp, observed_NBpC.transpose(2, 3), level_NBC1, scale_NBC1.log(), since_NBC1.log1p()]
+        own_NBGI = torch.cat(own, -1)
+        if self.joint:
+            own_NBGI = own_NBGI.flatten(2)[:, :, None]
+        shared = [past_NBpP.flatten(2), known_NBpK.flatten(2)]
+        if self.categories is not None:
+            static_BI = self.categories(category_BS, len(columns.target_BTC))
+            shared.append(static_BI.expand(end - begin, -1, -1))
+        groups = own_NBGI.shape[2]
+        inputs_NBGI = torch.cat([own_NBGI, *(part[:, :, None].expand(-1, -1, groups, -1) for part in shared)], -1)
+        return inputs_NBGI, level_NBC1, scale_NBC1 if self.normalisation == "mean_deviation" else None
+
+    def _patches(self, values_BTF: Tensor, begin: int, end: int) -> Tensor:
+        """[B, T, F] -> [N, B, p, F], as a view."""
+        read = values_BTF[:, begin * self.patch : end * self.patch]
+        return read.unflatten(1, (end - begin, self.patch)).transpose(0, 1)
+
+    def _decode(self, states_NBGD: Tensor, newest_NBGI: Tensor, known_BTK: Tensor) -> Tensor:
+        """Raw outputs [N, B, C, P, H]. ``known`` begins with the step after the first origin."""
+        start: Tensor = self.head.bias
+        if self.newest is not None:
+            start = functional.linear(newest_NBGI.flatten(0, 2), self.newest.weight, start)
+        raw = torch.addmm(start, states_NBGD.flatten(0, 2), self.head.weight.T)
+        rows = raw.shape[1] // self.horizon * states_NBGD.shape[2]
+        raw_NBMH = raw.view(*states_NBGD.shape[:2], rows, self.horizon)
         if self.known is not None and self.respond is not None:
-            known_BNHR = self.known(self.futures(known_BTK))
-            response_BCNR = self.respond(states_BCND)
-            forecast = forecast + torch.einsum("bnhr,bcnr->bcnh", known_BNHR, response_BCNR)[..., None]
-        return _ascending(forecast, self.quantiles.index(0.5))
+            raw_NBMH = self._respond(raw_NBMH, states_NBGD, known_BTK)
+        return raw_NBMH.unflatten(2, (rows // self.num_parameters, self.num_parameters))
 
-    def _statistics(self, target_BTC: Tensor) -> tuple[Tensor, Tensor]:
-        """Level and scale at each patch's last step, [B, N, C] each, from that step and those before it alone."""
-        ends = slice(self.patch - 1, None, self.patch)
-        last_BNC = target_BTC[:, ends]
-        if self.normalisation == "none":
-            return torch.zeros_like(last_BNC), torch.ones_like(last_BNC)
-        if self.normalisation == "last":
-            return last_BNC, torch.ones_like(last_BNC)
-        mean_BNC = _trailing_mean(target_BTC, self.normalisation_steps)[:, ends]
-        if self.normalisation == "mean":
-            return mean_BNC, torch.ones_like(mean_BNC)
-        squares_BNC = _trailing_mean(target_BTC**2, self.normalisation_steps)[:, ends]
-        return mean_BNC, (squares_BNC - mean_BNC**2).clamp_min(MIN_SCALE**2).sqrt()
+    def _with_linear(
+        self, raw_NBCPH: Tensor, highway: Highway, target_BTC: Tensor, level_NBC1: Tensor, scale_NBC1: Tensor | None
+    ) -> Tensor:
+        """The highway moves the median, or a distribution's location; the other rows are told from there."""
+        row = 0 if self.distribution else self.quantiles.index(0.5)
+        rows = list(raw_NBCPH.unbind(-2))
+        rows[row] = highway(rows[row], target_BTC, level_NBC1, scale_NBC1)
+        return rows[row].unsqueeze(-2) if len(rows) == 1 else torch.stack(rows, -2)
 
+    def _respond(self, raw_NBMH: Tensor, states_NBGD: Tensor, known_BTK: Tensor) -> Tensor:
+        """Adds to each lead what the state makes of the inputs known at that step; rows M are channels and parameters.
 
-class Classifier(nn.Module):
-    """One class for a whole sequence: the same body, pooled over the patches that hold data."""
-
-    def __init__(self, config: Config, schema: Schema) -> None:
-        super().__init__()
-        self.patch, self.pooling = config.window.patch, config.model.pooling
-        self.body = Body(self.patch * (len(schema.past) + schema.num_known), config)
-        self.head = nn.Linear(self.body.width, len(schema.classes))
-
-    def forward(self, past_BTP: Tensor, known_BTK: Tensor, origin_BN: Tensor) -> Tensor:
-        """Scaled inputs to class logits [B, classes]."""
-        inputs_BNI = torch.cat([past_BTP, known_BTK], -1).unflatten(1, (-1, self.patch)).flatten(2)
-        states_BND, inside_BN1 = self.body(inputs_BNI, origin_BN), origin_BN[..., None]
-        if self.pooling == "mean":
-            pooled_BD = (states_BND * inside_BN1).sum(1) / inside_BN1.sum(1)
-        elif self.pooling == "max":
-            pooled_BD = states_BND.masked_fill(inside_BN1 == 0, float("-inf")).amax(1)
+        The answer is linear in the known inputs, so few of them are read as they are, the map to R responses applied to
+        the state instead: nothing then flows back through the futures, which overlap H / p times.
+        """
+        assert self.known is not None
+        assert self.respond is not None
+        weight_NBMR = self.respond(states_NBGD).view(*raw_NBMH.shape[:3], RESPONSES)
+        if known_BTK.shape[2] <= FEW_KNOWN:
+            weight_NBMR, known_BTR = weight_NBMR @ self.known.weight, known_BTK
         else:
-            last_B = origin_BN.sum(1).long() - 1
-            pooled_BD = states_BND[torch.arange(len(last_B), device=last_B.device), last_B]
-        logits: Tensor = self.head(pooled_BD)
-        return logits
+            known_BTR = self.known(known_BTK)
+        # One pass for each input over a view: the futures side by side would be R times the outputs' size.
+        known_BRNH = known_BTR.transpose(1, 2).contiguous().unfold(2, self.horizon, self.patch)[:, :, : len(raw_NBMH)]
+        for weight_NBM, known_BNH in zip(weight_NBMR.unbind(-1), known_BRNH.unbind(1), strict=True):
+            raw_NBMH = raw_NBMH.addcmul(weight_NBM[..., None], known_BNH.transpose(0, 1)[:, :, None])
+        return raw_NBMH
 
 
-def build(config: Config, schema: Schema) -> Forecaster | Classifier:
+Network = Forecaster | Classifier | Ensemble
+"""Called alike, but for an ensemble in training, which answers once for each member."""
+
+
+def build(config: Config, schema: Schema) -> Network:
     """The network of a config, its weights drawn from the config's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Forecaster(config, schema) if config.task == "forecast" else Classifier(config, schema)
+        one = Forecaster if config.task == "forecast" else Classifier
+        networks = [one(view, schema) for view in members(config)]
+        return networks[0] if len(networks) == 1 else Ensemble(networks, len(views(config)))
 
 
-def _trailing_mean(values_BTC: Tensor, length: int) -> Tensor:
-    """Mean of the ``length`` steps that end at each step; of as many as there are at the beginning."""
-    total_BTC = values_BTC.cumsum(1)
-    before_BTC = functional.pad(total_BTC, (0, 0, length, 0))[:, : values_BTC.shape[1]]
-    count_T = torch.arange(1, values_BTC.shape[1] + 1, device=values_BTC.device).clamp_max(length)
-    return (total_BTC - before_BTC) / count_T[:, None]
+def forecaster(network: nn.Module) -> Forecaster:
+    """What knows the windows of a network that forecasts: itself, or any member."""
+    found = network.members[0] if isinstance(network, Ensemble) else network
+    assert isinstance(found, Forecaster), f"{type(found).__name__} does not forecast"
+    return found
 
 
-def _ascending(raw: Tensor, median: int) -> Tensor:
-    """Quantiles that never cross: steps away from the median are positive. Last axis Q."""
-    if raw.shape[-1] == 1:
-        return raw
-    steps = functional.softplus(raw)
-    above = raw[..., median : median + 1] + steps[..., median + 1 :].cumsum(-1)
-    below = raw[..., median : median + 1] - steps[..., :median].flip(-1).cumsum(-1).flip(-1)
-    return torch.cat([below, raw[..., median : median + 1], above], -1)
-
-
-def _initialise(layer: nn.Module, hidden: int) -> None:
-    """Orthogonal recurrence and an open forget gate (Jozefowicz et al. 2015)."""
-    for name, weight in layer.named_parameters():
-        if name.startswith("weight_hh"):
-            for gate in weight.data.split(hidden):
-                nn.init.orthogonal_(gate)
-        elif name.startswith("bias_ih"):
-            weight.data.zero_()
-            weight.data[hidden : 2 * hidden] = 1.0
-        elif name.startswith("bias_hh"):
-            weight.data.zero_()
+def single(network: nn.Module) -> list[nn.Module]:
+    """The networks of which each has weights of its own: the members, or the one there is."""
+    return list(network.members) if isinstance(network, Ensemble) else [network]

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from lstm_ray.config import Config, with_values
-from lstm_ray.data.feed import all_batches, source
+from lstm_ray.data.feed import all_batches, class_weights, source
+from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
+from lstm_ray.model.highway import closed_forms
 from lstm_ray.model.network import build
+from lstm_ray.model.objective import Objective
 from lstm_ray.model.training import EpochRecord, Training, start, validate
 from lstm_ray.model.warm_start import warm_start
 from lstm_ray.sections import SpaceConfig
@@ -26,9 +29,14 @@ DRAWS = 100
 """Attempts at settings not drawn before; then the space is taken to hold no more."""
 NOT_TUNABLE = {
     "model.quantiles": "changes what the loss measures, so trials could not be compared",
-    "train.loss": "changes what the loss measures, so trials could not be compared",
+    "model.distribution": "changes what the loss measures, so trials could not be compared",
+    **{
+        f"train.{field}": "changes what the loss measures, so trials could not be compared"
+        for field in ("loss", "huber_delta", "focal_gamma", "class_weights")
+    },
     "train.workers": "changes the speed alone, and a trial trains in one process",
     "train.threads": "changes the speed alone, and a trial trains with one thread",
+    "train.read": "changes the speed alone, and a trial keeps its data in memory",
 }
 
 
@@ -62,7 +70,7 @@ def draw(config: Config) -> list[dict[str, Any]]:
             drawn.append(settings)
     for settings in drawn:
         try:
-            epochs = trial_config(config, settings).train.max_epochs
+            epochs = trial_config(config, settings).train.max_epochs or budget
         except InputError as error:
             raise InputError(f"tune.space allows {settings}, which the config does not: {error}") from None
         if epochs > budget:
@@ -80,6 +88,7 @@ def run_trial(
     folder: Path | None = None,
     on_epoch: Callable[[EpochRecord, float | None], bool] = lambda record, start_loss: True,
     whole: bool = False,
+    scaler: Scaler | None = None,
 ) -> Training:
     """Train one trial; the best weights end up in the training's network.
 
@@ -91,6 +100,7 @@ def run_trial(
         on_epoch: also told the validation loss before the first step, None from scratch; ends the trial where it
             returns False.
         whole: the epochs found in the folder are all there will be.
+        scaler: of the data; None where the weights bring the target's own units along.
 
     Raises:
         InputError: the training diverged.
@@ -99,7 +109,13 @@ def run_trial(
     torch.manual_seed(config.seed)
     network = build(config, scaled.schema)
     share = warm_start(network, weights)
-    training = start(network.cuda() if torch.cuda.is_available() else network, config)
+    training = start(
+        network.cuda() if torch.cuda.is_available() else network,
+        config,
+        scaler=scaler,
+        class_weight_K=class_weights(scaled, bounds, config),
+        ridges=closed_forms(config, scaled, bounds),
+    )
     start_loss = _loss(training, all_batches(held_out, config), config) if share else None
     if folder is not None:
         checkpoint.load_newest(training, folder)
@@ -114,7 +130,7 @@ def run_trial(
 
 
 def _loss(training: Training, batches: Iterable[Batch], config: Config) -> float:
-    sums = validate(training.network, training.network, batches, config)
+    sums = validate(Objective(config, training.network, training.network, training.class_weight_K), batches)
     return float(sums[0] / sums[1])
 
 

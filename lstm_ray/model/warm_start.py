@@ -2,46 +2,128 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from lstm_ray.model.network import Classifier, Forecaster
+from lstm_ray.model.network import Classifier, Forecaster, Network, single
 from lstm_ray.model.training import load_matching
 
 FIRST = "body.layers.0.weight_ih_l0"
+REVERSE = FIRST + "_reverse"
+LAYER = re.compile(r"body\.layers\.(\d+)\.(weight_ih|weight_hh|bias_ih|bias_hh)_l0")
+READERS = ("head.weight", "respond.weight", "query.weight")
+"""What reads the states, beside deeper layers."""
 
 
-def warm_start(network: Forecaster | Classifier, weights: Mapping[str, Tensor]) -> float:
-    """Copy the weights that fit and silence new parts that add to what was there.
+def warm_start(network: Network, weights: Mapping[str, Tensor]) -> float:
+    """``warm_start_one`` for every member of an ensemble, each from its own counterpart while there are any, then from the
+    first again; returns the mean share."""
+    givers = _members(weights)
+    shares = [warm_start_one(one, givers[index % len(givers)]) for index, one in enumerate(single(network))]
+    return sum(shares) / len(shares)
 
-    A new residual layer, or attention, then changes nothing before its first step of training (Net2Net, Chen et al.
-    2016). Layers without a residual path replace their input and cannot be silenced; they start at random.
+
+def warm_start_one(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
+    """Copy the weights that fit and silence new parts that add to what was there: the function stays (Net2Net, Chen et al.
+    2016).
+
+    A new residual layer, or attention, changes nothing before its first step of training. Of a wider LSTM, the units
+    there were keep their weights and read no new unit, nor does what follows; the new ones start at random and are heard
+    as soon as a gradient asks for them. Layers without a residual path replace their input and cannot be silenced, nor
+    can a layer norm that was not there; they start fresh.
 
     Returns:
-        Share of the network's parameters that were copied. 0, and nothing is copied, where the first layer does not
-        fit: what reads the states of another width or input has nothing to go on.
+        Share of the network's parameters that were copied. 0, and nothing is copied, where the first layer reads other
+        inputs, is narrower, or is wider and normalised or attended to: both mix all units, and new ones would be heard.
     """
-    if FIRST not in weights or weights[FIRST].shape != network.state_dict()[FIRST].shape:
+    assert isinstance(network, Forecaster | Classifier)
+    own = network.state_dict()
+    if FIRST not in weights or weights[FIRST].shape[1] != own[FIRST].shape[1]:
         return 0.0
+    before, after = (one[FIRST].shape[0] // 4 for one in (weights, own))
+    total, copied = sum(value.numel() for value in own.values()), None
     body = network.body
+    if before != after:
+        mixed = body.norms is not None or any(name.startswith(("body.norms", "body.attention")) for name in weights)
+        if before > after or mixed or (REVERSE in weights) != (REVERSE in own):
+            return 0.0
+        weights, copied = _widened(own, weights, before, after)
     for index, layer in enumerate(body.layers):
         if body.residual and f"body.layers.{index}.weight_ih_l0" not in weights:
-            _silence(layer)
+            _silence(layer, None if body.norms is None else body.norms[index])
     if body.attention is not None and "body.attention.out_proj.weight" not in weights:
         nn.init.zeros_(body.attention.out_proj.weight)
         nn.init.zeros_(body.attention.out_proj.bias)
-    return load_matching(network, weights)
+    share = load_matching(network, weights)
+    return share if copied is None else copied / total
 
 
-def _silence(layer: nn.Module) -> None:
+def _members(weights: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The weights of each member of an ensemble; all as one where there are no members."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, value in weights.items():
+        match = re.match(r"members\.(\d+)\.", name)
+        member, own = (match[1], name[match.end() :]) if match else ("", name)
+        found.setdefault(member, {})[own] = value
+    shared = found.pop("", {})
+    return list(found.values()) or [shared]
+
+
+def _widened(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], before: int, after: int
+) -> tuple[dict[str, Tensor], int]:
+    """Weights for ``after`` units from those for ``before``, and how many numbers were copied.
+
+    New units lie behind the old ones of their gate or direction. Rows of old units are theirs, zero where new units would
+    be read; rows of new units are the network's own.
+    """
+    directions = 2 if REVERSE in own else 1
+    grown, copied = {}, 0
+    for name, value in weights.items():
+        if name not in own:
+            continue
+        wanted, layer = own[name], LAYER.match(name)
+        if name.startswith("highway."):
+            grown[name] = value
+            copied += value.numel()
+            continue
+        rows, columns = torch.arange(wanted.shape[0]), torch.arange(wanted.shape[-1])
+        if layer:
+            rows = _places(4, before, after)
+        if layer and layer[2] == "weight_hh":
+            columns = _places(1, before, after)
+        elif (layer and layer[2] == "weight_ih" and layer[1] != "0") or name in READERS:
+            columns = _places(directions, before, after)
+        shape = (len(rows), len(columns)) if value.ndim == 2 else (len(rows),)
+        if value.shape != shape:
+            continue
+        grown[name] = wanted.clone()
+        grown[name][rows] = 0.0
+        grown[name][(rows[:, None], columns) if value.ndim == 2 else rows] = value.to(wanted)
+        copied += value.numel()
+    return grown, copied
+
+
+def _places(blocks: int, before: int, after: int) -> Tensor:
+    """Where the units of each of some blocks (gates, directions) lie once every block has grown."""
+    return torch.cat([block * after + torch.arange(before) for block in range(blocks)])
+
+
+def _silence(layer: nn.Module, norm: nn.Module | None) -> None:
     """Zero what writes into an LSTM layer's cell, so that its output is zero and stays so until a gradient moves it.
 
     The four gates lie below one another as input, forget, cell, output. With a cell gate of tanh(0) the cell stays 0.
-    Its recurrent weights only ever see that zero state, so they may keep their values.
+    Its recurrent weights only ever see that zero state, so they may keep their values. A norm would blow the first small
+    outputs up to its size, so there the norm's own weights are what is zero.
     """
     with torch.no_grad():
+        if norm is not None:
+            for weight in norm.parameters():
+                weight.zero_()
+            return
         for name, weight in layer.named_parameters():
             if not name.startswith("weight_hh"):
                 weight.chunk(4)[2].zero_()

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge as ReferenceRidge
 
-from lstm_ray.data.schema import ColumnScale, Scaler
+from lstm_ray.data.schema import ColumnScale, LogScale, Scaler
 from lstm_ray.data.windows import origins
-from lstm_ray.evaluate import baselines
-from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge, linear_sums
+from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge
 from lstm_ray.evaluate.score import score
+from lstm_ray.model import ridge as closed_form
 from lstm_ray.sections import WindowConfig
 
 
@@ -71,9 +71,9 @@ def test_the_ridge_is_scikit_learns_at_the_penalty_it_chose(data):
 def test_the_penalty_is_the_one_that_validates_best(data):
     window, errors = data.window, {}
     chosen = fit_ridge(data.segments, data.parts, window, data.scaler).penalty
-    for penalty in baselines.PENALTIES:
+    for penalty in closed_form.PENALTIES:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(baselines, "PENALTIES", (penalty,))
+            patch.setattr(closed_form, "PENALTIES", (penalty,))
             ridge = fit_ridge(data.segments, data.parts, window, data.scaler)
         validation_M = origins(data.segments, data.parts, "validation", window)
         scale = np.full((3, 1), np.nan)
@@ -89,31 +89,6 @@ def test_the_ridge_continues_a_cycle_that_has_no_noise(make_data):
     test_M = origins(data.segments, data.parts, "test", data.window)
     truth = data.segments.target_RC[test_M[:, None] + np.arange(1, 13)]
     np.testing.assert_allclose(ridge.forecast_windows(data.segments, test_M, batch=50)[..., 0], truth, atol=0.02)
-
-
-def test_sums_of_chunks_add_up_to_the_whole(data, monkeypatch):
-    train_M = origins(data.segments, data.parts, "train", data.window)
-    whole = linear_sums(data.segments, train_M, data.window, data.scaler)
-    monkeypatch.setattr(baselines, "CHUNK_VALUES", 1000)
-    chunked = linear_sums(data.segments, train_M, data.window, data.scaler)
-    for name, value in vars(whole).items():
-        np.testing.assert_allclose(getattr(chunked, name), value, rtol=1e-4, atol=1e-2)
-
-
-def test_what_was_not_measured_does_not_teach(data):
-    none = replace(data.segments, observed_RC=np.zeros_like(data.segments.observed_RC))
-    sums = linear_sums(none, origins(none, data.parts, "train", data.window), data.window, data.scaler)
-    assert sums.weight == 0
-    assert not sums.xx_AA.any()
-    assert np.isfinite(fit_ridge(none, data.parts, data.window, data.scaler).weights_LH).all()
-
-
-def test_many_windows_are_thinned_evenly(data, monkeypatch):
-    monkeypatch.setattr(baselines, "MAX_WINDOWS", 100)
-    full = origins(data.segments, data.parts, "train", data.window)
-    thin = baselines._origins(data.segments, data.parts, "train", data.window, data.scaler)
-    assert 50 < len(thin) <= 100
-    assert np.ptp(thin) > 0.9 * np.ptp(full)
 
 
 def test_a_season_longer_than_the_history_leaves_out_the_seasonal_naive(data):
@@ -143,3 +118,12 @@ def test_the_ridge_reaches_its_known_error_on_etth1(make_data):
     test_M = origins(segments, parts, "test", window)
     scores = score({"r": ridge}, segments, test_M, window, np.ones((1, 7)), scaler.target_deviation, 512)["r"]
     assert scores.total.scaled(scaler.target_deviation) == pytest.approx({"mse": 0.370, "mae": 0.391}, abs=1e-3)
+
+
+def test_the_ridge_stays_on_raw_values_where_the_network_learns_logarithms(data):
+    log = data.scaler.model_copy(update={"log": LogScale(offset=[1.0], mean=[2.0], deviation=[0.5])})
+    plain, beside = (fit_ridge(data.segments, data.parts, data.window, scaler) for scaler in (data.scaler, log))
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    np.testing.assert_array_equal(
+        plain.forecast_windows(data.segments, test_M), beside.forecast_windows(data.segments, test_M)
+    )

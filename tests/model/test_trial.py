@@ -61,6 +61,10 @@ def test_a_space_with_fewer_settings_than_trials_is_tried_whole():
     [
         ("train.loss", {"choice": ["mae", "mse"]}, "could not be compared"),
         ("model.quantiles", {"choice": [[0.5]]}, "could not be compared"),
+        ("train.huber_delta", {"choice": [1, 2]}, "could not be compared"),
+        ("train.class_weights", {"choice": ["none"]}, "could not be compared"),
+        ("model.distribution", {"choice": ["gaussian"]}, "could not be compared"),
+        ("train.read", {"choice": ["memory"]}, "speed alone"),
         ("train.workers", {"choice": [0, 2]}, "one process"),
         ("train.threads", {"choice": [1, 2]}, "one thread"),
         ("train.max_epochs", {"choice": [100]}, "tune.max_epochs 8"),
@@ -127,7 +131,7 @@ def test_a_whole_trial_passes_its_epochs_on_and_trains_no_more(world, tmp_path):
 def test_a_trial_from_scratch_has_no_loss_before_its_first_step(world):
     scaled, weights = world
     told = []
-    config = trial_config(made.make_config(tune__max_epochs=1), {"model.hidden": 12})
+    config = trial_config(made.make_config(tune__max_epochs=1), {"model.hidden": 4})
     run_trial(config, scaled, made.PARTS, weights, None, lambda record, loss: told.append(loss) or True)
     assert told == [None]
 

@@ -1,0 +1,78 @@
+"""What a network reads, made from scaled columns: levels, patches, embeddings. Each looks back alone. Knows no LSTM.
+
+Shapes: B sequences, T steps, N patches, C target channels, K categorical columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+MIN_SCALE = 0.05
+"""Smallest trailing deviation, in training deviations: a flat stretch must not blow its noise up."""
+UNSEEN_SHARE = 0.05
+"""Codes hidden at random in training, so that the slot of unseen values learns the average answer."""
+MAX_EMBEDDING = 32
+"""Widest embedding of a column."""
+
+
+class Categories(nn.Module):
+    """Embeddings of categorical statics, side by side: codes [B, K] -> [B, width]. Code 0 is a value not seen in training."""
+
+    def __init__(self, categories: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        sizes = [1 + len(values) for values in categories.values()]
+        self.tables = nn.ModuleList(nn.Embedding(size, embedding_width(size)) for size in sizes)
+        self.width = sum(embedding_width(size) for size in sizes)
+
+    def forward(self, code_BK: Tensor | None, batch: int) -> Tensor:
+        """``None``: every value is unseen."""
+        device = next(self.tables.parameters()).device
+        if code_BK is None:
+            code_BK = torch.zeros(batch, len(self.tables), dtype=torch.long, device=device)
+        if self.training:
+            code_BK = code_BK * (torch.rand(code_BK.shape, device=device) >= UNSEEN_SHARE)
+        return torch.cat([table(code_B) for table, code_B in zip(self.tables, code_BK.unbind(1), strict=True)], -1)
+
+
+def embedding_width(num_values: int) -> int:
+    """Grows slowly with the number of values: 2 to 32."""
+    return min(MAX_EMBEDDING, max(2, round(1.6 * num_values**0.56)))
+
+
+def statistics(target_BTC: Tensor, patch: int, kind: str, steps: int) -> tuple[Tensor, Tensor]:
+    """Level and scale at each patch's last step, [B, N, C] each, from that step and those before it alone."""
+    ends = slice(patch - 1, None, patch)
+    last_BNC = target_BTC[:, ends]
+    if kind == "none":
+        return torch.zeros_like(last_BNC), torch.ones_like(last_BNC)
+    if kind == "last":
+        return last_BNC, torch.ones_like(last_BNC)
+    mean_BNC = trailing_mean(target_BTC, steps)[:, ends]
+    if kind == "mean":
+        return mean_BNC, torch.ones_like(mean_BNC)
+    squares_BNC = trailing_mean(target_BTC**2, steps)[:, ends]
+    return mean_BNC, (squares_BNC - mean_BNC**2).clamp_min(MIN_SCALE**2).sqrt()
+
+
+def trailing_mean(values_BTC: Tensor, length: int) -> Tensor:
+    """Mean of the ``length`` steps that end at each step; of as many as there are at the beginning."""
+    sums_BTC = values_BTC.cumsum(1)
+    sums_BTC[:, length:] -= sums_BTC[:, :-length].clone()
+    count_T = torch.arange(1, values_BTC.shape[1] + 1, device=values_BTC.device).clamp_max(length)
+    return sums_BTC / count_T[:, None]
+
+
+def steps_since_observed(observed_BTC: Tensor, patch: int, longest: int) -> Tensor:
+    """Steps between each patch's last step and the newest observed one, [B, N, C]; ``longest`` where there is none nearer.
+
+    The bound lets an origin deep in a long sequence see what the same origin sees in a window of that length.
+    """
+    num_patches = observed_BTC.shape[1] // patch
+    # Steps count from 1, so that 0 is: none so far.
+    step_Np = torch.arange(1, 1 + num_patches * patch, device=observed_BTC.device).view(num_patches, patch)
+    seen_BNpC = observed_BTC.unflatten(1, (num_patches, patch)) > 0
+    newest_BNC = (seen_BNpC * step_Np[:, :, None]).amax(2).cummax(1).values
+    return (step_Np[:, -1:] - newest_BNC).clamp_max(longest).to(observed_BTC.dtype)

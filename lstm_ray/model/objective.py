@@ -1,0 +1,221 @@
+"""What one batch costs: its tensors, the network's answers, and sums of loss, weight, metric and count.
+
+Knows one process and no optimiser. Sums add over workers; whoever has them all divides.
+Shapes: B sequences, T steps, N origins, H horizon, C targets, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lstm_ray.config import Config
+from lstm_ray.data.windows import IGNORED, Batch
+from lstm_ray.model.losses import class_loss, forecast_loss
+from lstm_ray.model.network import Ensemble, forecaster
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A batch on the network's device: what the network reads, and what is held against its answer.
+
+    The two are told apart, for augmentation may hide or blur what is read and never what is true.
+    """
+
+    target_BTC: Tensor
+    observed_BTC: Tensor
+    past_BTP: Tensor
+    known_BTK: Tensor
+    category_BS: Tensor
+    origin_BN: Tensor
+    label_B: Tensor
+    truth_BTC: Tensor
+    """What targets are in truth; ``target_BTC`` itself unless augmented."""
+    measured_BTC: Tensor
+    """1 where the truth counts."""
+    other_B: Tensor
+    """Label of the sequence mixed into each (mixup); its own where none is."""
+    share_B: Tensor
+    """How much of each sequence is its own, 0.5 to 1."""
+
+    def parts(self, number: int) -> list[Lesson]:
+        """The same sequences in at most ``number`` parts of about one size, in order."""
+        size = -(-len(self.label_B) // number)
+        split = {field.name: getattr(self, field.name).split(size) for field in fields(self)}
+        return [Lesson(**dict(zip(split, part, strict=True))) for part in zip(*split.values(), strict=True)]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised.
+
+    Args:
+        config: complete.
+        network: bare.
+        called: the network as it is called, where a wrapper averages gradients over processes.
+        class_weight_K: of each class in the loss; none: 1 (task: classify).
+    """
+
+    config: Config
+    network: nn.Module
+    called: nn.Module
+    class_weight_K: Tensor | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def lesson(self, batch: Batch) -> Lesson:
+        """A batch's tensors on the network's device."""
+        read = {name: to_device(torch.from_numpy(value), self.device) for name, value in vars(batch).items()}
+        label_B = read["label_B"]
+        return Lesson(
+            **read,
+            truth_BTC=read["target_BTC"],
+            measured_BTC=read["observed_BTC"],
+            other_B=label_B,
+            share_B=torch.ones(len(label_B), device=self.device),
+        )
+
+    def weight(self, lesson: Lesson) -> Tensor:
+        """Sum of the weights of all values (sequences) that the loss counts."""
+        if self.config.task == "forecast":
+            measured_BT1 = lesson.measured_BTC.sum(-1, keepdim=True)
+            return (forecaster(self.network).futures(measured_BT1).sum((2, 3)) * lesson.origin_BN).sum()
+        own_B, other_B = self._class_weights(lesson.label_B), self._class_weights(lesson.other_B)
+        return (lesson.share_B * own_B + (1 - lesson.share_B) * other_B).sum()
+
+    def losses(self, lesson: Lesson) -> Iterator[Tensor]:
+        """Weighted sums of losses that add up to the batch's: one, or as many as ``train.accumulate`` and
+        ``train.truncate_steps`` make.
+
+        Take each one's gradient before asking for the next: no more than one part's activations are then held, and
+        processes average their gradients with the last one alone.
+        """
+        train = self.config.train
+        parts = lesson.parts(train.accumulate) if train.accumulate > 1 else [lesson]
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            if train.truncate_steps is not None:
+                yield from self._truncated(part, train.truncate_steps, last)
+                continue
+            with self._averaging(last):
+                with self._precision():
+                    answer = self.called(*self.inputs(part))
+                yield self._sum(answer, part)
+
+    def _truncated(self, lesson: Lesson, steps: int, last: bool) -> Iterator[Tensor]:
+        """Sums part by part of ``steps`` steps: truncated backpropagation through time (Williams & Peng 1990).
+
+        The LSTM's state is carried from part to part, the graph behind it is not.
+        """
+        network, reader = self.network, forecaster(self.network)
+        first_origin, patches = reader.history // reader.patch - 1, steps // reader.patch
+        end = first_origin + lesson.origin_BN.shape[1]
+        # Parts before the first origin have no loss, so no gradient: they are read at once, to warm the state up.
+        begin, state = first_origin // patches * patches, None
+        if begin:
+            with torch.no_grad(), self._precision():
+                _, state = network(*self.inputs(lesson), part=(0, begin), state=None)
+        for first in range(begin, end, patches):
+            part = (first, min(first + patches, end))
+            with self._averaging(last and part[1] == end):
+                with self._precision():
+                    raw, state = self.called(*self.inputs(lesson), part=part, state=state)
+                state = detached(state)
+                yield self._sum(raw, lesson, max(0, first - first_origin))
+
+    def sums(self, lesson: Lesson) -> Tensor:
+        """Sums of loss and its weight, of the metric (absolute error of the median, or hits) and its count, [4]."""
+        with self._precision():
+            answer = self.called(*self.inputs(lesson))
+        weight = self.weight(lesson)
+        if self.config.task == "forecast":
+            median_BNHC = (
+                forecaster(self.network).forecast(answer)[..., forecaster(self.network).quantiles.index(0.5)].float()
+            )
+            error_BNHC = (median_BNHC - forecaster(self.network).futures(lesson.truth_BTC)).abs()
+            metric, count = self._counted(error_BNHC, lesson), weight
+        else:
+            counted_B = lesson.label_B != IGNORED
+            metric, count = ((answer.argmax(-1) == lesson.label_B) & counted_B).sum(), counted_B.sum()
+        return torch.stack([self._sum(answer, lesson), weight, metric.to(weight), count.to(weight)])
+
+    def inputs(self, lesson: Lesson) -> tuple[Tensor, ...]:
+        if self.config.task == "forecast":
+            return lesson.target_BTC, lesson.observed_BTC, lesson.past_BTP, lesson.known_BTK, lesson.category_BS
+        return lesson.past_BTP, lesson.known_BTK, lesson.origin_BN, lesson.category_BS
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return autocast(self.config, self.device)
+
+    def _averaging(self, wanted: bool) -> AbstractContextManager[Any]:
+        """Where not wanted, a wrapper that averages gradients over processes leaves the next backward pass alone."""
+        pause: Any = getattr(self.called, "no_sync", nullcontext)
+        return nullcontext() if wanted else pause()
+
+    def _sum(self, answer: Tensor, lesson: Lesson, first: int = 0) -> Tensor:
+        """Weighted sum of the losses of an answer; a forecast's begins at the ``first`` origin. Of members, their mean."""
+        if isinstance(self.network, Ensemble) and self.network.training:
+            return torch.stack([self._sum_of_one(one, lesson, first) for one in answer.unbind(0)]).mean()
+        return self._sum_of_one(answer, lesson, first)
+
+    def _sum_of_one(self, answer: Tensor, lesson: Lesson, first: int) -> Tensor:
+        if self.config.task == "forecast":
+            return self._forecast_sum(answer, lesson, first)
+        return self._class_sum(answer, lesson)
+
+    def _forecast_sum(self, raw_BNHCP: Tensor, lesson: Lesson, first: int) -> Tensor:
+        network = forecaster(self.network)
+        actual_BNHC = network.futures(lesson.truth_BTC)[:, first : first + raw_BNHCP.shape[1]]
+        raw_BNHCP = raw_BNHCP.float()
+        if self.config.loss == "likelihood":
+            loss_BNHC = network.negative_log_likelihood(raw_BNHCP, actual_BNHC)
+        else:
+            loss_BNHC = forecast_loss(self.config, raw_BNHCP, actual_BNHC, network.quantiles)
+        return self._counted(loss_BNHC, lesson, first)
+
+    def _counted(self, values_BNHC: Tensor, lesson: Lesson, first: int = 0) -> Tensor:
+        answered = slice(first, first + values_BNHC.shape[1])
+        measured_BNHC = forecaster(self.network).futures(lesson.measured_BTC)[:, answered]
+        return ((values_BNHC * measured_BNHC).sum((2, 3)) * lesson.origin_BN[:, answered]).sum()
+
+    def _class_sum(self, logits_BK: Tensor, lesson: Lesson) -> Tensor:
+        logits_BK = logits_BK.float()
+        loss_B = class_loss(self.config, logits_BK, lesson.label_B) * self._class_weights(lesson.label_B)
+        if lesson.other_B is lesson.label_B:
+            return loss_B.sum()
+        other_B = class_loss(self.config, logits_BK, lesson.other_B) * self._class_weights(lesson.other_B)
+        return (lesson.share_B * loss_B + (1 - lesson.share_B) * other_B).sum()
+
+    def _class_weights(self, label_B: Tensor) -> Tensor:
+        counted_B = label_B != IGNORED
+        if self.class_weight_K is None:
+            return counted_B.float()
+        return self.class_weight_K[label_B.where(counted_B, 0)] * counted_B
+
+
+def autocast(config: Config, device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 autocast (Kalamkar et al. 2019) where ``train.precision`` and the device say so."""
+    wanted = config.train.precision
+    if wanted == "float32" or (wanted == "auto" and device.type == "cpu"):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there. Copies to a GPU go from pinned memory, so that they run beside its work."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def detached(state: Any) -> Any:
+    """A state of tensors, however nested, without the graph behind it."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    return tuple(detached(part) for part in state)

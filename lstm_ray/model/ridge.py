@@ -1,0 +1,121 @@
+"""Ridge regression from history to horizon in closed form, from sums that add over workers. NumPy; knows no network.
+
+Shapes: M windows, L history, H horizon, C target channels, A inputs of the map, the first of them 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstm_ray.data.windows import chunks
+from lstm_ray.sections import WindowConfig
+
+PENALTIES = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)
+"""Ridge penalties tried, as shares of the inputs' mean variance."""
+CHUNK_VALUES = 4_000_000
+"""Values gathered at a time, 16 MB of float32."""
+MAX_WINDOWS = 200_000
+"""Windows of one channel that are read at most, evenly spread: a few hundred coefficients need no more."""
+Normalise = Callable[[NDArray], tuple[NDArray, NDArray]]
+"""Histories [rows, L] to the level and the scale of each row, [rows, 1]."""
+
+
+@dataclass(frozen=True)
+class LinearSums:
+    """What a linear fit needs of its data; adds over chunks and workers. Inputs carry a leading 1."""
+
+    xx_AA: NDArray
+    xy_AH: NDArray
+    yy: float
+    weight: float
+
+    @classmethod
+    def none(cls, window: WindowConfig) -> LinearSums:
+        """The sums of no windows at all."""
+        inputs = window.history + 1
+        return cls(np.zeros((inputs, inputs)), np.zeros((inputs, window.horizon)), 0.0, 0.0)
+
+    def __add__(self, other: LinearSums) -> LinearSums:
+        return LinearSums(
+            self.xx_AA + other.xx_AA, self.xy_AH + other.xy_AH, self.yy + other.yy, self.weight + other.weight
+        )
+
+    def squared_error(self, map_AH: NDArray) -> float:
+        """Weighted sum of squared errors of a map, from the sums alone."""
+        return float((map_AH * (self.xx_AA @ map_AH - 2 * self.xy_AH)).sum() + self.yy)
+
+    def flat(self) -> NDArray:
+        """All sums in one float64 array, to be added up over processes in one go."""
+        return np.concatenate([self.xx_AA.ravel(), self.xy_AH.ravel(), [self.yy, self.weight]])
+
+    @classmethod
+    def from_flat(cls, flat: NDArray, window: WindowConfig) -> LinearSums:
+        inputs = window.history + 1
+        xx, xy, (yy, weight) = np.split(flat, [inputs**2, inputs * (inputs + window.horizon)])
+        return cls(xx.reshape(inputs, inputs), xy.reshape(inputs, window.horizon), float(yy), float(weight))
+
+
+def last_value(history_ML: NDArray) -> tuple[NDArray, NDArray]:
+    """The newest value is the level: NLinear's normalisation (Zeng et al. 2023)."""
+    return history_ML[:, -1:], np.ones((1, 1), dtype=np.float32)
+
+
+def spread(origins_M: NDArray, channels: int) -> NDArray:
+    """Origins that are enough to fit by: all, or about MAX_WINDOWS of one channel, evenly spread."""
+    return origins_M[:: max(1, -(-len(origins_M) * channels // MAX_WINDOWS))]
+
+
+def linear_sums(
+    target_RC: NDArray, observed_RC: NDArray, origins_M: NDArray, window: WindowConfig, normalise: Normalise
+) -> LinearSums:
+    """X'X and X'Y of windows freed of their level and scale, each channel a row.
+
+    A row weighs as much as the share of its horizon that was measured, so that imputed stretches do not teach.
+
+    Args:
+        target_RC: standardised rows of all segments.
+        origins_M: row of the last observed step of each window.
+    """
+    sums = LinearSums.none(window)
+    inputs, length, channels = window.history + 1, window.history + window.horizon, target_RC.shape[1]
+    for some in chunks(origins_M, max(1, CHUNK_VALUES // (channels * length))):
+        rows = some[:, None] + np.arange(1 - window.history, window.horizon + 1)
+        values = np.swapaxes(target_RC[rows], 1, 2).reshape(-1, length)
+        level, scale = normalise(values[:, : window.history])
+        flat = np.ones((len(values), 1 + length), dtype=np.float32)
+        flat[:, 1:] = (values - level) / scale
+        weight = observed_RC[rows[:, window.history :]].mean(axis=1).reshape(-1, 1)
+        x, y = flat[:, :inputs], flat[:, inputs:]
+        weighted = x * weight
+        sums += LinearSums(
+            (weighted.T @ x).astype(np.float64),
+            (weighted.T @ y).astype(np.float64),
+            float(np.einsum("mh,mh,mo->", y, y, weight, dtype=np.float64)),
+            float(weight.sum(dtype=np.float64)),
+        )
+    return sums
+
+
+def solve(train: LinearSums, validation: LinearSums) -> tuple[NDArray, float]:
+    """The map [A, H] that fits the training sums, its penalty the one with the least squared error on validation.
+
+    Hoerl & Kennard 1970; one eigendecomposition serves all penalties, and the intercept is not penalised.
+    """
+    # Centring leaves the intercept out of the penalty: x and y lose their means, which then give it back.
+    weight = max(train.weight, 1.0)
+    mean_x, mean_y = train.xx_AA[0, 1:] / weight, train.xy_AH[0] / weight
+    gram = train.xx_AA[1:, 1:] / weight - np.outer(mean_x, mean_x)
+    cross = train.xy_AH[1:] / weight - np.outer(mean_x, mean_y)
+    values, vectors = np.linalg.eigh(gram)
+    values, rotated, unit = np.maximum(values, 0), vectors.T @ cross, float(np.trace(gram)) / len(gram) or 1.0
+
+    def fitted(penalty: float) -> NDArray:
+        slope = vectors @ (rotated / (values + penalty * unit)[:, None])
+        return np.concatenate([(mean_y - mean_x @ slope)[None], slope])
+
+    penalty = min(PENALTIES, key=lambda p: validation.squared_error(fitted(p)))
+    return fitted(penalty).astype(np.float32), penalty

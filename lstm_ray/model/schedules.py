@@ -1,0 +1,88 @@
+"""How fast to learn at each step, and when validation has stopped improving. Knows no torch and no weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from lstm_ray.sections import TrainConfig
+
+WARM_UP = 0.3
+"""Share of the one-cycle schedule in which the learning rate rises (Smith & Topin 2018)."""
+EPOCHS, FEWEST_EPOCHS = 24, 6
+FEWEST_STEPS, STEPS = 300, 1500
+"""Passes over the training windows where the config leaves them open: EPOCHS, but more where these are no FEWEST_STEPS
+optimiser steps, and fewer, at least FEWEST_EPOCHS, where fewer are STEPS already."""
+STALLS = 4
+"""``plateau`` halves the rate this many times within the patience, at most: often enough to matter before the end."""
+
+
+def num_epochs(train: TrainConfig, steps_per_epoch: int) -> int:
+    """``max_epochs``, or by default what the size of the training part asks for."""
+    enough, plenty = (-(-steps // steps_per_epoch) for steps in (FEWEST_STEPS, STEPS))
+    return train.max_epochs or max(enough, min(EPOCHS, max(FEWEST_EPOCHS, plenty)))
+
+
+def patience(train: TrainConfig, steps_per_epoch: int) -> int:
+    """``patience``, or by default a third of all epochs."""
+    return train.patience or max(1, num_epochs(train, steps_per_epoch) // 3)
+
+
+def learning_rate(train: TrainConfig, step: int, steps_per_epoch: int, losses: Sequence[float]) -> float:
+    """The rate of an optimiser step.
+
+    Args:
+        step: of all epochs, from 0.
+        losses: validation loss of every finished epoch; ``plateau`` needs no state but these.
+    """
+    if train.schedule == "plateau":
+        wait = max(1, patience(train, steps_per_epoch) // STALLS)
+        return train.learning_rate * 0.5 ** halvings(losses, wait, train.min_improvement)
+    return train.learning_rate * SHAPES[train.schedule](step, num_epochs(train, steps_per_epoch) * steps_per_epoch)
+
+
+def one_cycle(step: int, total: int) -> float:
+    """Learning rate as a share of its peak: a cosine up, then a cosine down (Smith & Topin 2018)."""
+    peak = WARM_UP * total
+    if step < peak:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * step / peak)) / 2
+    return 1e-4 + (1 - 1e-4) * (1 + math.cos(math.pi * (step - peak) / max(1.0, total - peak))) / 2
+
+
+def cosine(step: int, total: int) -> float:
+    """From the peak down to nothing, without a warm-up or restarts (Loshchilov & Hutter 2017)."""
+    return (1 + math.cos(math.pi * step / total)) / 2
+
+
+def constant(step: int, total: int) -> float:
+    return 1.0
+
+
+SHAPES: dict[str, Callable[[int, int], float]] = {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}
+
+
+def epochs_stalled(losses: Sequence[float], min_improvement: float) -> int:
+    """Epochs since validation last improved by more than this share, 0 where the newest did."""
+    bar, stalled = math.inf, 0
+    for loss in losses:
+        if _improves(loss, bar, min_improvement):
+            bar, stalled = loss, 0
+        else:
+            stalled += 1
+    return stalled
+
+
+def halvings(losses: Sequence[float], epochs: int, min_improvement: float) -> int:
+    """Times that validation went ``epochs`` in a row without improving; each halving starts the count anew."""
+    bar, stalled, found = math.inf, 0, 0
+    for loss in losses:
+        if _improves(loss, bar, min_improvement):
+            bar, stalled = loss, 0
+        elif (stalled := stalled + 1) == epochs:
+            found, stalled = found + 1, 0
+    return found
+
+
+def _improves(loss: float, bar: float, min_improvement: float) -> bool:
+    # A likelihood's loss may be negative, so the share is of its size.
+    return loss < bar if math.isinf(bar) else bar - loss > min_improvement * abs(bar)
