@@ -11,6 +11,7 @@ import ray
 import ray.data
 
 from lstm_ray.errors import InputError
+from lstm_ray.model.heap import HUGE_PAGES
 
 CONNECT_SECONDS = 5.0
 SETTINGS = {
@@ -19,6 +20,8 @@ SETTINGS = {
     "RAY_TRAIN_V2_ENABLED": "1",
     # A worker group is polled this often; the default of 2 s is most of a short training's end.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # In every process from its start, for torch looks once.
+    HUGE_PAGES: "1",
 }
 
 

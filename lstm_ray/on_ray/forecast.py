@@ -121,6 +121,7 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     if horizon:
         frame = _extended(frame, horizon, schema.step)
         frame = frame.with_columns(pl.col(roles.static).forward_fill().backward_fill().over(SERIES))
+    frame = frame.with_columns(pl.col(c).forward_fill().backward_fill().over(SERIES) for c in schema.categories)
     measured = pl.any_horizontal(pl.col(c).is_not_null() for c in schema.target) if forecast else pl.lit(True)
     step = pl.int_range(pl.len()).over(SERIES)
     frame = frame.with_columns(_lead=step - pl.when(measured).then(step).otherwise(None).max().over(SERIES))
@@ -132,7 +133,7 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     )
     reasons = {row[SERIES]: reason for row in facts.iter_rows(named=True) if (reason := _reason(row, policy))}
     rows = frame.filter(pl.col("_near") & ~pl.col(SERIES).is_in(list(reasons)))
-    rows = rows.select(SERIES, TIME, *schema.target, *schema.past, *schema.known, AHEAD)
+    rows = rows.select(SERIES, TIME, *schema.target, *schema.past, *schema.known, AHEAD, *schema.categories)
     return Prepared(rows, [{"series": name, "reason": reason} for name, reason in reasons.items()])
 
 
@@ -238,7 +239,8 @@ def _input(part: pl.DataFrame, policy: Policy) -> SeriesInput:
     past, ahead = part.filter(~pl.col(AHEAD)), part.filter(pl.col(AHEAD))
     columns = {name: past[name].to_numpy() for name in (*schema.target, *schema.past, *schema.known)}
     future = {name: ahead[name].to_numpy() for name in schema.known}
-    return SeriesInput(past[TIME].to_numpy(), columns, future, part[SERIES][0])  # type: ignore[arg-type]
+    static = {name: word for name in schema.categories if (word := past[name][-1]) is not None}
+    return SeriesInput(past[TIME].to_numpy(), columns, future, part[SERIES][0], static)  # type: ignore[arg-type]
 
 
 def _forecast(found: list[Forecast], policy: Policy) -> pl.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -11,17 +10,14 @@ import polars as pl
 import pyarrow as pa
 import ray
 import ray.data
-from numpy.typing import NDArray
 
 from lstm_ray import figure
 from lstm_ray.config import Config
 from lstm_ray.data import grid
-from lstm_ray.data.feed import share, source, steps_per_epoch
 from lstm_ray.data.schema import Scaler, Schema
-from lstm_ray.data.segments import OBSERVED, SEGMENT, STEP, fit_scaler, make_schema, make_segments
-from lstm_ray.data.split import Boundaries, boundaries
+from lstm_ray.data.segments import OBSERVED, SEGMENT, STEP, fit_scaler, make_schema, make_segments, with_categories
+from lstm_ray.data.split import boundaries, own_test_start
 from lstm_ray.data.store import SEGMENTS
-from lstm_ray.data.windows import Batch, Segments, epoch_batches
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
 from lstm_ray.on_ray import cluster
@@ -29,8 +25,6 @@ from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 ROWS_PER_BLOCK = 250_000
 """Rows of a Ray Data block; a series is never cut between blocks."""
-STEPS_PER_BLOCK = 8
-"""Optimiser steps whose windows one Ray Data task cuts: fewer cost more scheduling than cutting."""
 
 
 def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
@@ -50,7 +44,9 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
     num_rows, last_step = counts.row(0)
     if not num_rows:
         raise InputError("no segment is left after cutting at gaps; raise preprocess.max_gap_steps")
-    train_end = boundaries(config.split, last_step + 1)["train"][1]
+    test_start = own_test_start(config.data, schema.axis_start)
+    train_end = boundaries(config.split, last_step + 1, test_start)["train"][1]
+    schema = with_categories(schema, segments, train_end, config)
     scaler = fit_scaler(segments, schema, train_end, config)
     work.write_json("schema.json", schema)
     work.write_json("scaler.json", scaler)
@@ -69,34 +65,6 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
 def segments_of(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.DataFrame:
     """Whole series, as loaded, to segments."""
     return make_segments(grid.regular(frame, schema.step), schema, config)
-
-
-def stream_batches(
-    segments: ray.ObjectRef, bounds: Boundaries, config: Config, epoch: int, rank: int, world: int
-) -> Iterator[Batch]:
-    """One worker's share of an epoch, ``feed.train_batches`` with the windows cut by Ray Data tasks as they stream.
-
-    Args:
-        segments: scaled segments in the object store, read there without a copy.
-    """
-    scaled: Segments = ray.get(segments)
-    items = source(scaled, bounds, "train", config)
-    steps, size = steps_per_epoch(items, config), -(-config.train.batch // world)
-
-    def cut_steps(block: dict[str, NDArray]) -> dict[str, NDArray]:
-        here = source(ray.get(segments), bounds, "train", config)
-        every = epoch_batches(here.num_items, config.train.batch, config.seed, epoch)
-        shares = [vars(share(here, every[step], rank, world, size)) for step in block["id"]]
-        return {name: np.stack([part[name] for part in shares]) for name in shares[0]}
-
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    blocks = -(-steps // STEPS_PER_BLOCK)
-    dataset = ray.data.range(steps, override_num_blocks=blocks).map_batches(cut_steps, batch_size=None)
-    for row in dataset.iter_batches(batch_size=1):
-        # Arrow's buffers are read-only, and torch would warn of that at every step.
-        yield Batch(**{name: value[0].copy() for name, value in row.items()})
 
 
 def _with_ray(frame: pl.DataFrame, schema: Schema, config: Config, folder: str) -> None:

@@ -18,7 +18,7 @@ from ray.util import ActorPool
 
 from lstm_ray import progress
 from lstm_ray.config import Config, with_values
-from lstm_ray.data.feed import all_batches, source, steps_per_epoch
+from lstm_ray.data.feed import all_batches, class_weights, source, steps_per_epoch
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments, chunks, epoch_batches, origins, sequences
@@ -29,7 +29,7 @@ from lstm_ray.model.training import fit, start
 from lstm_ray.on_ray import cluster
 from lstm_ray.plan import pictures, synthetic
 from lstm_ray.plan.decide import decide
-from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins
+from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, some_origins
 from lstm_ray.plan.scenarios import changed, require_known_series, touches
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 from lstm_ray.sections import ScenarioConfig
@@ -87,7 +87,8 @@ class Worker:
         network = build(config, segments.schema)
         network.load_state_dict(self.policy.network.state_dict())
         torch.manual_seed(config.seed)
-        fit(start(network, config), config, batches, lambda: all_batches(held_out, config), steps)
+        training = start(network, config, class_weight_K=class_weights(scaled, bounds, config))
+        fit(training, config, batches, lambda: all_batches(held_out, config), steps)
         return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
@@ -191,12 +192,12 @@ def world_of(base: Policy, segments: Segments, bounds: Boundaries, config: Confi
     rows = origins(segments, bounds, "validation", config.window)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), RESIDUAL_WINDOWS)).astype(int))]
     median = base.quantiles.index(0.5)
-    residuals = residual_trajectories(base.forecast_windows(segments, rows)[..., median], segments, rows)
+    residuals = residual_trajectories(base.forecast_windows(segments, rows)[..., median], segments, rows, base.scaler)
     return World(segments, base.scaler, config, median, residuals)
 
 
 def _what_if_futures(pool: Pool, world: World, bounds: Boundaries, config: Config, folder: Path) -> tuple:
-    items = rollout_origins(world.segments, bounds, "validation", config, config.plan.origins)
+    items = some_origins(world.segments, bounds, "validation", config, config.plan.origins)
     futures = by_scenario(pool, config, items)
     _write_rollouts(futures, world.segments, items, folder / "rollouts.parquet")
     actual, observed = actual_after(world.segments, items, world.steps)
@@ -248,7 +249,7 @@ def _under(segments: Segments, scenario: ScenarioConfig | None) -> Segments:
 def _imagined(pool: Pool, base: Policy, world: World, bounds: Boundaries, config: Config) -> Segments:
     """Sampled futures after training histories."""
     real = source(world.segments.scaled(base.scaler), bounds, "train", config)
-    items = rollout_origins(world.segments, bounds, "train", config, synthetic.num_synthetic(real, config))
+    items = some_origins(world.segments, bounds, "train", config, synthetic.num_synthetic(real, config))
     tasks = [Task(None, some, 1) for some in chunks(items, 8 * ORIGINS_PER_TASK)]
     futures = np.concatenate(rolled(pool.roll(tasks), tasks, "synthetic"))
     return synthetic.after_histories(world.segments, items, futures[:, 0], config.window)

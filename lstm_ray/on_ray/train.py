@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from lstm_ray import figure, progress
 from lstm_ray.config import Config
-from lstm_ray.data.feed import all_batches, source, steps_per_epoch
+from lstm_ray.data.feed import class_weights, source, steps_per_epoch
+from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments
-from lstm_ray.errors import InputError
 from lstm_ray.evaluate.validation import validation_metrics
 from lstm_ray.figure import Figure
 from lstm_ray.model import checkpoint
+from lstm_ray.model.heap import steady_heap
+from lstm_ray.model.highway import closed_forms
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.schedules import num_epochs
 from lstm_ray.model.training import EpochRecord, Training, fit, start
-from lstm_ray.on_ray import cluster
-from lstm_ray.on_ray.ingest import stream_batches
+from lstm_ray.on_ray import cluster, stream
+from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
-CHECKPOINTS, POLICY = "checkpoints", "policy"
-MAX_FAILURES = 3
-"""Worker losses survived before a training is given up."""
+CHECKPOINTS, POLICY, WORKERS = "checkpoints", "policy", "workers.json"
 
 
 def train(config: Config, run: RunDir, work: StageDir) -> Report:
@@ -45,12 +46,15 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     train_part = source(scaled, bounds, "train", config)
     folder = work.path / CHECKPOINTS
     folder.mkdir(exist_ok=True)
-    with progress.bar("train", config.train.max_epochs) as advance:
-        log = _log(work.path, config, advance)
+    limit = num_epochs(config.train, steps_per_epoch(train_part, config))
+    with progress.bar("train", limit) as advance, _log(work.path, advance) as log:
         if config.train.workers:
-            training = train_with_ray(config, scaled, bounds, work.path, log)
+            cluster.ensure()
+        reading = choose(config, scaled)
+        if config.train.workers:
+            training = train_with_ray(config, scaled, bounds, work.path, log, reading.way, scaler)
         else:
-            training = train_here(config, scaled, bounds, folder, log)
+            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler)
     policy = Policy(config, segments.schema, scaler, training.network.state_dict())
     validation = validation_metrics(policy, segments, bounds)
     policy.facts["validation"] = validation
@@ -58,12 +62,16 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     work.write_figures(training_figures(training.records))
     best, last = training.best_record, training.records[-1]
     speed = sum(r.windows_per_second for r in training.records) / len(training.records)
-    where = f"{config.train.workers} Ray workers" if config.train.workers else "this process"
+    findings = [*_findings(training, limit), reading.finding]
+    if config.train.workers:
+        from lstm_ray.on_ray import workers
+
+        findings += workers.findings(folder)
     return Report(
         stage="train",
-        summary=f"{policy.num_parameters:,} parameters trained in {where} for {last.epoch + 1} epochs; the best was epoch "
-        f"{best.epoch + 1}, validation {_words(validation)}.",
-        findings=_findings(training, config),
+        summary=f"{policy.num_parameters:,} parameters trained in {_where(config)} for {last.epoch + 1} epochs; "
+        f"the best was epoch {best.epoch + 1}, validation {_words(validation)}.",
+        findings=findings,
         validation=validation,
         num_parameters=policy.num_parameters,
         windows_per_second=round(speed, 1),
@@ -78,19 +86,33 @@ def train_here(
     bounds: Boundaries,
     folder: Path | None,
     on_epoch: Callable[[list[EpochRecord]], None] = lambda records: None,
+    way: Way | None = None,
+    scaler: Scaler | None = None,
 ) -> Training:
-    """Train in this process; checkpoints in ``folder`` are continued and added to."""
-    items, held_out = source(scaled, bounds, "train", config), source(scaled, bounds, "validation", config)
-    training = _begin(config, scaled)
+    """Train in this process; checkpoints in ``folder`` are continued and added to.
+
+    Args:
+        way: how batches are read; None: as ``train.read`` says.
+        scaler: of the data; needed where ``model.output`` or ``model.distribution`` speak the target's own units.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training = begin(config, scaled, bounds, device, scaler, closed_forms(config, scaled, bounds))
     if folder is not None:
         checkpoint.load_newest(training, folder)
 
     def tell(record: EpochRecord) -> bool:
+        if folder is not None:
+            checkpoint.save_next(training, folder)
         on_epoch(training.records)
         return True
 
+    given: Segments | stream.Blocks = scaled
+    if (way or choose(config, scaled).way) == "stream":
+        cluster.ensure()
+        given = stream.put(scaled)
+    batches = Batches(given, bounds, config, device)
     with threads(config.train.threads):
-        checkpoint.fit_kept(training, config, items, held_out, folder, tell)
+        fit(training, config, batches.train, batches.held_out, batches.steps_per_epoch, on_epoch=tell)
     return training
 
 
@@ -100,94 +122,29 @@ def train_with_ray(
     bounds: Boundaries,
     folder: Path,
     on_epoch: Callable[[list[EpochRecord]], None] = lambda records: None,
+    way: Way | None = None,
+    scaler: Scaler | None = None,
 ) -> Training:
-    """Train with Ray Train workers; the same folder again goes on from its newest checkpoint."""
-    import ray
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    """Train with Ray Train workers; the same folder again goes on from its newest whole checkpoint."""
+    # Ray Train takes a second to import, which a training in this process need not wait for.
+    from lstm_ray.on_ray import workers
 
-    cluster.ensure()
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={
-            "config": config.model_dump(mode="json"),
-            "segments": ray.put(scaled),
-            "bounds": bounds,
-        },
-        scaling_config=ScalingConfig(
-            num_workers=config.train.workers,
-            use_gpu=torch.cuda.is_available(),
-            resources_per_worker={"CPU": _cpu_share(config.train.workers, config.train.threads)},
-        ),
-        run_config=RunConfig(
-            name="train",
-            storage_path=str(folder / CHECKPOINTS),
-            checkpoint_config=CheckpointConfig(num_to_keep=checkpoint.KEPT),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-        ),
-    )
-    try:
-        result = trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise _user_error(error) from error
-    training = _begin(config, scaled)
-    assert result.checkpoint is not None, "training ended without a checkpoint"
-    with result.checkpoint.as_directory() as newest:
-        if not checkpoint.load(training, Path(newest)):
-            raise InputError(f"the last checkpoint in '{folder / CHECKPOINTS}' is damaged; train again with --force")
-    training.network.load_state_dict(training.best_weights)
-    on_epoch(training.records)
-    return training
+    return workers.train(config, scaled, bounds, folder / CHECKPOINTS, on_epoch, way, scaler)
 
 
-def _worker(given: dict[str, Any]) -> None:
-    """What each Ray Train worker runs: ``fit`` with the network wrapped for DDP and sums over all workers."""
-    import tempfile
-
-    import ray
-    import torch.distributed
-    from ray.train.torch import prepare_model
-
-    config = Config.model_validate(given["config"])
-    scaled: Segments = ray.get(given["segments"])
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(config.train.threads)
-    training = _begin(config, scaled)
-    torch.manual_seed(config.seed + rank)
-    for reported in reversed(ray.train.get_all_reported_checkpoints()):
-        with reported.checkpoint.as_directory() as folder:
-            if checkpoint.load(training, Path(folder)):
-                break
-    items = source(scaled, given["bounds"], "train", config)
-    held_out = source(scaled, given["bounds"], "validation", config)
-
-    def add_up(sums: torch.Tensor) -> torch.Tensor:
-        total = sums.clone()
-        if world > 1:
-            torch.distributed.all_reduce(total)
-        return total
-
-    def remember(record: EpochRecord) -> bool:
-        line = asdict(record)
-        if rank:
-            ray.train.report(line)
-            return True
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save(training, Path(folder))
-            ray.train.report(line, checkpoint=ray.train.Checkpoint.from_directory(folder))
-        return True
-
-    fit(
-        training,
-        config,
-        lambda epoch: stream_batches(given["segments"], given["bounds"], config, epoch, rank, world),
-        lambda: all_batches(held_out, config, rank, world),
-        steps_per_epoch(items, config),
-        wrapped=prepare_model(training.network),
-        add_up=add_up,
-        on_epoch=remember,
-    )
+def begin(
+    config: Config,
+    scaled: Segments,
+    bounds: Boundaries,
+    device: torch.device,
+    scaler: Scaler | None,
+    ridges: Sequence[NDArray | None] = (),
+) -> Training:
+    """A training before its first step, with the weights that the seed draws; reads no values of the segments."""
+    steady_heap()
+    torch.manual_seed(config.seed)
+    network = build(config, scaled.schema).to(device)
+    return start(network, config, scaler=scaler, class_weight_K=class_weights(scaled, bounds, config), ridges=ridges)
 
 
 @contextmanager
@@ -227,42 +184,31 @@ def training_figures(records: list[EpochRecord]) -> list[Figure]:
     ]
 
 
-def _begin(config: Config, scaled: Segments) -> Training:
-    torch.manual_seed(config.seed)
-    network = build(config, scaled.schema)
-    if torch.cuda.is_available():
-        network = network.cuda()
-    return start(network, config)
-
-
-def _cpu_share(workers: int, threads_each: int) -> float:
-    """CPUs of one worker, leaving one for Ray Data: a cluster that Train fills starves the pipeline that feeds it."""
-    return min(float(threads_each), max(1, cluster.num_cpus() - 1) / workers)
-
-
-def _log(folder: Path, config: Config, advance: Callable[[str], None]) -> Callable[[list[EpochRecord]], None]:
+@contextmanager
+def _log(folder: Path, advance: Callable[[str], None]) -> Iterator[Callable[[list[EpochRecord]], None]]:
     """Keep metrics.jsonl and TensorBoard events in step with the records, also those of a killed attempt."""
     from tensorboardX import SummaryWriter
 
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
     written = 0
+    with SummaryWriter(str(folder / "tensorboard")) as writer:
 
-    def log(records: list[EpochRecord]) -> None:
-        nonlocal written
-        lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
-        (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-        with SummaryWriter(str(folder / "tensorboard")) as writer:
+        def log(records: list[EpochRecord]) -> None:
+            nonlocal written
+            lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
+            (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
             for record in records[written:]:
                 for name, value in asdict(record).items():
                     writer.add_scalar(name, value, record.epoch)
                 advance(f"validation loss {record.validation_loss:.4f}")
-        written = len(records)
+            writer.flush()
+            written = len(records)
 
-    return log
+        yield log
 
 
-def _findings(training: Training, config: Config) -> list[Finding]:
-    best, last, limit = training.best_record, training.records[-1], config.train.max_epochs
+def _findings(training: Training, limit: int) -> list[Finding]:
+    best, last = training.best_record, training.records[-1]
     if best.epoch + 1 == limit:
         text = f"The last of {limit} epochs was the best, so training may have ended too early."
         return [Finding(severity="advice", text=text, advice=f"train.max_epochs: {2 * limit}")]
@@ -273,15 +219,13 @@ def _findings(training: Training, config: Config) -> list[Finding]:
     return [Finding(severity="info", text=words)]
 
 
+def _where(config: Config) -> str:
+    workers = config.train.workers
+    if isinstance(workers, tuple):
+        return f"{workers[0]} to {workers[1]} Ray workers"
+    return f"{workers} Ray worker{'s' * (workers > 1)}" if workers else "this process"
+
+
 def _words(validation: dict[str, float]) -> str:
     shown = [name for name in ("mae", "mase", "accuracy", "macro_f1") if name in validation]
     return ", ".join(f"{name} {validation[name]:.4g}" for name in shown)
-
-
-def _user_error(error: BaseException) -> BaseException:
-    """The InputError inside what Ray wraps around a worker's exception, or the error itself."""
-    text = str(error)
-    marker = "InputError: "
-    if marker in text:
-        return InputError(text[text.rindex(marker) + len(marker) :].splitlines()[0])
-    return error

@@ -24,6 +24,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from lstm_ray import progress
 from lstm_ray.config import Config
+from lstm_ray.data.feed import class_weights
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments
@@ -245,10 +246,12 @@ def _measured(
     """The trials as numbers, and the policies and metrics of the TOP with the lowest loss."""
     found: list[Trial] = []
     trainings: dict[int, Training] = {}
+    weights_K = class_weights(segments, bounds, config)
     for number, (chosen, last) in enumerate(zip(settings, ended, strict=True), start=1):
-        network = build(trial_config(config, chosen), segments.schema)
+        trial = trial_config(config, chosen)
+        network = build(trial, segments.schema)
         share = warm_start(network, base.network.state_dict())
-        training = start(network, config)
+        training = start(network, trial, class_weight_K=weights_K)
         checkpoint.load_newest(training, folder_of(folder, number, chosen))
         losses = [record.validation_loss for record in training.records]
         failure = last.get("failure") or ("" if losses else "its checkpoints are damaged or missing")

@@ -19,12 +19,13 @@ SMALL = [
     "--set=preprocess.engine=polars",
     "--set=model.hidden=32",
     "--set=train.batch=4",
+    "--set=model.dropout=0.0",
     "--set=tune.space={train.learning_rate: {loguniform: [3.0e-4, 3.0e-3]}}",
 ]
 
 
-def stage_command(stage: str, run: Path) -> list[str]:
-    return [LSTM_RAY, stage, "configs/quickstart.yaml", "--run-dir", str(run), *SMALL]
+def stage_command(stage: str, run: Path, *more: str) -> list[str]:
+    return [LSTM_RAY, stage, "configs/quickstart.yaml", "--run-dir", str(run), *SMALL, *more]
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +35,28 @@ def undisturbed(tmp_path_factory, command):
     return json.loads((run / "train/report.json").read_text())
 
 
-def test_training_killed_in_mid_run_goes_on_and_ends_as_if_undisturbed(tmp_path, environment, command, undisturbed):
-    run = tmp_path / "run"
-    with group(stage_command("train", run), environment, tmp_path / "log") as process:
-        checkpoints = lambda: len(list(run.glob(".work/train-*/checkpoints/epoch-*")))  # noqa: E731
-        wait_for(lambda: checkpoints() >= 1, 240, lambda: "the first checkpoint")
+@pytest.mark.parametrize(
+    ("workers", "whole", "tolerance"), [(0, "epoch-*", 1e-6), (2, "train/checkpoint_*/", 1e-3)], ids=["here", "Ray"]
+)
+def test_training_killed_in_mid_run_goes_on_and_ends_as_if_undisturbed(
+    tmp_path, environment, command, undisturbed, workers, whole, tolerance
+):
+    run, wanted = tmp_path / "run", stage_command("train", tmp_path / "run", f"--set=train.workers={workers}")
+    with group(wanted, environment, tmp_path / "log") as process:
+        checkpoints = lambda: list(run.glob(f".work/train-*/checkpoints/{whole}/training.json"))  # noqa: E731
+        wait_for(lambda: bool(checkpoints()), 240, lambda: "the first checkpoint")
         end_group(process, signal.SIGKILL)
     assert not (run / "train").exists(), "a stage that was killed must not look whole"
-    finished_before = max(int(p.name.split("-")[1]) for p in run.glob(".work/train-*/checkpoints/epoch-*"))
-    assert finished_before < 6, "killed too late to prove anything"
-    done = command(*stage_command("train", run))
+    before = max((json.loads(file.read_text())["records"] for file in checkpoints()), key=len)
+    assert 1 <= len(before) < 6, "killed too late to prove anything"
+    done = command(*wanted)
     assert done.returncode == 0, done.stderr
     report = json.loads((run / "train/report.json").read_text())
     assert report["epochs"] == undisturbed["epochs"]
-    assert report["validation"]["mae"] == pytest.approx(undisturbed["validation"]["mae"], rel=1e-6)
+    assert report["validation"]["mae"] == pytest.approx(undisturbed["validation"]["mae"], rel=tolerance)
     records = [json.loads(line) for line in (run / "train/metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == list(range(report["epochs"]))
+    assert records[0] == before[0], "what was trained before the kill is not trained again"
     assert not list(run.glob(".work/train-*")), "the working directory was published, not copied"
 
 

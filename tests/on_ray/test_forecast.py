@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,3 +231,33 @@ def test_the_furthest_policy_of_a_run_is_found(tmp_path: Path) -> None:
     assert bundle.unpack(bundle.find(tmp_path / "train" / "policy")).config.seed == 7
     with pytest.raises(InputError, match="holds no policy"):
         bundle.find(tmp_path / "elsewhere")
+
+
+def test_categories_are_read_from_the_new_rows_and_a_series_without_one_is_named(tmp_path: Path) -> None:
+    plain = policy_of()
+    schema = plain.schema.model_copy(update={"categories": {"kind": ["shop"]}})
+    config = made.make_config(data__categorical=["kind"], model__quantiles=[0.1, 0.5, 0.9])
+    policy = made.random_policy(config, replace(made.segments_of(schema=schema), category_SK=np.ones((1, 1), np.int64)))
+    lines = rows("a", 20, ",shop"), rows("b", 20, ",barn"), rows("c", 20, ",")
+    found = predicted(policy, write(tmp_path / "a.csv", *lines, header="site,when,load,wind,kind"))
+    by_name = {name: part for (name,), part in found.partition_by("series", as_dict=True).items()}
+    assert by_name["a"].height == HORIZON
+    assert "training did not see" not in by_name["a"]["warnings"][0]
+    assert "'kind' is 'barn', which training did not see" in by_name["b"]["warnings"][0]
+    assert not np.allclose(by_name["a"]["median"], by_name["b"]["median"])
+    assert "'kind' is missing" in by_name["c"][REFUSED][0]
+
+
+def test_a_wide_file_is_forecast_from_its_end(tmp_path: Path) -> None:
+    config = made.make_config(
+        **{"data__" + k: v for k, v in {"layout": "wide", "series_id": ["name"], "time": "step", "past": []}.items()}
+    )
+    schema = made.schema_of(past=(), is_time=False)
+    policy = made.random_policy(config, made.segments_of(schema=schema))
+    values = {"a": list(range(14)), "b": [3, 1, 2] * 5}
+    lines = [f"{name},{','.join(map(str, own))}" for name, own in values.items()]
+    found = predicted(policy, write(tmp_path / "w.csv", lines, header="name," + ",".join(map(str, range(15)))))
+    [expected] = policy.predict([SeriesInput(list(range(3, 15)), {"load": values["a"][-12:]})])
+    own = found.filter(pl.col("series") == "a")
+    assert own["time"].to_list() == list(range(15, 21))
+    np.testing.assert_allclose(own["median"], expected.values_HCQ[:, 0, 0], rtol=1e-5)  # type: ignore[union-attr]

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 import pytest
-import ray
 
-from lstm_ray.data.feed import source, train_batches
-from lstm_ray.data.store import load_scaler, load_segments
-from lstm_ray.on_ray.ingest import stream_batches
+from lstm_ray.data.store import load_scaler, load_schema
+from tests import made
 
 from .worlds import prepared, small_config, write_waves
 
@@ -28,24 +25,20 @@ def test_segments_written_by_ray_data_equal_those_of_this_process(local_ray, fil
     assert here.read_json("preprocess/schema.json") == there.read_json("preprocess/schema.json")
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_streamed_batches_hold_each_window_once_and_equal_a_plain_loop(local_ray, file, tmp_path, world):
-    config = small_config(file, train__batch=6)
-    run = prepared(config, tmp_path)
-    segments, bounds = load_segments(run)
-    scaled = segments.scaled(load_scaler(run))
-    items = source(scaled, bounds, "train", config)
-    assert items.num_items % config.train.batch == 1, "the last batch is to have less than one item for each worker"
-    shared = ray.put(scaled)
-    taught = 0.0
-    for rank in range(world):
-        streamed = list(stream_batches(shared, bounds, config, 0, rank, world))
-        plain = list(train_batches(items, config, 0, rank, world))
-        assert len(streamed) == len(plain) == -(-items.num_items // config.train.batch)
-        for ours, theirs in zip(streamed, plain, strict=True):
-            count = len(theirs.label_B)
-            for name, values in vars(theirs).items():
-                np.testing.assert_array_equal(vars(ours)[name][:count], values, err_msg=name)
-            assert not ours.origin_BN[count:].any(), "padding must teach nothing"
-            taught += float(ours.origin_BN.sum())
-    assert taught == items.num_windows
+def test_categories_and_logarithms_are_the_same_with_ray_and_without(local_ray, tmp_path):
+    lines = ["site,when,load,wind,kind"]
+    for index, kind in enumerate(("shop", "store", "shop")):
+        lines += [f"s{index},{step},{1 + index * 50 + step % 7},{step % 5},{kind}" for step in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    changes = {"data__categorical": ["kind"], "preprocess__transform": "log"}
+    runs = [
+        prepared(
+            made.make_config(tmp_path / "t.csv", preprocess__engine=engine, **changes), tmp_path / engine, "preprocess"
+        )
+        for engine in ("polars", "ray")
+    ]
+    for name in ("schema.json", "scaler.json"):
+        here, there = (run.read_json(f"preprocess/{name}") for run in runs)
+        assert here == there
+    assert load_schema(runs[1]).categories == {"kind": ["shop", "store"]}
+    assert load_scaler(runs[1]).log is not None

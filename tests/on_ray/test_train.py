@@ -1,22 +1,34 @@
+"""Training as a stage: the same curve however it is spread and read, and after whatever was lost on the way."""
+
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
-import threading
-import time
+import struct
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event
 
-from lstm_ray.config import with_values
+from lstm_ray.config import Config
+from lstm_ray.data.windows import Batch
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
+from lstm_ray.on_ray import reading, workers
 from lstm_ray.run_dir import RunDir
+from tests import made
 
 from .worlds import prepared, small_config, write_waves
+
+EPOCHS = 5
+LAST_EPOCH_KILLED = 3
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +36,210 @@ def file(tmp_path_factory):
     return write_waves(tmp_path_factory.mktemp("waves"))
 
 
+@pytest.fixture(scope="module")
+def calm(local_ray, file, tmp_path_factory) -> RunDir:
+    """Two workers whom nothing disturbs. There is dropout, so that a lost random state would show."""
+    return prepared(shaken_config(file), tmp_path_factory.mktemp("calm"), "train")
+
+
+def shaken_config(file: Path) -> Config:
+    return small_config(file, train__workers=2, train__max_epochs=EPOCHS, model__dropout=0.3)
+
+
 def curve(run: RunDir) -> list[tuple[float, float, float]]:
-    lines = (run.local / "train/metrics.jsonl").read_text().splitlines()
-    return [(r["train_loss"], r["validation_loss"], r["gradient_norm"]) for r in map(json.loads, lines)]
+    return [(r["train_loss"], r["validation_loss"], r["gradient_norm"]) for r in records(run)]
 
 
-def test_none_one_and_two_workers_give_the_same_loss_curve(local_ray, file, tmp_path):
+def records(run: RunDir) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.local / "train/metrics.jsonl").read_text().splitlines()]
+
+
+def findings(run: RunDir) -> str:
+    return " ".join(f["text"] for f in json.loads((run.local / "train/report.json").read_text())["findings"])
+
+
+def test_any_number_of_workers_and_way_of_reading_gives_the_same_loss_curve(local_ray, file, tmp_path):
     """Equal global batch, no dropout. A batch of 6 leaves a last step with fewer sequences than workers."""
     curves = {}
-    for workers in (0, 1, 2):
-        config = small_config(file, train__workers=workers, train__batch=6)
-        curves[workers] = curve(prepared(config, tmp_path / str(workers), "train"))
-    assert len(curves[0]) == 3
-    for workers in (1, 2):
-        for ours, theirs in zip(curves[workers], curves[0], strict=True):
+    for number in (0, 1, 2):
+        for way in ("memory", "stream"):
+            config = small_config(file, train__workers=number, train__batch=6, train__read=way)
+            run = prepared(config, tmp_path / f"{number}-{way}", "train")
+            curves[number, way] = curve(run)
+            assert f"train.read: {way}" in findings(run)
+    first = curves[0, "memory"]
+    assert len(first) == 3
+    assert curves[0, "stream"] == first
+    for found in curves.values():
+        for ours, theirs in zip(found, first, strict=True):
             assert ours == pytest.approx(theirs, rel=2e-4)
-    assert curves[0][-1][0] < 0.9 * curves[0][0][0], "the loss must fall for the comparison to mean anything"
+    assert first[-1][0] < 0.9 * first[0][0], "the loss must fall for the comparison to mean anything"
 
 
 def test_a_training_continued_from_its_checkpoints_equals_one_that_never_stopped(file, tmp_path, monkeypatch):
     config = small_config(file, model__dropout=0.3)
     whole = prepared(config, tmp_path / "whole", "train")
     broken = prepared(config, tmp_path / "broken")
+    train_and_lose_power(config, broken, monkeypatch)
+    assert not broken.exists("train/report.json")
+    (newest,) = sorted((broken.local / ".work").glob("train-*/checkpoints/epoch-00003"))
+    (newest / "training.safetensors").write_bytes(b"half a file")
+    run_stages(config, broken, ["train"])
+    assert_same(broken, whole)
+
+
+def test_a_worker_killed_in_mid_epoch_is_replaced_and_training_ends_the_same(
+    local_ray, file, calm, tmp_path, monkeypatch
+):
+    run, marker = prepared(shaken_config(file), tmp_path / "run"), tmp_path / "killed"
+    monkeypatch.setattr(workers, "_worker", functools.partial(mortal_worker, str(marker)))
+    run_stages(shaken_config(file), run, ["train"])
+    assert marker.read_text() == f"epoch {LAST_EPOCH_KILLED}, 1 steps done", "the worker was to die in mid-epoch"
+    assert_same(run, calm)
+
+
+def mortal_worker(marker: str, given: dict[str, Any]) -> None:
+    """What a worker runs that kills itself once, after the first step of an epoch."""
+
+    class Mortal(reading.Batches):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            whole, rank = self.train, arguments[4]
+            self.train = lambda epoch: dying(whole(epoch), epoch, rank)
+
+    def dying(batches: Iterator[Batch], epoch: int, rank: int) -> Iterator[Batch]:
+        for index, batch in enumerate(batches):
+            if (epoch, index, rank) == (LAST_EPOCH_KILLED, 1, 1) and not os.path.exists(marker):
+                Path(marker).write_text(f"epoch {epoch}, {index} steps done")
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    workers.Batches = Mortal  # type: ignore[misc]
+    workers._worker(given)
+
+
+def test_a_damaged_checkpoint_and_a_half_written_list_of_them_cost_one_epoch_and_no_more(
+    local_ray, file, calm, tmp_path, monkeypatch
+):
+    """What a kill may leave behind: Ray itself would refuse to start from its half-written list."""
+    run = prepared(shaken_config(file), tmp_path)
+    train_and_lose_power(shaken_config(file), run, monkeypatch)
+    (folder,) = (run.local / ".work").glob("train-*/checkpoints/train")
+    before, newest = sorted(folder.glob("checkpoint_*/"))
+    whole = (newest / "training.safetensors").read_bytes()
+    (newest / "training.safetensors").write_bytes(whole[: len(whole) // 2])
+    (folder / workers.RAY_RECORD).write_text('{"checkpoint_res')
+    kept = json.loads((before / "training.json").read_text())["records"]
+    run_stages(shaken_config(file), run, ["train"])
+    assert_same(run, calm)
+    seconds = [record["seconds"] for record in records(run)]
+    assert seconds[: EPOCHS - 1] == [record["seconds"] for record in kept], (
+        "epochs that were whole are not trained again"
+    )
+    left = sorted((run.local / "train/checkpoints/train").glob("checkpoint_*/"))
+    assert len(left) == 1, "checkpoints of the attempt before make room for the new one"
+
+
+def test_workers_from_min_to_max_are_as_many_as_there_are(local_ray, file, tmp_path):
+    config = small_config(file, train__workers=(1, 4), train__batch=6)
+    calm = prepared(small_config(file, train__batch=6), tmp_path / "calm", "train")
+    run = prepared(config, tmp_path / "elastic", "train")
+    assert json.loads((run.local / "train/checkpoints/workers.json").read_text()) == [2, 2, 2]
+    assert_every_window_is_read_once_an_epoch(run)
+    for ours, theirs in zip(curve(run), curve(calm), strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-4)
+    assert "1 to 4 Ray workers" in json.loads((run.local / "train/report.json").read_text())["summary"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "way", "threads", "cpus", "wanted", "cpus_each"),
+    [
+        (1, "memory", 1, 2, 1, 1.0),
+        (2, "memory", 1, 2, 2, 1.0),
+        (2, "stream", 1, 2, 2, 0.5),
+        (3, "memory", 1, 2, 3, 0.625),
+        (2, "memory", 4, 16, 2, 4.0),
+        (64, "memory", 1, 2, 64, 1 / 16),
+        ((1, 2), "memory", 1, 2, (1, 2), 1.0),
+        ((1, 2), "stream", 1, 2, (1, 1), 1.0),
+        ((3, 4), "stream", 1, 2, (3, 3), 0.3125),
+        ((2, 40), "stream", 2, 16, (2, 7), 2.0),
+        ((2, 40), "memory", 2, 16, (2, 40), 2.0),
+    ],
+)
+def test_workers_fit_on_the_cluster_and_leave_ray_data_a_cpu(monkeypatch, asked, way, threads, cpus, wanted, cpus_each):
+    monkeypatch.setattr("lstm_ray.on_ray.workers.cluster.num_cpus", lambda: cpus)
+    monkeypatch.setattr("lstm_ray.on_ray.workers.ray.cluster_resources", lambda: {"CPU": cpus})
+    scaling = workers.scaling(made.make_config(train__workers=asked, train__threads=threads), way)
+    assert scaling.num_workers == wanted
+    assert scaling.resources_per_worker == {"CPU": cpus_each}
+    assert not scaling.use_gpu
+    if way == "stream" and cpus_each > workers.CPU_GRAIN:
+        assert scaling.max_workers * cpus_each <= cpus - 1
+
+
+def test_workers_take_gpus_where_the_cluster_has_enough(monkeypatch):
+    monkeypatch.setattr("lstm_ray.on_ray.workers.cluster.num_cpus", lambda: 8)
+    monkeypatch.setattr("lstm_ray.on_ray.workers.ray.cluster_resources", lambda: {"CPU": 8, "GPU": 2})
+    assert [workers.scaling(made.make_config(train__workers=n), "memory").use_gpu for n in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+RESIZE = Path(__file__).with_name("resize.py")
+
+
+@pytest.mark.timeout(300)
+def test_a_node_that_joins_is_used_at_once_and_no_window_is_lost(file, tmp_path):
+    """A cluster of its own, in a process of its own: it starts with one CPU, and a second joins in mid-training."""
+    done = subprocess.run(
+        [sys.executable, str(RESIZE), str(file), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    calm, grown = RunDir(tmp_path / "calm"), RunDir(tmp_path / "grown")
+    sizes = json.loads((grown.local / "train/checkpoints/workers.json").read_text())
+    assert sizes == sorted(sizes)
+    assert set(sizes) == {1, 2}
+    assert_every_window_is_read_once_an_epoch(grown)
+    changed = sizes.index(2)
+    for epoch, (ours, theirs) in enumerate(zip(curve(grown), curve(calm), strict=True)):
+        # Sums are rounded in another order from the change on, and after many epochs that shows.
+        assert ours[:2] == pytest.approx(theirs[:2], rel=2e-3 if epoch < changed + 3 else 0.05)
+    assert "The number of workers changed once: 1 from epoch 1, 2 from epoch" in findings(grown)
+
+
+def test_metrics_and_tensorboard_tell_gradients_rate_and_speed_of_every_epoch(file, tmp_path):
+    run = prepared(small_config(file), tmp_path, "train")
+    lines = records(run)
+    assert len(lines) == 3
+    (events,) = (run.local / "train/tensorboard").glob("events*")
+    drawn = {(e.step, v.tag): v.simple_value for e in _events(events) for v in e.summary.value}
+    for line in lines:
+        for name in ("gradient_norm", "learning_rate", "windows_per_second", "train_loss", "validation_loss"):
+            assert drawn[line["epoch"], name] == pytest.approx(line[name], rel=1e-5)
+            assert line[name] > 0
+        assert {name for step, name in drawn if step == line["epoch"]} == set(line)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_the_loss_curve_is_that_of_a_cpu(file, tmp_path, monkeypatch):
+    on_gpu = prepared(small_config(file, train__precision="float32"), tmp_path / "gpu", "train")
+    in_brief = prepared(small_config(file, train__precision="bfloat16"), tmp_path / "brief", "train")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_cpu = prepared(small_config(file), tmp_path / "cpu", "train")
+    for run, tolerance in ((on_gpu, 1e-3), (in_brief, 0.05)):
+        for ours, theirs in zip(curve(run), curve(on_cpu), strict=True):
+            assert ours[:2] == pytest.approx(theirs[:2], rel=tolerance)
+
+
+def train_and_lose_power(config: Config, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train every epoch, and end before the stage is whole."""
 
     def dies(*arguments: object) -> None:
         raise RuntimeError("power cut")
@@ -53,52 +247,26 @@ def test_a_training_continued_from_its_checkpoints_equals_one_that_never_stopped
     with monkeypatch.context() as patched:
         patched.setattr("lstm_ray.on_ray.train.validation_metrics", dies)
         with pytest.raises(RuntimeError, match="power cut"):
-            run_stages(config, broken, ["train"])
-    assert not broken.exists("train/report.json")
-    (newest,) = sorted((broken.local / ".work").glob("train-*/checkpoints/epoch-00003"))
-    (newest / "training.safetensors").write_bytes(b"half a file")
-    run_stages(config, broken, ["train"])
-    assert curve(broken) == curve(whole)
-    weights = [Policy.load(run.local / "train/policy").network.state_dict() for run in (whole, broken)]
-    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+            run_stages(config, run, ["train"])
 
 
-def test_a_worker_that_is_lost_is_replaced_and_training_ends_the_same(local_ray, file, tmp_path):
-    config = small_config(file, train__workers=2, train__max_epochs=6, train__batch=3)
-    calm = curve(prepared(with_values(config, {"train.workers": 0}), tmp_path / "calm", "train"))
-    run = prepared(config, tmp_path / "run")
-    killed: list[int] = []
-
-    def kill_one_after_the_first_checkpoint() -> None:
-        deadline = time.monotonic() + 150
-        while time.monotonic() < deadline and not killed:
-            if list(run.local.glob(".work/train-*/checkpoints/train/checkpoint_*/training.json")):
-                pids = [pid for pid, words in _descendants() if "RayTrainWorker" in words]
-                if pids:
-                    os.kill(pids[0], signal.SIGKILL)
-                    killed.append(pids[0])
-            time.sleep(0.02)
-
-    killer = threading.Thread(target=kill_one_after_the_first_checkpoint)
-    killer.start()
-    run_stages(config, run, ["train"])
-    killer.join()
-    assert killed, "no worker was there to be killed"
-    assert len(curve(run)) == len(calm)
-    for ours, theirs in zip(curve(run), calm, strict=True):
-        assert ours[:2] == pytest.approx(theirs[:2], rel=1e-3)
+def assert_every_window_is_read_once_an_epoch(run: RunDir) -> None:
+    windows = json.loads((run.local / "train/report.json").read_text())["num_windows"]
+    assert [round(r["windows_per_second"] * r["seconds"], 1) for r in records(run)] == [windows] * len(records(run))
 
 
-def _descendants() -> Iterator[tuple[int, str]]:
-    """Processes below this one, by number and command line."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-    for pid in parents:
-        above = pid
-        while (above := parents.get(above, 0)) > 1:
-            if above == os.getpid():
-                with suppress(OSError):
-                    yield pid, Path(f"/proc/{pid}/cmdline").read_text()
-                break
+def assert_same(run: RunDir, other: RunDir) -> None:
+    """To the last digit."""
+    assert_every_window_is_read_once_an_epoch(run)
+    assert curve(run) == curve(other)
+    ours, theirs = (Policy.load(one.local / "train/policy").network.state_dict() for one in (run, other))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def _events(file: Path) -> Iterator[Event]:
+    """TFRecord: length, checksum, content, checksum."""
+    content, at = file.read_bytes(), 0
+    while at < len(content):
+        (length,) = struct.unpack_from("<Q", content, at)
+        yield Event.FromString(content[at + 12 : at + 12 + length])
+        at += 16 + length

@@ -1,0 +1,177 @@
+"""Batches cut by Ray Data tasks, from segments that lie in the object store block by block.
+
+No process needs all segments at once: a task reads the blocks that its sequences lie in, and Ray spills to disk the blocks
+for which a node's object store has no room. A training worker holds where the segments begin and end, and its batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+from numpy.typing import NDArray
+
+from lstm_ray.config import Config
+from lstm_ray.data.split import Boundaries, Part
+from lstm_ray.data.windows import (
+    Batch,
+    Plan,
+    Segments,
+    chunks,
+    cut,
+    cut_sequences,
+    epoch_batches,
+    longest_sequence,
+    plan_sequences,
+    sequences,
+)
+
+BLOCK_BYTES = 64_000_000
+"""Segments are put into the object store in blocks of about this size; none is cut between blocks."""
+STEPS_PER_TASK = 8
+"""Optimiser steps whose windows one Ray Data task cuts: fewer cost more scheduling than cutting."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Scaled segments in the object store."""
+
+    index: Segments
+    """All segments with no values: enough to plan which rows a sequence reads."""
+    refs: list[ray.ObjectRef]
+    """Of Segments, one a block."""
+    first_segment: NDArray
+    """int64, one a block."""
+
+
+def put(scaled: Segments, block_bytes: int = BLOCK_BYTES) -> Blocks:
+    """Lay segments into the object store."""
+    values = ("target_RC", "observed_RC", "past_RP", "known_RK")
+    per_row = sum(getattr(scaled, name)[:1].nbytes for name in values)
+    block_of = scaled.bounds[:-1] * per_row // block_bytes
+    first = np.flatnonzero(np.diff(block_of, prepend=-1))
+    ends = [*first[1:], len(scaled.series)]
+    refs = [ray.put(_part(scaled, int(begin), int(end))) for begin, end in zip(first, ends, strict=True)]
+    index = replace(scaled, **{name: getattr(scaled, name)[:0] for name in values})
+    return Blocks(index, refs, first.astype(np.int64))
+
+
+class Stream:
+    """The sequences of one part, planned once: a task is sent the few numbers that say which rows it has to cut."""
+
+    def __init__(self, blocks: Blocks, bounds: Boundaries, part: Part, config: Config) -> None:
+        self._config = config
+        window, index = config.window, blocks.index
+        if config.task == "classify":
+            self._numbers = sequences(index, bounds, part)[:, None]
+            steps = longest_sequence(index, window.history)
+            self._cut = _cutter(
+                blocks, lambda here, id_M1: cut_sequences(here, id_M1[:, 0], steps, window.patch), False
+            )
+        else:
+            plan = plan_sequences(index, bounds, part, window, config.train.origins)
+            steps, origins, every = plan.steps, plan.origins, plan.every
+            self._numbers = np.stack([plan.start_M, plan.end_M, plan.num_origins_M], axis=1)
+
+            def cut_rows(here: Segments, row_M3: NDArray) -> Batch:
+                start_M, end_M, num_M = row_M3.T
+                return cut(here, Plan(start_M, end_M, num_M, steps, origins, every), np.arange(len(row_M3)))
+
+            self._cut = _cutter(blocks, cut_rows, True)
+
+    def train_batches(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """One worker's share of every batch of an epoch, as ``feed.train_batches``."""
+        size = self._config.train.batch
+        every = epoch_batches(len(self._numbers), size, self._config.seed, epoch)
+        return self._batches([(chosen[rank::world], -(-len(chosen) // world), chosen[0]) for chosen in every])
+
+    def all_batches(self, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """One worker's share of every item, in order, as ``feed.all_batches``."""
+        own = np.arange(len(self._numbers))[rank::world]
+        return self._batches([(chosen, len(chosen), 0) for chosen in chunks(own, self._config.train.batch)])
+
+    def _batches(self, wanted: list[tuple[NDArray, int, int]]) -> Iterator[Batch]:
+        """Batches of chosen items, each brought to a size by another item that teaches nothing."""
+        if not wanted:
+            return
+        cut_them, width = self._cut, self._numbers.shape[1]
+
+        def cut_steps(table: pa.Table) -> pa.Table:
+            batches = []
+            for numbers, count in zip(table["numbers"], table["count"].to_pylist(), strict=True):
+                batch = cut_them(numbers.values.to_numpy().reshape(-1, width))
+                batches.append(batch if len(batch.label_B) == count else batch.silent_after(count))
+            return _packed(batches)
+
+        tables = []
+        for few in (wanted[first : first + STEPS_PER_TASK] for first in range(0, len(wanted), STEPS_PER_TASK)):
+            padded = [np.append(own, np.full(size - len(own), filler)) for own, size, filler in few]
+            numbers = [self._numbers[chosen].ravel() for chosen in padded]
+            tables.append(pa.table({"numbers": numbers, "count": [len(own) for own, _, _ in few]}))
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        dataset = ray.data.from_arrow(tables).map_batches(cut_steps, batch_format="pyarrow", batch_size=None)
+        for table in dataset.iter_batches(batch_size=1, batch_format="pyarrow"):
+            yield _unpacked(table)
+
+
+def _cutter(blocks: Blocks, cut_one: Callable[[Segments, NDArray], Batch], by_row: bool) -> Callable[[NDArray], Batch]:
+    """Cut items that may lie in several blocks.
+
+    Args:
+        cut_one: a block's segments and items' numbers to a batch.
+        by_row: an item's first two numbers are rows; else its first is its segment's.
+    """
+    refs, index = blocks.refs, blocks.index
+    first = index.bounds[blocks.first_segment] if by_row else blocks.first_segment
+
+    def cut_numbers(number_MW: NDArray) -> Batch:
+        block_M = np.searchsorted(first, number_MW[:, 0], side="right") - 1
+        whole: dict[str, NDArray] = {}
+        for block in np.unique(block_M):
+            here = np.flatnonzero(block_M == block)
+            moved = number_MW[here]
+            moved[:, :2] -= first[block]
+            for name, value in vars(cut_one(ray.get(refs[block]), moved)).items():
+                whole.setdefault(name, np.empty((len(number_MW), *value.shape[1:]), value.dtype))[here] = value
+        return Batch(**whole)
+
+    return cut_numbers
+
+
+def _part(segments: Segments, first: int, end: int) -> Segments:
+    """The segments from ``first`` to before ``end``."""
+    rows = slice(segments.bounds[first], segments.bounds[end])
+    return replace(
+        segments,
+        **{name: getattr(segments, name)[rows] for name in ("target_RC", "observed_RC", "past_RP", "known_RK")},
+        bounds=segments.bounds[first : end + 1] - segments.bounds[first],
+        series=segments.series[first:end],
+        first_step=segments.first_step[first:end],
+        label=None if segments.label is None else segments.label[first:end],
+        category_SK=segments.category_SK[first:end],
+    )
+
+
+def _packed(batches: list[Batch]) -> pa.Table:
+    """One row a batch: every array as its bytes, shape and type. Arrow has no tensors of no elements, or of two sizes."""
+    columns: dict[str, list] = {}
+    for name, value in ((name, value) for batch in batches for name, value in vars(batch).items()):
+        columns.setdefault(name, []).append(np.ascontiguousarray(value).tobytes())
+        columns.setdefault(f"{name}:shape", []).append([value.dtype.str, *map(str, value.shape)])
+    return pa.table({name: pa.array(v, pa.large_binary() if ":" not in name else None) for name, v in columns.items()})
+
+
+def _unpacked(table: pa.Table) -> Batch:
+    arrays = {}
+    for name in (name for name in table.column_names if ":" not in name):
+        kind, *shape = table[f"{name}:shape"][0].as_py()
+        # Arrow's buffers are read-only, and torch would warn of that at every step.
+        flat = np.frombuffer(table[name][0].as_buffer(), dtype=kind).copy()
+        arrays[name] = flat.reshape([int(length) for length in shape])
+    return Batch(**arrays)
