@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lstm_ray"
 LAYERS = (
     *("errors", "figure", "sections", "config", "config_file", "run_dir", "progress", "data", "environment", "explore"),
-    *("model", "evaluate", "plan", "monitor", "report", "serving", "on_ray", "lifecycle", "cli"),
+    *("model", "evaluate", "plan", "monitor", "report", "serving", "on_ray", "lifecycle", "benchmark", "cli"),
 )
 """Each may import those before it, and itself where it is a folder."""
 TOP = {"README.md", "pyproject.toml", "cluster", "configs", "jobs", "lstm_ray", "tests"}
@@ -64,10 +64,14 @@ def test_every_module_imports_only_what_lies_above_it() -> None:
     assert not {name: found for name, found in wrong.items() if found}
 
 
-def test_only_on_ray_imports_ray_and_only_it_and_model_import_torch() -> None:
+def test_only_on_ray_imports_ray_and_only_it_model_and_benchmark_import_torch() -> None:
     roots = {file: {name.split(".")[0] for name in imported(file)} for file in MODULES}
     assert {layer(file) for file in MODULES if "ray" in roots[file]} == {"on_ray"}
-    assert {layer(file) for file in MODULES if roots[file] & {"torch", "safetensors"}} == {"model", "on_ray"}
+    assert {layer(file) for file in MODULES if roots[file] & {"torch", "safetensors"}} == {
+        "model",
+        "on_ray",
+        "benchmark",
+    }
 
 
 def test_no_module_reads_or_writes_pickles() -> None:

@@ -1,0 +1,28 @@
+"""The suites by name, and running one. Imports none of them until it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+from lstm_ray.benchmark.options import Options
+from lstm_ray.benchmark.results import Results, show
+from lstm_ray.errors import InputError
+
+Suite = Callable[[Options], Results]
+SUITES: Mapping[str, str] = {
+    "accuracy": "lstm_ray.benchmark.accuracy:accuracy",
+    "training": "lstm_ray.benchmark.training:training",
+}
+"""``module:function`` with the signature Suite."""
+
+
+def run_suite(name: str, options: Options) -> None:
+    """Run a suite and print what it found. Raises InputError where there is no such suite or a file is missing."""
+    if name not in SUITES:
+        raise InputError(f"there is no suite '{name}'; those that exist: {', '.join(SUITES)}")
+    if options.data is not None and not options.data.is_dir():
+        raise InputError(f"--data '{options.data}' is no directory; name the folder that holds the data files")
+    module, function = SUITES[name].split(":")
+    suite: Suite = getattr(import_module(module), function)
+    show(name, suite(options), options.quick)
