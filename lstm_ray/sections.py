@@ -211,7 +211,11 @@ class ModelConfig(Section):
 
     hidden: int = Field(default=128, gt=0, description="width of the LSTM state")
     layers: int = Field(default=1, gt=0, description="LSTM layers")
-    members: int = Field(default=1, gt=0, description="networks trained side by side whose forecasts are averaged")
+    members: int | None = Field(
+        default=None,
+        gt=0,
+        description="networks of each kind, trained side by side and averaged; none: 1 to forecast, 3 to classify",
+    )
     dropout: float = Field(default=0.5, ge=0, lt=1, description="share of LSTM outputs dropped in training")
     bidirectional: bool = Field(default=False, description="read the window both ways (task: classify)")
     residual: bool = Field(default=False, description="each layer after the first adds to its input")
@@ -242,12 +246,12 @@ class ModelConfig(Section):
     )
     linear: Literal["none", "trained", "residual", "average"] = Field(
         default="average",
-        description="linear map from the whole history, past the LSTM: a ridge regression in closed form, fixed ('residual': the "
-        "LSTM learns what it misses), or 'trained' further with the LSTM; 'average': trained, and half the forecast is the "
-        "ridge's where validation prefers that",
+        description="linear map from the whole history, past the LSTM: a ridge in closed form, fixed ('residual': the LSTM "
+        "learns what it misses), or 'trained' further; 'average': trained, and half the forecast is the ridge's where "
+        "validation prefers that",
     )
     pooling: Literal["last", "mean", "max", "attention"] = Field(
-        default="mean", description="sequence summary (task: classify)"
+        default="max", description="sequence summary (task: classify)"
     )
 
     @model_validator(mode="after")
@@ -326,7 +330,7 @@ class TrainConfig(Section):
     patience: int | None = Field(
         default=None,
         gt=0,
-        description="epochs without a better validation loss before stopping; none: a third of them all",
+        description="epochs without a better validation loss before stopping; none: 8, or a third of many",
     )
     min_improvement: float = Field(
         default=0.0, ge=0, lt=1, description="share by which validation loss must fall to count as better"

@@ -33,7 +33,14 @@ def config_tree(source: str = "unused.csv") -> dict[str, Any]:
         "data": {"source": source, "series_id": ["site"], "time": "when", "target": ["load"], "past": ["wind"]},
         "preprocess": {"engine": "polars", "max_gap_steps": 6},
         "window": {"history": 12, "horizon": 6, "patch": 4, "season": 6},
-        "model": {"hidden": 8, "dropout": 0.0, "normalisation": "mean", "linear": "none"},
+        "model": {
+            "hidden": 8,
+            "members": 1,
+            "dropout": 0.0,
+            "normalisation": "mean",
+            "linear": "none",
+            "pooling": "mean",
+        },
         "train": {"weight_averaging": None, "batch": 8, "origins": 5, "max_epochs": 3, "learning_rate": 0.01},
     }
 

@@ -16,7 +16,7 @@ from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.model import ridge
 from lstm_ray.model.inputs import statistics
-from lstm_ray.model.views import views
+from lstm_ray.model.views import members_each, views
 
 SHARES = (0.5, 0.0)
 """Shares of the forecast that the closed form may have with ``average``. Halves are hard to beat (Bates & Granger 1969), and
@@ -66,7 +66,7 @@ class Highway(nn.Module):
 def closed_forms(config: Config, scaled: Segments, bounds: Boundaries) -> list[NDArray | None]:
     """``closed_form`` for every network of a config, in the order of ``views.members``."""
     found = [closed_form(view, scaled, bounds) for view in views(config)]
-    return [ridge_AH for ridge_AH in found for _ in range(config.model.members)]
+    return [ridge_AH for ridge_AH in found for _ in range(members_each(config))]
 
 
 def closed_form(config: Config, scaled: Segments, bounds: Boundaries) -> NDArray | None:

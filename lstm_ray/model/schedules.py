@@ -5,40 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from lstm_ray.sections import TrainConfig
+from lstm_ray.config import Config
 
 WARM_UP = 0.3
 """Share of the one-cycle schedule in which the learning rate rises (Smith & Topin 2018)."""
 EPOCHS, FEWEST_EPOCHS = 24, 6
-FEWEST_STEPS, STEPS = 300, 1500
+FEWEST_STEPS, STEPS = {"forecast": 300, "classify": 600}, 1500
 """Passes over the training windows where the config leaves them open: EPOCHS, but more where these are no FEWEST_STEPS
 optimiser steps, and fewer, at least FEWEST_EPOCHS, where fewer are STEPS already."""
+PATIENCE = 8
 STALLS = 4
 """``plateau`` halves the rate this many times within the patience, at most: often enough to matter before the end."""
 
 
-def num_epochs(train: TrainConfig, steps_per_epoch: int) -> int:
+def num_epochs(config: Config, steps_per_epoch: int) -> int:
     """``max_epochs``, or by default what the size of the training part asks for."""
-    enough, plenty = (-(-steps // steps_per_epoch) for steps in (FEWEST_STEPS, STEPS))
-    return train.max_epochs or max(enough, min(EPOCHS, max(FEWEST_EPOCHS, plenty)))
+    enough, plenty = (-(-steps // steps_per_epoch) for steps in (FEWEST_STEPS[config.task], STEPS))
+    return config.train.max_epochs or max(enough, min(EPOCHS, max(FEWEST_EPOCHS, plenty)))
 
 
-def patience(train: TrainConfig, steps_per_epoch: int) -> int:
-    """``patience``, or by default a third of all epochs."""
-    return train.patience or max(1, num_epochs(train, steps_per_epoch) // 3)
+def patience(config: Config, steps_per_epoch: int) -> int:
+    """``patience``, or by default a third of all epochs, PATIENCE at least."""
+    return config.train.patience or max(PATIENCE, num_epochs(config, steps_per_epoch) // 3)
 
 
-def learning_rate(train: TrainConfig, step: int, steps_per_epoch: int, losses: Sequence[float]) -> float:
+def learning_rate(config: Config, step: int, steps_per_epoch: int, losses: Sequence[float]) -> float:
     """The rate of an optimiser step.
 
     Args:
         step: of all epochs, from 0.
         losses: validation loss of every finished epoch; ``plateau`` needs no state but these.
     """
+    train = config.train
     if train.schedule == "plateau":
-        wait = max(1, patience(train, steps_per_epoch) // STALLS)
+        wait = max(1, patience(config, steps_per_epoch) // STALLS)
         return train.learning_rate * 0.5 ** halvings(losses, wait, train.min_improvement)
-    return train.learning_rate * SHAPES[train.schedule](step, num_epochs(train, steps_per_epoch) * steps_per_epoch)
+    return train.learning_rate * SHAPES[train.schedule](step, num_epochs(config, steps_per_epoch) * steps_per_epoch)
 
 
 def one_cycle(step: int, total: int) -> float:

@@ -153,7 +153,7 @@ def fit(
     steady_heap()
     objective = Objective(config, training.network, wrapped or training.network, training.class_weight_K)
     num_workers = float(add_up(torch.ones(1, device=objective.device)))
-    while training.finished_epochs < num_epochs(train, steps_per_epoch) and not _stopped(
+    while training.finished_epochs < num_epochs(config, steps_per_epoch) and not _stopped(
         training, config, steps_per_epoch
     ):
         epoch, began = training.finished_epochs, time.perf_counter()
@@ -276,7 +276,7 @@ def _backward(objective: Objective, lesson: Lesson, num_workers: float, add_up: 
 
 def _set_rate(training: Training, config: Config, index: int, steps_per_epoch: int) -> float:
     """Give the optimiser the learning rate of a step, counted over all epochs."""
-    rate = learning_rate(config.train, index, steps_per_epoch, training.validation_losses)
+    rate = learning_rate(config, index, steps_per_epoch, training.validation_losses)
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     return rate
@@ -289,7 +289,7 @@ def _num_windows(batch: Batch, config: Config) -> float:
 def _stopped(training: Training, config: Config, steps_per_epoch: int) -> bool:
     """Whether validation has not improved, by as much as it must, for as long as the patience lasts."""
     stalled = epochs_stalled(training.validation_losses, config.train.min_improvement)
-    return stalled >= patience(config.train, steps_per_epoch)
+    return stalled >= patience(config, steps_per_epoch)
 
 
 def _remember(training: Training, record: EpochRecord) -> None:

@@ -22,6 +22,11 @@ def views(config: Config) -> list[Config]:
     ]
 
 
+def members_each(config: Config) -> int:
+    """Networks of each kind. Sequences to classify are often few, and then networks differ by luck: three cost little."""
+    return config.model.members or (3 if config.task == "classify" else 1)
+
+
 def members(config: Config) -> list[Config]:
-    """The config of each network, ``model.members`` of each kind."""
-    return [view for view in views(config) for _ in range(config.model.members)]
+    """The config of each network, ``members_each`` of each kind."""
+    return [view for view in views(config) for _ in range(members_each(config))]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lstm_ray.model.network import Classifier, Forecaster, Network, single
+from lstm_ray.model.network import Classifier, Ensemble, Forecaster, Network, single
 from lstm_ray.model.training import load_matching
 
 FIRST = "body.layers.0.weight_ih_l0"
@@ -19,10 +19,17 @@ READERS = ("head.weight", "respond.weight", "query.weight")
 
 
 def warm_start(network: Network, weights: Mapping[str, Tensor]) -> float:
-    """``warm_start_one`` for every member of an ensemble, each from its own counterpart while there are any, then from the
-    first again; returns the mean share."""
-    givers = _members(weights)
-    shares = [warm_start_one(one, givers[index % len(givers)]) for index, one in enumerate(single(network))]
+    """``warm_start_one`` for every member of an ensemble, each from its own counterpart of its kind while there are any,
+    then from the kind's first again; returns the mean share."""
+    givers, takers = _members(weights), single(network)
+    kinds = network.kinds if isinstance(network, Ensemble) else 1
+    if len(givers) % kinds:
+        kinds = 1
+    given, taking = len(givers) // kinds, len(takers) // kinds
+    shares = []
+    for index, one in enumerate(takers):
+        kind, place = divmod(index, taking)
+        shares.append(warm_start_one(one, givers[kind * given + place % given]))
     return sum(shares) / len(shares)
 
 
@@ -62,14 +69,15 @@ def warm_start_one(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
 
 
 def _members(weights: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The weights of each member of an ensemble; all as one where there are no members."""
+    """The weights of each member of an ensemble, by number: a file orders names as text, 10 before 2. All as one where
+    there are no members."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, value in weights.items():
         match = re.match(r"members\.(\d+)\.", name)
         member, own = (match[1], name[match.end() :]) if match else ("", name)
         found.setdefault(member, {})[own] = value
     shared = found.pop("", {})
-    return list(found.values()) or [shared]
+    return [found[member] for member in sorted(found, key=int)] or [shared]
 
 
 def _widened(

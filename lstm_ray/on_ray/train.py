@@ -46,7 +46,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     train_part = source(scaled, bounds, "train", config)
     folder = work.path / CHECKPOINTS
     folder.mkdir(exist_ok=True)
-    limit = num_epochs(config.train, steps_per_epoch(train_part, config))
+    limit = num_epochs(config, steps_per_epoch(train_part, config))
     with progress.bar("train", limit) as advance, _log(work.path, advance) as log:
         if config.train.workers:
             cluster.ensure()

@@ -282,3 +282,91 @@ def test_known_categories_are_those_of_series_that_begin_in_the_training_part() 
 def test_a_category_that_moves_or_is_empty_is_refused(kinds: tuple[str | None, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make_schema(of_kinds(*kinds), 1, make_config(data__categorical=["kind"]))
+
+
+WIDE_SERIES = {"a": (1.0, 0.0), "b": (4.0, 0.0), "c": (10.0, 0.0)}
+"""Size of each series, and what is taken off its smallest value."""
+
+
+def sized(series: dict[str, tuple[float, float]], after: float = 0.0) -> pl.DataFrame:
+    """Segments of 8 steps of each size, 6 of them to learn from and the others ``after`` more; one value is missing."""
+    shape = np.array([0.5, 1.5, 1.0, 1.0, 0.5, 1.5, 1.0, 1.0])
+    frames = []
+    for name, (size, less) in series.items():
+        values: list[float | None] = list(size * shape + after * (np.arange(8) >= 6))
+        values[0] = size * 0.5 - less
+        frames.append(three([*values[:3], None, *values[4:]], [0.0] * 8, [0.0] * 8).with_columns(series=pl.lit(name)))
+    return segments_of(pl.concat(frames))
+
+
+def is_log(frame: pl.DataFrame, **values: Any) -> bool:
+    config = make_config(**({"preprocess__transform": "auto"} | values))
+    return fit_scaler(frame.lazy(), NUMBERS, 6, config).log is not None
+
+
+def test_series_that_differ_tenfold_in_size_are_learned_as_logarithms() -> None:
+    assert is_log(sized(WIDE_SERIES))
+    assert make_config().preprocess.transform == "auto"
+    assert not is_log(sized(WIDE_SERIES), preprocess__transform="none")
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {"a": (1.0, 0.0)},
+        {"a": (1.0, 0.0), "b": (9.5, 0.0)},
+        WIDE_SERIES | {"a": (1.0, 0.5)},
+        WIDE_SERIES | {"a": (1.0, 3.0)},
+        {f"s{index}": (1.0, 0.0) for index in range(30)} | {"one": (1000.0, 0.0)},
+    ],
+    ids=["one series", "similar sizes", "a zero", "a negative value", "one large series of many"],
+)
+def test_other_targets_are_learned_as_they_are(series: dict[str, tuple[float, float]]) -> None:
+    assert not is_log(sized(series))
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [
+        ({"model__output": "softplus"}, False),
+        ({"model__output": "relu"}, False),
+        ({"model__distribution": "negative_binomial"}, False),
+        ({"model__distribution": "gaussian"}, True),
+    ],
+    ids=str,
+)
+def test_a_network_that_speaks_the_targets_own_units_learns_no_logarithms(values: dict[str, Any], log: bool) -> None:
+    assert is_log(sized(WIDE_SERIES), **values) == log
+
+
+def test_what_follows_the_training_part_does_not_choose_the_transform() -> None:
+    assert is_log(sized(WIDE_SERIES, after=-100.0))
+    assert not is_log(sized({"a": (1.0, 0.0), "b": (2.0, 0.0)} | {"c": (3.0, 0.0)}, after=100.0))
+    grows = sized({"a": (1.0, 0.0), "b": (2.0, 0.0)}).with_columns(
+        load=pl.when((pl.col("series") == "b") & (pl.col("step") >= 6)).then(1e4).otherwise("load")
+    )
+    assert not is_log(grows)
+
+
+def test_values_that_were_filled_in_do_not_choose_the_transform() -> None:
+    frame = sized(WIDE_SERIES)
+    filled = pl.when(pl.col("observed:load")).then("load").otherwise(0.0)
+    assert is_log(frame.with_columns(load=filled))
+
+
+def test_every_target_must_ask_for_logarithms() -> None:
+    schema = schema_of(target=["load", "heat"], known=["price"], is_time=False)
+    wide = sized(WIDE_SERIES)
+    config = make_config(data__target=["load", "heat"])
+    for heat, log in ((pl.col("load") * 2, True), (pl.lit(3.0), False)):
+        both = wide.with_columns(heat.alias("heat"), pl.col("observed:load").alias("observed:heat"))
+        assert (fit_scaler(both.lazy(), schema, 6, config).log is not None) == log
+
+
+def test_sequences_to_classify_have_no_target_to_transform() -> None:
+    frame = labelled(["up", "up", "down", "down"])
+    schema = classify(frame)
+    tree = {"source": "x", "series_id": ["day"], "time": "when", "past": ["load"], "label": "kind"}
+    config = Config.model_validate({"name": "c", "task": "classify", "data": tree})
+    segments = make_segments(grid.regular(frame, 1), schema, config)
+    assert fit_scaler(segments.lazy(), schema, 4, config).log is None

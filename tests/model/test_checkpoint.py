@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lstm_ray.config import Config
 from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
 from lstm_ray.model import checkpoint
+from lstm_ray.model.highway import closed_forms
 from lstm_ray.model.network import build
 from lstm_ray.model.training import EpochRecord, Training, fit, start
 from tests import made
@@ -87,6 +88,7 @@ AUGMENT = {"jitter": 0.2, "scaling": 0.2, "time_warp": 0.2, "masking": 0.2, "mix
         {"train__augment": AUGMENT},
         {"train__precision": "bfloat16"},
         {"window__stride": 3, "model__distribution": "student_t"},
+        {"model__normalisation": "auto", "model__linear": "average", "train__weight_averaging": 0.9},
     ],
     ids=str,
 )
@@ -115,6 +117,34 @@ def test_a_checkpoint_holds_the_best_weights_beside_the_newest(tmp_path: Path) -
     for name, value in training.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], value)
         assert torch.equal(loaded.best_weights[name], value + 1)
+
+
+def test_a_checkpoint_carries_ridges_and_what_validation_chose(tmp_path: Path) -> None:
+    values = {"model__normalisation": "auto", "model__linear": "average", "train__weight_averaging": 0.9}
+    config = made.make_config(train__max_epochs=4, **values)
+    found = closed_forms(config, SEGMENTS, made.PARTS)
+    assert found[0] is not None
+    # A ridge that is far off is of no use: validation leaves it out.
+    found[0][0] += 5.0
+
+    def begun() -> Training:
+        torch.manual_seed(config.seed)
+        return start(build(config, SEGMENTS.schema), config, ridges=found)
+
+    whole, killed = go_on(begun(), config=config), begun()
+    go_on(killed, tmp_path, until=2, config=config)
+    resumed = fresh(seed=12345, config=config)
+    assert checkpoint.load_newest(resumed, tmp_path) == 2
+    for name, weight in killed.best_weights.items():
+        assert torch.equal(resumed.best_weights[name], weight), name
+    equal = torch.full((2,), 0.5)
+    newest = resumed.network.state_dict()
+    assert newest["members.0.highway.ridge_AH"].any()
+    assert float(newest["members.0.highway.share"]) == 0.0 or not torch.equal(newest["weight_E"], equal)
+    go_on(resumed, config=config)
+    assert records_of(resumed) == records_of(whole)
+    for name, weight in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], weight), name
 
 
 def test_a_checkpoint_is_two_files_and_the_newest_two_are_kept(saved: Path) -> None:

@@ -96,3 +96,20 @@ def test_categories_move_classes_and_none_means_unseen() -> None:
         unseen, told = network(*inputs), network(*inputs, torch.tensor([[0], [1], [2], [0]]))
     torch.testing.assert_close(told[[0, 3]], unseen[[0, 3]])
     assert (told[1:3] - unseen[1:3]).abs().amax(1).min() > 1e-4
+
+
+def test_each_lstm_step_reads_its_patch_and_the_one_before() -> None:
+    segments = made.sequences_of(LENGTHS)
+    schema = segments.schema.model_copy(update={"categories": {"device": ["a", "b"]}})
+    network: Any = build(made.classify_config(), schema).eval()
+    read = []
+    network.body.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].transpose(0, 1)))
+    past, known, inside = tensors(cut_sequences(segments, np.arange(4), 12, patch=4))
+    with torch.inference_mode():
+        network(past, known, inside)
+    patch_BNI = torch.cat([past, known], -1).reshape(4, 3, -1)
+    width = patch_BNI.shape[2]
+    assert read[0].shape[2] == 2 * width + network.categories.width
+    torch.testing.assert_close(read[0][:, :, width : 2 * width], patch_BNI)
+    torch.testing.assert_close(read[0][:, 1:, :width], patch_BNI[:, :-1])
+    assert not read[0][:, 0, :width].any()

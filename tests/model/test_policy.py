@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_ray.config import Config
+from lstm_ray.config import Config, with_values
 from lstm_ray.data import grid
 from lstm_ray.data.schema import ColumnScale, LogScale
 from lstm_ray.data.store import load_scaler, load_segments, read_segments
@@ -24,9 +25,12 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
+from lstm_ray.model.views import members
 from lstm_ray.run_dir import RunDir
 from tests import made
 from tests.data.test_store import split_run
+from tests.model.test_highway import stirred
+from tests.test_architecture import BLOCK, python
 
 SCHEMA = made.schema_of(target=["load", "heat"], past=["wind"], known=["price"])
 SEGMENTS = made.segments_of([240, 100], schema=SCHEMA)
@@ -409,3 +413,69 @@ def test_a_policy_of_logarithms_answers_in_the_datas_units_and_survives_its_roun
     np.testing.assert_allclose(found, np.exp(inner.forecast_windows(transformed, rows)) - 0.4, rtol=1e-4)
     policy.save(tmp_path)
     np.testing.assert_array_equal(Policy.load(tmp_path).forecast_windows(SEGMENTS, rows), found)
+
+
+@pytest.fixture(scope="module")
+def joint_policy() -> Policy:
+    """A policy of two kinds of two members each, every part of it at random."""
+    config = made.make_config(
+        model__normalisation="auto", model__linear="average", model__members=2, model__quantiles=[0.1, 0.5, 0.9]
+    )
+    weights = stirred(config, SCHEMA).state_dict()
+    weights["weight_E"] = torch.tensor([0.25, 0.5, 0.0, 0.25])
+    weights["members.1.highway.share"] = torch.tensor(0.0)
+    return Policy(config, SCHEMA, made.scaler_of(SEGMENTS), weights)
+
+
+def test_a_policy_of_several_networks_answers_with_their_weighted_mean(joint_policy: Policy) -> None:
+    rows = np.array([100, 150, 300])
+    own = []
+    for index, view in enumerate(members(joint_policy.config)):
+        prefix = f"members.{index}."
+        weights = {n.removeprefix(prefix): v for n, v in joint_policy.network.state_dict().items() if prefix in n}
+        alone = Policy(with_values(view, {"model.members": 1}), SCHEMA, joint_policy.scaler, weights)
+        own.append(alone.forecast_windows(SEGMENTS, rows))
+    expected = 0.25 * own[0] + 0.5 * own[1] + 0.25 * own[3]
+    assert np.ptp(own, axis=0).max() > 0.1
+    assert expected.shape == (3, 6, 2, 3)
+    np.testing.assert_allclose(joint_policy.forecast_windows(SEGMENTS, rows), expected, rtol=1e-4)
+
+
+def test_a_policy_of_several_networks_survives_its_round_trip(
+    joint_policy: Policy, tmp_path: Path, given_series: SeriesInput
+) -> None:
+    joint_policy.save(tmp_path)
+    loaded = Policy.load(tmp_path)
+    assert loaded.config == joint_policy.config
+    for name, weight in joint_policy.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], weight), name
+    [first], [second] = forecast(joint_policy, given_series), forecast(loaded, given_series)
+    np.testing.assert_array_equal(first.values_HCQ, second.values_HCQ)
+    code = (
+        f"{BLOCK}import numpy as np, torch\nfrom lstm_ray.model.policy import Policy, SeriesInput\n"
+        f"torch.set_num_threads(1)\nseries = SeriesInput({given_series.times!r}, "
+        f"{ {name: np.asarray(v).tolist() for name, v in given_series.columns.items()} }, "
+        f"{ {name: np.asarray(v).tolist() for name, v in given_series.future.items()} })\n"
+        f"print(Policy.load({str(tmp_path)!r}).predict([series])[0].values_HCQ.ravel().tolist())"
+    )
+    code = code.replace("datetime.datetime", "__import__('datetime').datetime")
+    answer = python(code)
+    assert answer.returncode == 0, answer.stderr
+    np.testing.assert_allclose(ast.literal_eval(answer.stdout), first.values_HCQ.ravel(), rtol=1e-5)
+
+
+def test_a_policy_of_several_classifiers_answers_by_their_mean_logits(tmp_path: Path) -> None:
+    config = made.classify_config(model__members=3, window__history=12)
+    policy = made.random_policy(config, DAYS)
+    policy.save(tmp_path)
+    loaded, rows = Policy.load(tmp_path), np.arange(6)
+    found = policy.class_probabilities(DAYS, rows)
+    np.testing.assert_array_equal(loaded.class_probabilities(DAYS, rows), found)
+    logits = []
+    for index in range(3):
+        prefix = f"members.{index}."
+        weights = {n.removeprefix(prefix): v for n, v in policy.network.state_dict().items() if prefix in n}
+        alone = Policy(with_values(config, {"model.members": 1}), DAYS.schema, policy.scaler, weights)
+        logits.append(np.log(alone.class_probabilities(DAYS, rows)))
+    odds = np.exp(np.mean(logits, axis=0))
+    np.testing.assert_allclose(found, odds / odds.sum(1, keepdims=True), rtol=1e-4)

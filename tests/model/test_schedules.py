@@ -61,22 +61,22 @@ def test_an_epoch_counts_as_better_where_its_loss_fell_by_enough(
 def test_plateau_halves_the_rate_each_time_validation_stalls() -> None:
     config = made.make_config(train__schedule="plateau", train__patience=8, train__learning_rate=0.1)
     losses = [3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0]
-    found = [learning_rate(config.train, 5, 10, losses[:epoch]) for epoch in range(len(losses) + 1)]
+    found = [learning_rate(config, 5, 10, losses[:epoch]) for epoch in range(len(losses) + 1)]
     assert found == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.025])
     assert halvings(losses, 1, 0.0) == 5
 
 
 def test_the_rate_is_a_share_of_the_configured_peak() -> None:
     for name, shape in {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}.items():
-        train = made.make_config(train__schedule=name, train__learning_rate=0.3, train__max_epochs=4).train
-        assert learning_rate(train, 7, 5, [1.0, 2.0, 3.0]) == pytest.approx(0.3 * shape(7, 20))
+        config = made.make_config(train__schedule=name, train__learning_rate=0.3, train__max_epochs=4)
+        assert learning_rate(config, 7, 5, [1.0, 2.0, 3.0]) == pytest.approx(0.3 * shape(7, 20))
 
 
 @pytest.mark.parametrize(
     ("steps_per_epoch", "epochs"), [(2, 150), (11, 28), (40, 24), (100, 15), (310, 6), (10_000, 6)]
 )
 def test_epochs_left_open_make_enough_steps_but_not_more_than_that(steps_per_epoch: int, epochs: int) -> None:
-    train = made.make_config(train__max_epochs=None).train
-    assert num_epochs(train, steps_per_epoch) == epochs
-    assert patience(train, steps_per_epoch) == 8 if train.patience else epochs // 3
-    assert num_epochs(made.make_config(train__max_epochs=5).train, steps_per_epoch) == 5
+    config = made.make_config(train__max_epochs=None)
+    assert num_epochs(config, steps_per_epoch) == epochs
+    assert patience(config, steps_per_epoch) == max(8, epochs // 3)
+    assert num_epochs(made.make_config(train__max_epochs=5), steps_per_epoch) == 5

@@ -18,10 +18,13 @@ from lstm_ray.data.feed import all_batches, class_weights, source, steps_per_epo
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments, cut, cut_windows, origins, plan_sequences
 from lstm_ray.errors import InputError
-from lstm_ray.model.network import Forecaster, build
+from lstm_ray.model.ensemble import Ensemble
+from lstm_ray.model.highway import SHARES
+from lstm_ray.model.inputs import MIN_SCALE
+from lstm_ray.model.network import Forecaster, build, single
 from lstm_ray.model.objective import Objective
 from lstm_ray.model.schedules import one_cycle
-from lstm_ray.model.training import EpochRecord, Training, fit, load_matching, start, validate
+from lstm_ray.model.training import EpochRecord, Training, fit, load_matching, start, validate, validate_best
 from tests import made
 
 DAY_PARTS: Boundaries = {"train": (0, 24 * 16), "validation": (24 * 16, 24 * 24), "test": (24 * 24, 24 * 32)}
@@ -475,3 +478,109 @@ def test_weights_that_fit_are_copied_and_their_share_told(values: dict[str, Any]
         copied += value.numel() if fits else 0
     assert found == pytest.approx(copied / sum(value.numel() for value in before.values()))
     assert (found == 1) == (not values)
+
+
+def chosen(
+    values: dict[str, Any], off: dict[int, float] | float = 0.0, ridge_off: float = 0.0
+) -> tuple[Objective, list[Batch], torch.Tensor]:
+    """What ``validate_best`` finds where all is 0 and networks are off by so much: every member, and its ridge alone."""
+    config = made.make_config(**values)
+    segments = replace(sine(), target_RC=np.zeros((480, 1), np.float32))
+    network = build(config, segments.schema)
+    for index, one in enumerate(single(network)):
+        assert isinstance(one, Forecaster)
+        for weight in one.parameters():
+            torch.nn.init.zeros_(weight)
+        # A flat stretch has the smallest scale there is, in which the head answers.
+        scale = MIN_SCALE if one.normalisation == "mean_deviation" else 1.0
+        torch.nn.init.constant_(one.head.bias, (off[index] if isinstance(off, dict) else off) / scale)
+        if one.highway is not None:
+            one.highway.ridge_AH[0] = ridge_off
+    objective = Objective(config, network, network)
+    batches = list(all_batches(source(segments, made.PARTS, "validation", config), config))
+    return objective, batches, validate_best(objective, lambda: batches)
+
+
+@pytest.mark.parametrize(
+    ("off", "ridge_off", "share", "left"),
+    # What the LSTM adds, what the ridge says alone; their sum is its own answer, which half the ridge mends or spoils.
+    [(2.0, -1.0, 0.5, 0.0), (2.0, 0.5, 0.5, 1.5), (-1.0, 1.0, 0.0, 0.0), (0.5, -1.0, 0.0, 0.5), (0.0, 1.0, 0.5, 1.0)],
+)
+def test_validation_takes_the_ridge_in_where_that_costs_less(
+    off: float, ridge_off: float, share: float, left: float
+) -> None:
+    objective, batches, sums = chosen({"model__linear": "average"}, off, ridge_off)
+    network = objective.network
+    assert isinstance(network, Forecaster)
+    assert network.highway is not None
+    assert float(network.highway.share) == share
+    assert float(sums[0] / sums[1]) == pytest.approx(left)
+    torch.testing.assert_close(validate(objective, batches), sums)
+    for other in SHARES:
+        network.highway.share.fill_(other)
+        assert float(validate(objective, batches)[0]) >= float(sums[0])
+
+
+AUTO = {"model__normalisation": "auto", "model__linear": "average"}
+
+
+@pytest.mark.parametrize(
+    ("off", "weights", "left"),
+    # A map of 0 halves what the first kind is off, where validation takes it in; that is settled first.
+    [
+        ({0: 1.0, 1: 1.0, 2: -1.0, 3: -1.0}, [0.25, 0.25, 0.25, 0.25], 0.0),
+        ({0: 0.0, 1: 0.2, 2: 3.0, 3: 3.0}, [0.5, 0.5, 0.0, 0.0], 0.05),
+        ({0: 3.0, 1: 3.0, 2: 0.0, 3: -0.2}, [0.0, 0.0, 0.5, 0.5], 0.1),
+        # One member of a kind is never left out: that would be luck.
+        ({0: 0.0, 1: 4.0, 2: 2.0, 3: 3.0}, [0.5, 0.5, 0.0, 0.0], 1.0),
+    ],
+)
+def test_validation_says_which_kind_answers(off: dict[int, float], weights: list[float], left: float) -> None:
+    objective, batches, sums = chosen(AUTO | {"model__members": 2}, off)
+    network = objective.network
+    assert isinstance(network, Ensemble)
+    assert network.weight_E.tolist() == weights
+    assert float(sums[0] / sums[1]) == pytest.approx(left)
+    torch.testing.assert_close(validate(objective, batches), sums)
+
+
+def test_members_of_one_kind_and_a_plain_network_are_validated_as_they_are() -> None:
+    for values in ({}, {"model__members": 2}, {"model__linear": "trained"}):
+        objective, batches, sums = chosen(values, 2.0)
+        assert float(sums[0] / sums[1]) == 2.0
+        torch.testing.assert_close(validate(objective, batches), sums)
+        if isinstance(objective.network, Ensemble):
+            assert objective.network.weight_E.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("averaging", [None, 0.9])
+def test_the_best_weights_hold_what_validation_chose_after_their_epoch(averaging: float | None) -> None:
+    values = AUTO | {"train__max_epochs": 4, "train__learning_rate": 0.05, "train__weight_averaging": averaging}
+    config = made.make_config(**values)
+    items, held_out = (source(sine(), made.PARTS, part, config) for part in ("train", "validation"))
+    ridge_AH = np.zeros((13, 6), np.float32)
+    ridge_AH[0] = 5.0
+    training = start(build(config, sine().schema), config, ridges=[ridge_AH, None])
+    after = []
+
+    def keep(record: EpochRecord) -> bool:
+        names = ("weight_E", "members.0.highway.share", "members.0.highway.ridge_AH")
+        after.append({name: training.network.state_dict()[name].clone() for name in names})
+        return True
+
+    fit(
+        training,
+        config,
+        lambda epoch: train_batches(items, config, epoch),
+        lambda: all_batches(held_out, config),
+        steps_per_epoch(items, config),
+        on_epoch=keep,
+    )
+    best = after[training.records.index(training.best_record)]
+    # A ridge that is 5 off is not taken in.
+    assert float(best["members.0.highway.share"]) == 0.0 or best["weight_E"].tolist() == [0.0, 1.0]
+    assert best["members.0.highway.ridge_AH"][0].tolist() == [5.0] * 6
+    for weights in (training.best_weights, training.network.state_dict()):
+        assert all(torch.equal(weights[name], value) for name, value in best.items())
+    sums = sums_of(training, config, all_batches(held_out, config))
+    assert float(sums[0] / sums[1]) == pytest.approx(training.best_loss, rel=1e-5)

@@ -192,3 +192,106 @@ def test_a_bidirectional_layer_is_silenced_both_ways():
     with torch.inference_mode():
         ours, theirs = (network.eval()(past, known, torch.ones(4, 3)) for network in (grown, trained))
     torch.testing.assert_close(ours, theirs)
+
+
+AUTO = {"model__normalisation": "auto", "model__linear": "average"}
+
+
+def several(seed=7, **values):
+    """An ensemble, and the config it answers to; its maps at random."""
+    network = network_of(seed, **values)
+    for one in network.members:
+        if one.highway is not None:
+            torch.nn.init.normal_(one.highway.ridge_AH, std=0.1)
+            torch.nn.init.normal_(one.highway.correction.weight, std=0.1)
+    return network
+
+
+def answers(network):
+    """Of every member."""
+    return [answer(one) for one in network.members]
+
+
+@pytest.mark.parametrize("values", [{"model__members": 3}, AUTO, AUTO | {"model__members": 2}], ids=str)
+def test_every_member_starts_from_its_own_counterpart(values):
+    trained, fresh = several(seed=1, **values), several(seed=2, **values)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    for ours, theirs in zip(answers(fresh), answers(trained), strict=True):
+        assert torch.equal(ours, theirs)
+    torch.testing.assert_close(answer(fresh), answer(trained))
+
+
+def test_counterparts_are_told_by_number_in_whatever_order_a_file_holds_them():
+    values = {"model__members": 12, "model__hidden": 4}
+    trained, fresh = several(seed=1, **values), several(seed=2, **values)
+    weights = dict(sorted(trained.state_dict().items()))
+    assert list(weights).index("members.10.head.bias") < list(weights).index("members.2.head.bias")
+    assert warm_start(fresh, weights) == 1.0
+    for ours, theirs in zip(answers(fresh), answers(trained), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_members_without_a_counterpart_start_from_the_first_again():
+    trained, fresh = several(seed=1, model__members=2), several(seed=2, model__members=3)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    first, second = answers(trained)
+    for ours, theirs in zip(answers(fresh), (first, second, first), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(1, 2), (3, 2)])
+def test_more_and_fewer_members_start_from_those_of_their_kind(given, wanted):
+    trained, fresh = (several(seed=n, **AUTO, model__members=n) for n in (given, wanted))
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    theirs = answers(trained)
+    counterparts = [theirs[kind * given + place % given] for kind in range(2) for place in range(wanted)]
+    for ours, counterpart in zip(answers(fresh), counterparts, strict=True):
+        assert torch.equal(ours, counterpart)
+
+
+def test_an_ensemble_starts_from_one_network():
+    trained, fresh = network_of(seed=1), several(seed=2, model__members=3)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    assert all(torch.equal(ours, answer(trained)) for ours in answers(fresh))
+    assert torch.equal(fresh.weight_E, torch.full((3,), 1 / 3))
+
+
+def test_one_network_starts_from_the_first_of_an_ensemble():
+    trained, fresh = several(seed=1, model__members=2), network_of(seed=2)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    assert torch.equal(answer(fresh), answers(trained)[0])
+
+
+def test_kinds_of_other_shapes_are_filled_as_far_as_they_fit():
+    """The plain network has no map of the whole history, one kind of two has."""
+    trained, fresh = network_of(seed=1), several(seed=2, **AUTO)
+    torch.nn.init.normal_(trained.newest.weight, std=0.1)
+    before = fresh.members[0].highway.ridge_AH.clone()
+    first, second = (sum(v.numel() for v in one.state_dict().values()) for one in fresh.members)
+    shared = first - sum(v.numel() for v in fresh.members[0].highway.state_dict().values())
+    assert warm_start(fresh, trained.state_dict()) == pytest.approx((shared / first + second / second) / 2)
+    assert torch.equal(fresh.members[0].highway.ridge_AH, before)
+    assert all(torch.equal(one.head.weight, trained.head.weight) for one in fresh.members)
+    assert torch.equal(fresh.members[1].newest.weight, trained.newest.weight)
+    # And back: the map is left behind, what was not there stays.
+    alone = network_of(seed=3)
+    assert warm_start(alone, fresh.state_dict()) == 1.0
+    assert torch.equal(alone.head.weight, trained.head.weight)
+
+
+@pytest.mark.parametrize("hidden", [8, 12])
+def test_wider_members_answer_the_same_maps_included(hidden):
+    trained, grown = several(seed=1, **AUTO), several(seed=2, **AUTO, model__hidden=hidden)
+    trained.members[0].highway.share.fill_(0.0)
+    assert 0 < warm_start(grown, trained.state_dict()) <= 1
+    for ours, theirs in zip(answers(grown), answers(trained), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_classifiers_start_from_classifiers():
+    schema = made.sequences_of([8]).schema
+    config = made.classify_config(window__history=12, model__members=3)
+    trained, fresh = build(config.model_copy(update={"seed": 1}), schema), build(config, schema)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    for ours, theirs in zip(fresh.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
