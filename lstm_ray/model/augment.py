@@ -8,6 +8,7 @@ Shapes: B sequences, T steps, N origins, C targets, P past, K known inputs, F an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -109,15 +110,7 @@ def _stretched_in_time(lesson: Lesson, augment: AugmentConfig, length_B: Tensor,
     def both(mask_BTC: Tensor) -> Tensor:
         return _at(mask_BTC, low_BT) * _at(mask_BTC, high_BT).where(share_BT1 > 0, 1.0)
 
-    return replace(
-        lesson,
-        target_BTC=read(lesson.target_BTC),
-        truth_BTC=read(lesson.truth_BTC),
-        past_BTP=read(lesson.past_BTP),
-        known_BTK=read(lesson.known_BTK),
-        observed_BTC=both(lesson.observed_BTC),
-        measured_BTC=both(lesson.measured_BTC),
-    )
+    return _whole(lesson, read, both)
 
 
 def _mixed(lesson: Lesson, alpha: float, length_B: Tensor, key: tuple[int, ...]) -> Lesson:
@@ -140,16 +133,20 @@ def _mixed(lesson: Lesson, alpha: float, length_B: Tensor, key: tuple[int, ...])
     def both(mask_BTC: Tensor) -> Tensor:
         return mask_BTC * mask_BTC[partner_B].where((share_B11 < 1) & _inside(mask_BTC, length_B), 1.0)
 
+    other_B = lesson.label_B[partner_B].where(share_B < 1, lesson.label_B)
+    return replace(_whole(lesson, blend, both), other_B=other_B, share_B=share_B)
+
+
+def _whole(lesson: Lesson, values: Callable[[Tensor], Tensor], masks: Callable[[Tensor], Tensor]) -> Lesson:
+    """Everything in a sequence changed consistently: what is read, what is true, and what of either was observed."""
     return replace(
         lesson,
-        target_BTC=blend(lesson.target_BTC),
-        truth_BTC=blend(lesson.truth_BTC),
-        past_BTP=blend(lesson.past_BTP),
-        known_BTK=blend(lesson.known_BTK),
-        observed_BTC=both(lesson.observed_BTC),
-        measured_BTC=both(lesson.measured_BTC),
-        other_B=lesson.label_B[partner_B].where(share_B < 1, lesson.label_B),
-        share_B=share_B,
+        target_BTC=values(lesson.target_BTC),
+        truth_BTC=values(lesson.truth_BTC),
+        past_BTP=values(lesson.past_BTP),
+        known_BTK=values(lesson.known_BTK),
+        observed_BTC=masks(lesson.observed_BTC),
+        measured_BTC=masks(lesson.measured_BTC),
     )
 
 

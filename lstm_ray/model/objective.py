@@ -137,10 +137,9 @@ class Objective:
             answer = self.called(*self.inputs(lesson))
         weight = self.weight(lesson)
         if self.config.task == "forecast":
-            median_BNHC = (
-                forecaster(self.network).forecast(answer)[..., forecaster(self.network).quantiles.index(0.5)].float()
-            )
-            error_BNHC = (median_BNHC - forecaster(self.network).futures(lesson.truth_BTC)).abs()
+            reader = forecaster(self.network)
+            median_BNHC = reader.forecast(answer)[..., reader.quantiles.index(0.5)].float()
+            error_BNHC = (median_BNHC - reader.futures(lesson.truth_BTC)).abs()
             metric, count = self._counted(error_BNHC, lesson), weight
         else:
             counted_B = lesson.label_B != IGNORED

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config
-from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
+from lstm_ray.data.feed import source
 from lstm_ray.model import checkpoint
 from lstm_ray.model.highway import closed_forms
 from lstm_ray.model.network import build
-from lstm_ray.model.training import EpochRecord, Training, fit, start
+from lstm_ray.model.training import Training, start
 from tests import made
 
 CONFIG = made.make_config(train__max_epochs=4, model__dropout=0.4, model__layers=2)
@@ -32,20 +32,7 @@ def fresh(seed: int = CONFIG.seed, config: Config = CONFIG) -> Training:
 def go_on(training: Training, folder: Path | None = None, until: int = 4, config: Config = CONFIG) -> Training:
     """Train, saving every epoch, and stop after ``until`` of them as a kill would."""
     items, held_out = (source(SEGMENTS, made.PARTS, part, config) for part in ("train", "validation"))
-
-    def remember(record: EpochRecord) -> bool:
-        if folder is not None:
-            checkpoint.save_next(training, folder)
-        return record.epoch + 1 < until
-
-    fit(
-        training,
-        config,
-        lambda epoch: train_batches(items, config, epoch),
-        lambda: all_batches(held_out, config),
-        steps_per_epoch(items, config),
-        on_epoch=remember,
-    )
+    checkpoint.fit_kept(training, config, items, held_out, folder, lambda record: record.epoch + 1 < until)
     return training
 
 

@@ -18,6 +18,7 @@ from lstm_ray.data.feed import all_batches, class_weights, source, steps_per_epo
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments, cut, cut_windows, origins, plan_sequences
 from lstm_ray.errors import InputError
+from lstm_ray.model.checkpoint import fit_kept
 from lstm_ray.model.ensemble import Ensemble
 from lstm_ray.model.highway import SHARES
 from lstm_ray.model.inputs import MIN_SCALE
@@ -51,14 +52,7 @@ def trained(
     torch.manual_seed(config.seed)
     weights = class_weights(segments, parts, config)
     training = start(build(config, segments.schema), config, class_weight_K=weights)
-    fit(
-        training,
-        config,
-        lambda epoch: train_batches(items, config, epoch),
-        lambda: all_batches(held_out, config),
-        steps_per_epoch(items, config),
-        on_epoch=lambda record: on_epoch(training, record),
-    )
+    fit_kept(training, config, items, held_out, None, lambda record: on_epoch(training, record))
     return training
 
 
