@@ -1,0 +1,1 @@
+"""The sections of the YAML, one frozen model per stage. Each refuses what contradicts itself; opens no data."""
