@@ -8,24 +8,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.sections import (
-    CLASS_LOSSES,
-    FORECAST_LOSSES,
-    DataConfig,
-    DeployConfig,
-    EvaluateConfig,
-    ExploreConfig,
-    ModelConfig,
-    PlanConfig,
-    PreprocessConfig,
-    ScenarioConfig,
-    Section,
-    SpaceConfig,
-    SplitConfig,
-    TrainConfig,
-    TuneConfig,
-    WindowConfig,
-)
+from lstm_ray.sections.base import Section
+from lstm_ray.sections.data import DataConfig, ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
+from lstm_ray.sections.model import ModelConfig
+from lstm_ray.sections.stages import DeployConfig, EvaluateConfig, PlanConfig, ScenarioConfig, SpaceConfig, TuneConfig
+from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
 
 
 class Config(Section):
@@ -34,7 +21,9 @@ class Config(Section):
     name: str = Field(
         min_length=1, description="name of the run; its directory is runs/NAME unless --run-dir says otherwise"
     )
-    task: Literal["forecast", "classify"] = Field(default="forecast", description="what is learned")
+    task: Literal["forecast", "classify", "label"] = Field(
+        default="forecast", description="what is learned: futures, a class for each sequence, or a label for each step"
+    )
     seed: int = Field(default=7, ge=0, description="seed of every random choice")
     data: DataConfig
     explore: ExploreConfig = ExploreConfig()
@@ -57,13 +46,18 @@ class Config(Section):
             if not data.target and not data.awaits_roles:
                 raise ValueError("data.target is empty; task 'forecast' needs at least one target column")
             if data.label:
-                raise ValueError(f"data.label is '{data.label}', but task 'forecast' has no label; set task: classify")
+                raise ValueError(
+                    f"data.label is '{data.label}', but task 'forecast' has no label; set task: classify (one for a whole "
+                    "sequence) or task: label (one for each step)"
+                )
             if model.bidirectional:
                 raise ValueError(
                     "model.bidirectional is true, but a forecast is learned at every origin and reading backwards "
-                    "would show it the future; set it to false (task 'classify' may use it)"
+                    "would show it the future; set it to false (tasks 'classify' and 'label' may use it)"
                 )
-        else:
+        elif self.task == "classify":
+            if data.label_kind == "value":
+                raise ValueError("data.label_kind is value, but task 'classify' tells classes; remove it")
             if data.layout == "wide":
                 raise ValueError("data.layout is wide, which has no labels; task 'classify' needs long or .ts files")
             if self.preprocess.transform == "log":
@@ -105,8 +99,53 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_label_for_every_step_can_be_told(self) -> Config:
+        data, model, augment = self.data, self.model, self.train.augment
+        if self.task != "label":
+            return self
+        if data.is_ts or data.layout == "wide":
+            what = "names .ts files, which hold a class for each sequence" if data.is_ts else "is wide, without labels"
+            raise ValueError(f"data.{'source' if data.is_ts else 'layout'} {what}; task 'label' needs a long table")
+        if not data.label:
+            raise ValueError(
+                "data.label is missing; task 'label' needs the column that holds a class or value per step"
+            )
+        if data.target:
+            raise ValueError(
+                f"data.target is {data.target}, but task 'label' learns data.label; move these columns to data.past, or "
+                "leave out what is not known when a label is asked for"
+            )
+        if not data.past:
+            raise ValueError("data.past is empty; task 'label' needs at least one input column")
+        if self.preprocess.transform == "log":
+            raise ValueError("preprocess.transform is log, but task 'label' has no target; remove it")
+        for name, unused, why in (
+            ("quantiles", bool(model.quantiles), "a label is one class or value, without quantiles"),
+            ("distribution", bool(model.distribution), "a label is one class or value, without a distribution"),
+            ("output", model.output != "identity", "it bounds forecasts"),
+            ("normalisation", model.normalisation not in ("auto", "none"), "it takes the level out of a target"),
+            ("normalisation_steps", model.normalisation_steps is not None, "it takes the level out of a target"),
+            ("linear", model.linear in ("trained", "residual"), "it maps a target's history to its future"),
+            ("channels", model.channels == "joint", "it tells how targets are read; inputs are always read together"),
+            ("pooling", model.pooling != "max", "it sums up a whole sequence, and here each step is told"),
+        ):
+            if unused:
+                raise ValueError(f"model.{name} is {getattr(model, name)}, but task 'label' has no use for it: {why}")
+        for name in ("time_warp", "window_slice", "mixup"):
+            if getattr(augment, name):
+                raise ValueError(
+                    f"train.augment.{name} is {getattr(augment, name)}, but task 'label' has a label at every step, which "
+                    "would no longer be that of the step it lies on; use jitter, scaling, magnitude_warp or masking"
+                )
+        if any(scenario.column not in data.past for scenario in self.plan.scenarios):
+            raise ValueError("plan.scenarios may change data.past columns alone in task 'label'")
+        return self
+
+    @model_validator(mode="after")
     def _loss_fits_what_is_learned(self) -> Config:
         model, train, loss = self.model, self.train, self.train.loss
+        if self.task == "label":
+            return self._loss_fits_labels()
         if self.task == "classify":
             if loss in FORECAST_LOSSES:
                 raise ValueError(
@@ -127,12 +166,26 @@ class Config(Section):
             raise ValueError(f"train.loss is {loss}, but model.quantiles are learned by pinball loss; remove one")
         return self
 
+    def _loss_fits_labels(self) -> Config:
+        """What a label is is known once the source was opened, where data.label_kind leaves it open."""
+        kind, loss, weights = self.data.label_kind, self.train.loss, self.train.class_weights
+        fitting = {"class": CLASS_LOSSES, "value": FORECAST_LOSSES}.get(kind, (*CLASS_LOSSES, *FORECAST_LOSSES))
+        if loss in (*CLASS_LOSSES, *FORECAST_LOSSES) and loss not in fitting:
+            raise ValueError(
+                f"train.loss is {loss}, but the labels are of kind '{kind}', learned by {' or '.join(fitting)}; remove it, "
+                "or set data.label_kind"
+            )
+        if kind == "value" and weights != "none":
+            raise ValueError(f"train.class_weights is {weights}, but the labels are values, without classes; remove it")
+        return self
+
     @model_validator(mode="after")
     def _sequences_can_be_read_as_asked(self) -> Config:
         steps, patch = self.train.truncate_steps, self.window.patch
-        if self.task == "classify" and (steps or self.window.stride > 1):
+        if self.task != "forecast" and (steps or self.window.stride > 1):
             name, found = ("train.truncate_steps", steps) if steps else ("window.stride", self.window.stride)
-            raise ValueError(f"{name} is {found}, but task 'classify' reads whole sequences; remove it")
+            how = "reads whole sequences" if self.task == "classify" else "teaches every step once, in whole sequences"
+            raise ValueError(f"{name} is {found}, but task '{self.task}' {how}; remove it")
         if steps and steps % patch:
             nearby = max(patch, round(steps / patch) * patch)
             raise ValueError(f"train.truncate_steps {steps} is no multiple of window.patch {patch}; set it to {nearby}")
@@ -182,9 +235,17 @@ class Config(Section):
         return self
 
     @property
+    def answers(self) -> Literal["classes", "values"]:
+        """What the policy tells: probabilities of classes, or numbers."""
+        if self.task == "label":
+            assert self.data.label_kind != "auto", "files.resolved() says what the labels are"
+            return "classes" if self.data.label_kind == "class" else "values"
+        return "classes" if self.task == "classify" else "values"
+
+    @property
     def loss(self) -> str:
         """The loss that is minimised, with the task's default filled in."""
-        if self.task == "classify":
+        if self.answers == "classes":
             return self.train.loss or "cross_entropy"
         if self.model.distribution:
             return "likelihood"

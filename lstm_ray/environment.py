@@ -43,7 +43,7 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
     ]
     if unused:
         findings.append(Finding(severity="info", text=f"Columns without a role are not read: {', '.join(unused)}."))
-    what = ", ".join(config.data.target) if config.task == "forecast" else config.data.label
+    what = config.data.label or ", ".join(config.data.target)
     return Report(
         stage="environment",
         summary=f"Task {config.task} of {what} with seed {config.seed}; the config agrees with the data's header.",

@@ -57,6 +57,21 @@ def classify_config(**values: object) -> Config:
     return _changed(tree, values)
 
 
+def label_config(**values: object) -> Config:
+    """A small labelling of ``labelled_of``: a class for each step."""
+    tree = config_tree() | {"task": "label"}
+    roles = {"past": ["load"], "label": "state", "label_kind": "class"}
+    tree["data"] = {"source": "unused.csv", "series_id": ["site"], "time": "when"} | roles
+    tree["window"] = {"history": 12, "patch": 1}
+    tree["model"] = {"hidden": 8, "members": 1, "dropout": 0.0}
+    return _changed(tree, values)
+
+
+def value_config(**values: object) -> Config:
+    """A small labelling of ``labelled_of(kind="value")``: a value for each step."""
+    return label_config(data__label_kind="value", **values)
+
+
 def _changed(tree: dict[str, Any], values: dict[str, object]) -> Config:
     for name, value in values.items():
         section, _, field = name.rpartition("__")
@@ -167,6 +182,25 @@ def sequences_of(lengths: Sequence[int], seed: int = 0) -> Segments:
     return Segments(**fields)
 
 
+def labelled_of(
+    lengths: Sequence[int] = (240,), first_step: Sequence[int] | None = None, kind: str = "class", seed: int = 0
+) -> Segments:
+    """Segments whose every step has a label, but for a tenth: 'high' where the input of this step and the two before is
+    above its mean on average, or that average as a value."""
+    classes = ("high", "low") if kind == "class" else ()
+    schema = schema_of(target=(), past=("load",), classes=classes).model_copy(update={"label": "state"})
+    made = segments_of(lengths, first_step, schema, seed)
+    value_R = np.empty(made.bounds[-1], np.float32)
+    for first, end in zip(made.bounds[:-1], made.bounds[1:], strict=True):
+        past = np.pad(made.past_RP[first:end, 0], (2, 0), mode="edge")
+        value_R[first:end] = np.convolve(past, np.ones(3) / 3, "valid")
+    random = np.random.default_rng(seed + 1)
+    label_R = (value_R < 20).astype(np.float32) if classes else value_R
+    label_R[random.random(len(label_R)) < 0.1] = np.nan
+    observed = (random.random(made.past_RP.shape) > 0.1).astype(np.float32)
+    return Segments(**{**vars(made), "label_R": label_R, "observed_RC": observed})
+
+
 def scaler_of(segments: Segments) -> Scaler:
     """Mean and deviation of all values."""
 
@@ -174,7 +208,10 @@ def scaler_of(segments: Segments) -> Scaler:
         return ColumnScale(mean=values.mean(0).tolist(), deviation=values.std(0).tolist())
 
     known = segments.known_RK[:, : len(segments.schema.known)]
-    return Scaler(target=scale(segments.target_RC), past=scale(segments.past_RP), known=scale(known))
+    label = None
+    if segments.label_R is not None and not segments.schema.classes:
+        label = ColumnScale(mean=[float(np.nanmean(segments.label_R))], deviation=[float(np.nanstd(segments.label_R))])
+    return Scaler(target=scale(segments.target_RC), past=scale(segments.past_RP), known=scale(known), label=label)
 
 
 def random_policy(config: Config, segments: Segments) -> Policy:

@@ -16,7 +16,7 @@ from lstm_ray.config import Config, parse, with_values
 from lstm_ray.config_file import load
 from lstm_ray.data import grid, segments
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.sections import RESERVED
+from lstm_ray.sections.data import RESERVED
 from tests.made import config_tree
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -25,6 +25,15 @@ CLASSIFY = {
     "task": "classify",
     "data.target": [],
     "data.label": "kind",
+}
+
+LABEL = {
+    "task": "label",
+    "data.target": [],
+    "data.label": "state",
+    "data.label_kind": "class",
+    "model.normalisation": "auto",
+    "model.pooling": "max",
 }
 
 
@@ -111,6 +120,38 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     (CLASSIFY | {"model.quantiles": [0.5]}, ["model.quantiles is set", "remove it"]),
     (CLASSIFY | {"model.distribution": "gaussian"}, ["model.distribution is gaussian", "classes", "remove it"]),
     (CLASSIFY | {"model.output": "relu"}, ["model.output is relu", "classes", "remove it"]),
+    (LABEL | {"data.target": ["load"]}, ["data.target is ['load']", "move these columns to data.past"]),
+    (LABEL | {"data.label": None, "data.label_kind": "auto"}, ["data.label is missing"]),
+    (LABEL | {"data.label": None}, ["label_kind is class", "no column is named"]),
+    (LABEL | {"data.past": []}, ["data.past is empty"]),
+    (LABEL | {"data.past": [], "data.layout": "wide", "data.label": None, "data.label_kind": "auto"}, ["wide"]),
+    (LABEL | {"data.source": "a.ts", "data.label_kind": "auto"}, [".ts files", "long table"]),
+    (CLASSIFY | {"data.source": "a.ts", "data.label_kind": "value"}, ["label_kind is value", "is a class"]),
+    (CLASSIFY | {"data.label_kind": "value"}, ["data.label_kind is value", "tells classes", "remove it"]),
+    (LABEL | {"preprocess.transform": "log"}, ["transform is log", "no target", "remove it"]),
+    (LABEL | {"model.quantiles": [0.5]}, ["model.quantiles is [0.5]", "without quantiles"]),
+    (LABEL | {"model.distribution": "gaussian"}, ["model.distribution is gaussian", "without a distribution"]),
+    (LABEL | {"model.output": "relu"}, ["model.output is relu", "bounds forecasts"]),
+    (LABEL | {"model.normalisation": "mean"}, ["model.normalisation is mean", "level out of a target"]),
+    (LABEL | {"model.normalisation_steps": 6}, ["model.normalisation_steps is 6", "level out of a target"]),
+    (LABEL | {"model.linear": "residual"}, ["model.linear is residual", "a target's history"]),
+    (LABEL | {"model.channels": "joint"}, ["model.channels is joint", "inputs are always read together"]),
+    (LABEL | {"model.pooling": "mean"}, ["model.pooling is mean", "each step is told"]),
+    (LABEL | {"train.augment": {"time_warp": 0.1}}, ["train.augment.time_warp is 0.1", "use jitter"]),
+    (LABEL | {"train.augment": {"window_slice": 0.1}}, ["train.augment.window_slice is 0.1", "use jitter"]),
+    (LABEL | {"train.augment": {"mixup": 0.1}}, ["train.augment.mixup is 0.1", "use jitter"]),
+    (
+        LABEL | {"plan.scenarios": [SCENARIO | {"column": "price"}], "data.known": ["price"]},
+        ["data.past columns alone"],
+    ),
+    (LABEL | {"train.truncate_steps": 8}, ["train.truncate_steps is 8", "every step once", "remove it"]),
+    (LABEL | {"window.stride": 2}, ["window.stride is 2", "every step once", "remove it"]),
+    (LABEL | {"train.loss": "mae"}, ["train.loss is mae", "kind 'class'", "cross_entropy or focal"]),
+    (
+        LABEL | {"data.label_kind": "value", "train.loss": "focal"},
+        ["train.loss is focal", "kind 'value'", "mae or mse"],
+    ),
+    (LABEL | {"data.label_kind": "value", "train.class_weights": "balanced"}, ["labels are values", "remove it"]),
     (
         {"model.output": "relu", "model.distribution": "student_t"},
         ["output is relu", "distribution student_t", "remove one"],
@@ -121,7 +162,7 @@ VALUES: list[tuple[dict[str, Any], list[str]]] = [
     ({"train.learning_rate": "fast"}, ["train.learning_rate", "found 'fast'"]),
     ({"train.learning_rate": float("inf")}, ["train.learning_rate", "finite", "found inf"]),
     ({"plan.scenarios": [SCENARIO | {"value": float("nan")}]}, ["plan.scenarios.0.value", "finite"]),
-    ({"task": "cluster"}, ["task", "'forecast' or 'classify'", "found 'cluster'"]),
+    ({"task": "cluster"}, ["task", "'forecast', 'classify' or 'label'", "found 'cluster'"]),
     ({"train": None}, ["train", "found None"]),
     ({"name": ""}, ["name", "found ''"]),
     ({"preprocess.calendar": ["year"]}, ["preprocess.calendar.0", "found 'year'"]),
@@ -168,7 +209,18 @@ def test_defaults_of_the_loss_follow_the_task() -> None:
     assert parse(changed({"model.quantiles": [0.1, 0.5]})).loss == "pinball"
     assert parse(changed({"model.distribution": "student_t", "model.quantiles": [0.5]})).loss == "likelihood"
     assert parse(changed(CLASSIFY | {"train.loss": "focal"})).loss == "focal"
+    assert parse(changed(LABEL)).loss == "cross_entropy"
+    assert parse(changed(LABEL | {"data.label_kind": "value"})).loss == "mae"
     assert parse(changed({"train.loss": "own.losses:mine"})).loss == "own.losses:mine"
+
+
+def test_labels_may_be_told_from_both_sides_and_their_loss_waits_for_their_kind() -> None:
+    both_ways = parse(changed(LABEL | {"model.bidirectional": True, "model.attention": True}))
+    assert both_ways.answers == "classes"
+    for loss in ("mae", "focal", "own.losses:mine"):
+        assert parse(changed(LABEL | {"data.label_kind": "auto", "train.loss": loss})).train.loss == loss
+    augment = {"jitter": 0.1, "scaling": 0.1, "magnitude_warp": 0.1, "masking": 0.1}
+    assert parse(changed(LABEL | {"train.augment": augment})).train.augment.masking == 0.1
 
 
 def test_every_field_has_a_description() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -16,10 +16,12 @@ from pyarrow import fs
 from lstm_ray.config import Config, parse
 from lstm_ray.data import download, examples, ts, wide
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.sections import OWN_TIME, DataConfig
+from lstm_ray.sections.data import OWN_TIME, DataConfig
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc"}
 EXAMPLE = "example:"
+MAX_CLASSES = 20
+"""Different whole numbers that labels may take and still be classes (data.label_kind: auto)."""
 UNNAMED, WIDE_TARGET = "series_name", "value"
 """Columns of a wide table that nobody named: its series and their values."""
 
@@ -98,9 +100,56 @@ def roles(data: DataConfig) -> DataConfig:
 
 
 def resolved(config: Config) -> Config:
-    """The config with ``roles``, validated anew. Raises InputError where they contradict the rest."""
+    """The config with ``roles`` and, for labels of steps, their kind, validated anew.
+
+    Raises InputError where they contradict the rest.
+    """
     data = roles(config.data)
+    if config.task == "label" and data.label_kind == "auto":
+        data = data.model_copy(update={"label_kind": label_kind(data)})
     return config if data == config.data else parse({**config.model_dump(), "data": data.model_dump()})
+
+
+def label_kind(data: DataConfig) -> Literal["class", "value"]:
+    """What the labels of steps are, by the type of their column: text, true and false, and whole numbers of at most
+    MAX_CLASSES different values are classes, other numbers are values.
+
+    Raises InputError where the column holds no label at all.
+    """
+    assert data.label is not None, "the config refuses task 'label' without one"
+    if _is_example(data):
+        columns = [examples.table(str(data.source).removeprefix(EXAMPLE))[data.label]]
+    else:
+        header(data)
+        columns = [_untyped(file, data.label) for file in locate(data)]
+    columns = [column for column in columns if column.null_count < len(column)]
+    if not columns:
+        raise InputError(f"label '{data.label}' has no values at all; name another column in data.label")
+    if not all(_is_number(column.type) for column in columns):
+        return "class"
+    if not all(pa.types.is_integer(column.type) for column in columns):
+        return "value"
+    values = {value for column in columns for value in column.unique().to_pylist()} - {None}
+    return "class" if len(values) <= MAX_CLASSES else "value"
+
+
+def _untyped(file: File, column: str) -> pa.ChunkedArray:
+    """One column with the type that its file gives it, or in a text file its values do."""
+    try:
+        if _format(file) == "csv":
+            convert = pa_csv.ConvertOptions(
+                include_columns=[column], null_values=examples.NULLS, strings_can_be_null=True
+            )
+            with file.filesystem.open_input_stream(file.path) as stream:
+                return pa_csv.read_csv(stream, convert_options=convert)[column]
+        dataset = pa_dataset.dataset(file.path, filesystem=file.filesystem, format=_format(file))
+        return dataset.to_table(columns=[column])[column]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(_explain(file.name, error)) from None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def read(data: DataConfig) -> pa.Table:
@@ -174,7 +223,9 @@ def _text(file: File) -> str:
 
 
 def _schema(data: DataConfig) -> pa.Schema:
-    text = {*data.series_id, data.time, *data.categorical, data.label}
+    text = {*data.series_id, data.time, *data.categorical}
+    if data.label_kind != "value":
+        text.add(data.label)
     return pa.schema([(name, pa.string() if name in text else pa.float64()) for name in data.columns])
 
 

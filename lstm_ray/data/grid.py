@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lstm_ray.data.files import read
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 SERIES, TIME = "series", "time"
 MICROSECONDS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "w": 604_800_000_000}
@@ -33,7 +33,9 @@ def typed(table: pa.Table, data: DataConfig) -> pl.DataFrame:
     assert isinstance(frame, pl.DataFrame)
     _refuse_infinite(frame, data)
     ids = pl.concat_str([pl.col(c).fill_null("") for c in data.series_id], separator=SEPARATOR)
-    label = [pl.col(data.label).alias(data.label)] if data.label else []
+    label = [pl.col(data.label)] if data.label else []
+    if data.label and data.label_kind == "value":
+        label = [pl.col(data.label).fill_nan(None)]
     series = (ids if data.series_id else pl.lit("all")).alias(SERIES)
     in_order = pl.int_range(pl.len(), dtype=pl.Int64).over(series)
     frame = frame.select(
@@ -126,7 +128,8 @@ def _parse_times(frame: pl.DataFrame, column: str) -> pl.Expr:
 
 
 def _refuse_infinite(frame: pl.DataFrame, data: DataConfig) -> None:
-    for column in data.numeric:
+    label = [data.label] if data.label and data.label_kind == "value" else []
+    for column in (*data.numeric, *label):
         infinite = frame[column].is_infinite().fill_null(False)
         if infinite.any():
             row = int(infinite.arg_max() or 0)

@@ -32,7 +32,9 @@ class Schema(BaseModel):
     """Known and static columns of the table; the calendar's columns follow them in every array."""
     calendar: list[Literal["hour", "weekday", "month"]]
     classes: list[str]
-    """Class names in the order of their indices (task: classify)."""
+    """Class names in the order of their indices (task: classify, or label where labels are classes)."""
+    label: str | None = None
+    """Column whose class or value each step has (task: label)."""
     categories: dict[str, list[str]] = {}
     """Each categorical column's values in the training part, in the order of their codes from 1; code 0 is any other."""
     step: int
@@ -44,6 +46,12 @@ class Schema(BaseModel):
     @property
     def num_known(self) -> int:
         return len(self.known) + 2 * len(self.calendar)
+
+    @property
+    def observed(self) -> list[str]:
+        """The columns of which segments tell measured values from imputed ones: targets, or past inputs where each step
+        has a label."""
+        return self.past if self.label else self.target
 
     def times(self, steps: NDArray) -> NDArray:
         """datetime64[us] (or the integers) of step numbers on the common axis."""
@@ -88,6 +96,8 @@ class Scaler(BaseModel):
     target: ColumnScale
     past: ColumnScale
     known: ColumnScale
+    label: ColumnScale | None = None
+    """Of the labels of steps, where these are values; they are never clipped."""
     limit: float | None = None
     """Scaled inputs are clipped to this many deviations; None: never."""
     log: LogScale | None = None
@@ -122,6 +132,18 @@ class Scaler(BaseModel):
             mean, deviation = mean[:, None], deviation[:, None]
         found: NDArray = values * deviation + mean
         return found if self.log is None else self._exponential(found, quantile_axis)
+
+    def scale_label(self, values: NDArray) -> NDArray:
+        """Labels of steps as a network learns them: values standardised, classes as they are; NaN stays NaN."""
+        if self.label is None:
+            return values.astype(np.float32, copy=False)
+        scaled: NDArray = ((values - self.label.mean[0]) / self.label.deviation[0]).astype(np.float32)
+        return scaled
+
+    def unscale_label(self, values: NDArray) -> NDArray:
+        """The inverse of ``scale_label`` for values, float32 of any shape."""
+        assert self.label is not None, "classes have no units"
+        return np.asarray(values * self.label.deviation[0] + self.label.mean[0], dtype=np.float32)
 
     def centre(self, role: Literal["target", "past", "known"]) -> list[float]:
         """The value of each column that scaling turns into 0: what stands for a missing one."""

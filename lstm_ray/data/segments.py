@@ -7,12 +7,14 @@ import polars as pl
 
 from lstm_ray.config import Config
 from lstm_ray.data.grid import SERIES, TIME
-from lstm_ray.data.schema import DIGITS, LogScale, Scaler, Schema, column_scale
+from lstm_ray.data.schema import DIGITS, ColumnScale, LogScale, Scaler, Schema, column_scale
 from lstm_ray.errors import InputError
 
 SEGMENT, STEP, OBSERVED = "segment", "step", "observed:"
 WIDE = 10.0
 """Series differ widely in size where the mean of a large one (9 in 10 are smaller) is this many times a small one's."""
+MAX_CLASSES = 1000
+"""Classes of steps, at most; a column with more holds something else."""
 OFFSET = 0.02
 """What is added before taking logarithms, as a share of a typical series' mean."""
 
@@ -28,8 +30,8 @@ def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
             f"{off} rows of '{data.time}' lie between the grid's steps: series start at different offsets; "
             "round the time stamps to data.frequency"
         )
-    classes: list[str] = []
-    if data.label:
+    classes = _classes_of_steps(frame, config) if config.task == "label" else []
+    if data.label and config.task == "classify":
         mixed = frame.group_by(SERIES).agg(n=pl.col(data.label).n_unique()).filter(pl.col("n") > 1)
         if mixed.height:
             raise InputError(
@@ -50,6 +52,7 @@ def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
         known=[*data.known, *data.static],
         calendar=config.preprocess.calendar if is_time else [],
         classes=classes,
+        label=data.label if config.task == "label" else None,
         step=step,
         is_time=is_time,
         axis_start=start,
@@ -59,20 +62,23 @@ def make_schema(frame: pl.DataFrame, step: int, config: Config) -> Schema:
 def make_segments(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.DataFrame:
     """Whole series on the regular grid (``grid.regular``) to segments, in the data's own units.
 
-    A run of steps without any target longer than preprocess.max_gap_steps cuts the series; shorter ones are imputed, and
-    ``observed:TARGET`` tells them from measured values. A classified sequence is never cut. What precedes a column's first
-    value stays null, and is read as the training part's mean.
+    A run of steps without any target (of past inputs, where each step has a label) longer than preprocess.max_gap_steps
+    cuts the series; shorter ones are imputed, and ``observed:COLUMN`` tells them from measured values. A classified
+    sequence is never cut. What precedes a column's first value stays null, and is read as the training part's mean. The
+    label of a step is never imputed.
 
-    Returns columns: series, segment, step, targets, observed:targets, past, known, label and categorical.
+    Returns columns: series, segment, step, targets, observed:targets (or observed:past), past, known, label and
+    categorical.
     """
     prepare = config.preprocess
     columns = [*schema.target, *schema.past, *schema.known]
     step = ((pl.col(TIME).cast(pl.Int64) - schema.axis_start) // schema.step).alias(STEP)
-    constant = [*([config.data.label] if config.data.label else []), *config.data.categorical]
+    label = [config.data.label] if config.data.label else []
+    constant = [*([] if schema.label else label), *config.data.categorical]
     frame = frame.with_columns(pl.col(c).forward_fill().backward_fill().over(SERIES) for c in constant)
-    frame = frame.with_columns(step, *(pl.col(c).is_not_null().alias(OBSERVED + c) for c in schema.target))
-    if schema.target:
-        missing = ~pl.any_horizontal(OBSERVED + c for c in schema.target)
+    frame = frame.with_columns(step, *(pl.col(c).is_not_null().alias(OBSERVED + c) for c in schema.observed))
+    if schema.observed:
+        missing = ~pl.any_horizontal(OBSERVED + c for c in schema.observed)
         frame = frame.with_columns(_run=missing.rle_id().over(SERIES))
         long = missing & (pl.len().over(SERIES, "_run") > prepare.max_gap_steps)
         frame = frame.with_columns(_long=long).drop("_run")
@@ -87,8 +93,8 @@ def make_segments(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.Dat
         pl.col(c).interpolate() if prepare.impute == "linear" and c not in schema.past else pl.col(c) for c in columns
     ]
     whole = [expression.forward_fill().over(SERIES, SEGMENT) for expression in fill]
-    observed = [pl.col(OBSERVED + c) for c in schema.target]
-    return frame.select(SERIES, SEGMENT, STEP, *whole, *observed, *constant)
+    observed = [pl.col(OBSERVED + c) for c in schema.observed]
+    return frame.select(SERIES, SEGMENT, STEP, *whole, *observed, *label, *config.data.categorical)
 
 
 def with_categories(schema: Schema, frame: pl.LazyFrame, train_end: int, config: Config) -> Schema:
@@ -110,7 +116,21 @@ def fit_scaler(frame: pl.LazyFrame, schema: Schema, train_end: int, config: Conf
         parts[role] = column_scale(*(np.asarray(row, dtype=np.float64) for row in rows))
     limit = config.preprocess.outlier_deviations if config.preprocess.outliers == "clip" else None
     log = _log_scale(train, schema) if _wants_log(train, schema, config) else None
-    return Scaler(**parts, limit=limit, log=log)
+    label = _label_scale(train, schema.label) if schema.label and not schema.classes else None
+    return Scaler(**parts, label=label, limit=limit, log=log)
+
+
+def _label_scale(train: pl.LazyFrame, name: str) -> ColumnScale:
+    """Raises InputError where the training part has no label."""
+    own = pl.col(name)
+    row = (
+        train.select(own.count().cast(pl.Float64), own.sum().alias("s"), (own * own).sum().alias("q")).collect().row(0)
+    )
+    if not row[0]:
+        raise InputError(
+            f"label '{name}' has no values in the training part; give split.train more, or drop what lies before"
+        )
+    return column_scale(*(np.asarray([value], dtype=np.float64) for value in row))
 
 
 def _wants_log(train: pl.LazyFrame, schema: Schema, config: Config) -> bool:
@@ -162,6 +182,31 @@ def _log_scale(train: pl.LazyFrame, schema: Schema) -> LogScale:
         sums.append(own.collect().row(0))
     scale = column_scale(*np.asarray(sums, dtype=np.float64).reshape(-1, 3).T)
     return LogScale(offset=offsets, mean=scale.mean, deviation=scale.deviation)
+
+
+def _classes_of_steps(frame: pl.DataFrame, config: Config) -> list[str]:
+    """The classes that steps have, sorted, whole numbers by size; none where labels are values. Raises InputError where
+    there is nothing to tell apart."""
+    name = config.data.label
+    assert name is not None, "the config refuses task 'label' without one"
+    found = frame[name].drop_nulls().unique()
+    if found.is_empty():
+        raise InputError(f"label '{name}' has no values at all; name another column in data.label")
+    if config.answers == "values":
+        return []
+    if len(found) < 2:
+        raise InputError(
+            f"label '{name}' has one class only, {found.to_list()}; telling classes apart needs two (data.label_kind: value "
+            "learns numbers)"
+        )
+    if len(found) > MAX_CLASSES:
+        raise InputError(
+            f"label '{name}' has {len(found)} different classes, more than {MAX_CLASSES}; join rare ones, or set "
+            "data.label_kind to value where they are numbers"
+        )
+    numbers = found.cast(pl.Int64, strict=False)
+    by_size = not numbers.null_count() and numbers.cast(pl.String).to_list() == found.to_list()
+    return sorted(found.to_list(), key=int) if by_size else sorted(found.to_list())
 
 
 def _require_constant_categories(frame: pl.DataFrame, config: Config) -> None:

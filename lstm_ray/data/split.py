@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig, SplitConfig
+from lstm_ray.sections.data import DataConfig, SplitConfig
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ray import figure
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.segments import STEP
-from lstm_ray.data.split import PARTS, Part, boundaries, own_test_start
+from lstm_ray.data.split import PARTS, Boundaries, Part, boundaries, own_test_start
+from lstm_ray.data.steps import labelled_rows
 from lstm_ray.data.store import load_schema, read_segments, to_segments
-from lstm_ray.data.windows import origins, sequences
+from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+from lstm_ray.sections.data import WindowConfig
+
+UNITS: dict[str, tuple[str, Callable[[Segments, Boundaries, Part, WindowConfig], NDArray]]] = {
+    "forecast": ("windows", origins),
+    "classify": ("sequences", lambda segments, parts, part, window: sequences(segments, parts, part)),
+    "label": ("labelled steps", lambda segments, parts, part, window: labelled_rows(segments, parts, part)),
+}
+"""By task, what a part holds."""
 
 
 def split(config: Config, run: RunDir, work: StageDir) -> Report:
-    """Write ``boundaries.json``: the parts in steps and in times, and the windows (or sequences) of each.
+    """Write ``boundaries.json``: the parts in steps and in times, and the windows (sequences, labelled steps) of each.
 
     Raises InputError where a part holds no window.
     """
@@ -34,16 +44,14 @@ def split(config: Config, run: RunDir, work: StageDir) -> Report:
             f"window.history {window.history} + window.horizon {window.horizon} exceeds the longest series, "
             f"{lengths.max()} steps; lower them"
         )
-    counts = {
-        part: len(origins(segments, parts, part, window) if forecast else sequences(segments, parts, part))
-        for part in PARTS
-    }
-    unit = "windows" if forecast else "sequences"
+    unit, items = UNITS[config.task]
+    counts = {part: len(items(segments, parts, part, window)) for part in PARTS}
     for part, count in counts.items():
         if not count:
+            needs = f", and a window needs {window.horizon} steps after {window.history} of history" if forecast else ""
             raise InputError(
-                f"split.{part} holds no {unit[:-1]}: it spans steps {parts[part][0]} to {parts[part][1]} of {num_steps}, and a "
-                f"window needs {window.horizon} steps after {window.history} of history; enlarge it"
+                f"split.{part} holds no {unit[:-1]}: it spans steps {parts[part][0]} to {parts[part][1]} of "
+                f"{num_steps}{needs}; enlarge it"
             )
     ends = {part: figure.plain(schema.times(np.array([first, end - 1]))) for part, (first, end) in parts.items()}
     times = {part: [str(time).replace("T", " ") for time in pair] for part, pair in ends.items()}
@@ -82,17 +90,18 @@ def _timeline(
     most: int = 30,
 ) -> Figure:
     """Where each segment lies on the time axis, and where the parts are cut."""
-    names = sorted(set(series))[:most] if schema.target else ["sequences"]
+    by_name = bool(schema.target) or schema.label is not None
+    names = sorted(set(series))[:most] if by_name else ["sequences"]
     traces = []
     for part, (part_first, part_end) in parts.items():
         x: list = []
         y: list = []
         for name, first, length in zip(series, first_step, lengths, strict=True):
             low, high = max(first, part_first), min(first + length, part_end) - 1
-            if low < high and (name in names or not schema.target):
+            if low < high and (name in names or not by_name):
                 ends = figure.plain(schema.times(np.array([low, high])))
                 x += [*ends, None]
-                y += [name if schema.target else "sequences"] * 2 + [None]
+                y += [name if by_name else "sequences"] * 2 + [None]
         traces.append(
             {
                 "type": "scatter",

@@ -52,22 +52,27 @@ def load_scaler(run: RunDir) -> Scaler:
 def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
     """A table of segments (``make_segments``) as flat arrays, ordered by first step (classify) or series."""
     order = [SERIES, SEGMENT, STEP]
-    if schema.classes:
+    if schema.classes and schema.label is None:
         frame = frame.with_columns(_first=pl.col(STEP).min().over(SERIES))
         order = ["_first", *order]
     frame = frame.sort(order)
     heads = frame.select(pl.struct(SERIES, SEGMENT).rle_id().diff().fill_null(1) != 0).to_series().to_numpy()
     start = np.flatnonzero(heads)
     steps = frame[STEP].to_numpy()
-    label = None
-    if schema.classes:
+    label = label_R = None
+    if schema.label is not None:
+        codes = (
+            frame[schema.label].cast(pl.Enum(schema.classes)).to_physical() if schema.classes else frame[schema.label]
+        )
+        label_R = codes.cast(pl.Float32).fill_null(np.nan).to_numpy()
+    elif schema.classes:
         (name,) = set(frame.columns) - {SERIES, SEGMENT, STEP, "_first", *schema.past, *schema.categories}
         kind = pl.Enum(schema.classes)
         label = frame[name].cast(kind).to_physical().to_numpy().astype(np.int64)[start]
     known = _floats(frame, schema.known)
     return Segments(
         target_RC=_floats(frame, schema.target),
-        observed_RC=_floats(frame, [OBSERVED + c for c in schema.target]),
+        observed_RC=_floats(frame, [OBSERVED + c for c in schema.observed]),
         past_RP=_floats(frame, schema.past),
         known_RK=np.concatenate([known, schema.calendar_features(schema.times(steps))], axis=1),
         bounds=np.append(start, len(steps)).astype(np.int64),
@@ -76,6 +81,7 @@ def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
         label=label,
         schema=schema,
         category_SK=_codes(frame[start], schema),
+        label_R=label_R,
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.split import TEST_TIME
 from lstm_ray.errors import InputError
-from lstm_ray.sections import OWN_TIME
+from lstm_ray.sections.data import OWN_TIME
 
 CASE, LABEL, DIMENSION = "case", "label", "dim_"
 SEED = 0

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lstm_ray.errors import InputError
-from lstm_ray.sections import OWN_TIME
+from lstm_ray.sections.data import OWN_TIME
 
 MOST_NAMED = 3
 """Series that a message names."""

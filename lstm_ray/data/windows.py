@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 IGNORED = -100
 """The label of a sequence that is not counted."""
@@ -30,7 +30,7 @@ class Segments:
 
     target_RC: NDArray
     observed_RC: NDArray
-    """1 where the target was measured, 0 where it was imputed."""
+    """1 where the target was measured, 0 where it was imputed; of past inputs, [R, P] (task: label)."""
     past_RP: NDArray
     known_RK: NDArray
     """Known and static columns, then the calendar's."""
@@ -46,6 +46,8 @@ class Segments:
     category_SK: NDArray
     """int64 [S, K] code of each categorical column, constant in a segment: 0 is unseen, codes from 1 are the values of
     ``schema.categories``."""
+    label_R: NDArray | None = None
+    """float32 [R] class or value of each step, NaN where it has none (task: label)."""
 
     def series_of(self, rows: NDArray) -> NDArray:
         """Index of the segment that each row belongs to."""
@@ -77,6 +79,7 @@ class Segments:
             target_RC=scaler.scale(self.target_RC, "target"),
             past_RP=scaler.scale(self.past_RP, "past"),
             known_RK=known,
+            label_R=None if self.label_R is None else scaler.scale_label(self.label_R),
         )
 
 
@@ -89,15 +92,20 @@ class Batch:
     past_BTP: NDArray
     known_BTK: NDArray
     origin_BN: NDArray
-    """1 where the n-th origin of the sequence teaches, 0 where its horizon is not all there."""
+    """1 where the n-th origin of the sequence teaches, 0 where its horizon is not all there; where whole sequences are
+    read, 1 for patches that hold data."""
     label_B: NDArray
     """int64 class of each sequence (task: classify), else 0."""
     category_BS: NDArray
     """int64 [B, K] code of each categorical column; 0 is unseen."""
+    label_BT: NDArray
+    """float32 class or scaled value of each answered step, NaN where it teaches nothing (task: label), else [B, 0]."""
 
     def silent_after(self, count: int) -> Batch:
         """The same batch, its sequences from ``count`` on teaching nothing."""
         taught = np.arange(len(self.label_B)) < count
+        if self.label_BT.shape[1]:
+            return replace(self, label_BT=np.where(taught[:, None], self.label_BT, np.float32(np.nan)))
         if self.target_BTC.shape[2]:
             return replace(self, origin_BN=self.origin_BN * taught[:, None])
         return replace(self, label_B=np.where(taught, self.label_B, IGNORED))
@@ -204,7 +212,7 @@ def cut(segments: Segments, plan: Plan, chosen: NDArray) -> Batch:
     inside = rows < plan.end_M[chosen, None]
     rows = np.minimum(rows, plan.end_M[chosen, None] - 1)
     observed = segments.observed_RC.take(rows, 0) * inside[:, :, None]
-    return _batch(segments, rows, observed.astype(np.float32), plan.teaches(chosen))
+    return read_rows(segments, rows, observed.astype(np.float32), plan.teaches(chosen))
 
 
 def cut_windows(segments: Segments, origin_M: NDArray, window: WindowConfig) -> Batch:
@@ -214,7 +222,7 @@ def cut_windows(segments: Segments, origin_M: NDArray, window: WindowConfig) -> 
     inside = rows <= last
     rows = np.minimum(rows, last)
     observed = segments.observed_RC.take(rows, 0) * inside[:, :, None]
-    return _batch(segments, rows, observed.astype(np.float32), np.ones((len(rows), 1), np.float32))
+    return read_rows(segments, rows, observed.astype(np.float32), np.ones((len(rows), 1), np.float32))
 
 
 def cut_sequences(segments: Segments, ids_M: NDArray, steps: int, patch: int) -> Batch:
@@ -229,7 +237,7 @@ def cut_sequences(segments: Segments, ids_M: NDArray, steps: int, patch: int) ->
     rows = np.minimum(rows, end[:, None] - 1)
     patches = inside[:, ::patch].astype(np.float32)
     assert segments.label is not None
-    batch = _batch(segments, rows, np.zeros((*rows.shape, 0), np.float32), patches)
+    batch = read_rows(segments, rows, np.zeros((*rows.shape, 0), np.float32), patches)
     held = inside[:, :, None]
     past, known = batch.past_BTP * held, batch.known_BTK * held
     return replace(batch, past_BTP=past, known_BTK=known, label_B=segments.label[ids_M])
@@ -241,11 +249,12 @@ def chunks(items_M: NDArray, size: int) -> Iterator[NDArray]:
         yield items_M[first : first + size]
 
 
-def _batch(segments: Segments, rows_BT: NDArray, observed_BTC: NDArray, origin_BN: NDArray) -> Batch:
+def read_rows(segments: Segments, rows_BT: NDArray, observed_BTC: NDArray, origin_BN: NDArray) -> Batch:
+    """The values in some rows of scaled segments, each sequence's of one segment; it has neither class nor labels yet."""
     # take() copies whole rows, four times as fast as an index does.
     target_BTC, past_BTP, known_BTK = (
         values.take(rows_BT, 0) for values in (segments.target_RC, segments.past_RP, segments.known_RK)
     )
     category_BS = segments.category_SK[segments.series_of(rows_BT[:, 0])]
-    label_B = np.zeros(len(rows_BT), np.int64)
-    return Batch(target_BTC, observed_BTC, past_BTP, known_BTK, origin_BN, label_B, category_BS)
+    label_B, label_BT = np.zeros(len(rows_BT), np.int64), np.zeros((len(rows_BT), 0), np.float32)
+    return Batch(target_BTC, observed_BTC, past_BTP, known_BTK, origin_BN, label_B, category_BS, label_BT)

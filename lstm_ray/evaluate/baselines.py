@@ -15,7 +15,7 @@ from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Segments, chunks, origins
 from lstm_ray.evaluate.gather import Forecaster, history
 from lstm_ray.model import ridge
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,15 @@ class Candidate:
         return f"{self.stage}/{POLICY}"
 
 
-def metric_of(task: str) -> str:
-    """What candidates are compared by."""
-    return "mae" if task == "forecast" else "macro_f1"
+def metric_of(answers: str) -> str:
+    """What candidates are compared by; ``answers`` are those of the config, classes or values."""
+    return "mae" if answers == "values" else "macro_f1"
 
 
-def cost(validation: Mapping[str, float], task: str) -> float:
+def cost(validation: Mapping[str, float], answers: str) -> float:
     """The deciding metric as something to keep low."""
-    value = validation[metric_of(task)]
-    return value if task == "forecast" else -value
+    value = validation[metric_of(answers)]
+    return value if answers == "values" else -value
 
 
 def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], list[Finding]]:
@@ -55,7 +55,7 @@ def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], 
             if stage == "train":
                 raise InputError(f"'{run.uri}' has no train/{POLICY}; run the stage 'train' first")
             continue
-        if (report.validation or {}).get(metric := metric_of(config.task)) is None:
+        if (report.validation or {}).get(metric := metric_of(config.answers)) is None:
             raise InputError(
                 f"'{run.uri}/{stage}/report.json' has no validation.{metric}, found "
                 f"{sorted(report.validation or {}) or 'none'}; run the stage '{stage}' again with --force"
@@ -71,14 +71,14 @@ def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], 
     return candidates, left_out
 
 
-def choose(candidates: list[Candidate], task: str) -> Candidate:
+def choose(candidates: list[Candidate], answers: str) -> Candidate:
     """The best on validation; on a tie the earlier, simpler one."""
-    return min(candidates, key=lambda candidate: cost(candidate.validation, task))
+    return min(candidates, key=lambda candidate: cost(candidate.validation, answers))
 
 
-def compared(candidates: list[Candidate], chosen: Candidate, task: str) -> Finding:
+def compared(candidates: list[Candidate], chosen: Candidate, answers: str) -> Finding:
     """How the candidates did, in a sentence."""
-    metric, name = metric_of(task), "MAE" if task == "forecast" else "macro F1"
+    metric, name = metric_of(answers), "MAE" if answers == "values" else "macro F1"
     best = number(chosen.validation[metric])
     if len(candidates) == 1:
         text = f"'{chosen.stage}' is the only candidate, with validation {name} {best}."
@@ -92,10 +92,10 @@ def compared(candidates: list[Candidate], chosen: Candidate, task: str) -> Findi
     return Finding(severity="info", text=text)
 
 
-def table(candidates: list[Candidate], chosen: Candidate, task: str) -> dict[str, object]:
+def table(candidates: list[Candidate], chosen: Candidate, answers: str) -> dict[str, object]:
     """The candidates' validation metrics as rows."""
     names = sorted({name for candidate in candidates for name in candidate.validation})
-    first = metric_of(task)
+    first = metric_of(answers)
     names.sort(key=lambda name: name != first)
     rows = [[c.stage, *(c.validation.get(name) for name in names)] for c in candidates]
     return {

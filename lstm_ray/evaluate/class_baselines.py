@@ -17,7 +17,7 @@ from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.gather import Classifier, cut_out_sequences
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 SUMMARIES = ("mean", "std", "min", "max", "last", "slope")
 MAX_ITERATIONS = 2000

@@ -31,22 +31,28 @@ def class_figures(
     curves: Sequence[Curve],
 ) -> list[Figure]:
     """Every figure of a classifier's evaluation, those that matter most first."""
-    shown = int(np.argmin(np.where(sums.confusion_KK.sum(axis=1) > 0, sums.confusion_KK.sum(axis=1), np.inf)))
+    shown = rarest(sums)
     return [
-        _confusion(sums),
-        _recall(sums, rival_sums, rival),
+        confusion(sums),
+        recall(sums, rival_sums, rival),
         _over_time(sums, shown, probabilities_MK, segments, ids_M),
-        _calibration(sums, shown),
+        calibration(sums, shown),
         *(robustness_figure(curve, "policy") for curve in curves),
     ]
 
 
-def _confusion(sums: ClassSums) -> Figure:
+def rarest(sums: ClassSums) -> int:
+    """Of the classes that occur, the one that does least often."""
+    return int(np.argmin(np.where(sums.confusion_KK.sum(axis=1) > 0, sums.confusion_KK.sum(axis=1), np.inf)))
+
+
+def confusion(sums: ClassSums, unit: str = "sequences") -> Figure:
+    """What was beside what was said; ``unit`` is what has a class."""
     right = int(np.diag(sums.confusion_KK).sum())
     return heatmap(
         "confusion",
         "Confusion matrix",
-        f"{right} of {sums.count} sequences are right ({percent(right / sums.count)}); rows are what was, columns what "
+        f"{right:,} of {sums.count:,} {unit} are right ({percent(right / sums.count)}); rows are what was, columns what "
         "the policy said.",
         list(sums.classes),
         list(sums.classes),
@@ -56,17 +62,18 @@ def _confusion(sums: ClassSums) -> Figure:
     )
 
 
-def _recall(sums: ClassSums, rival_sums: ClassSums, rival: str) -> Figure:
+def recall(sums: ClassSums, rival_sums: ClassSums, rival: str) -> Figure:
+    """Share of each class that is found, by the policy and by the best baseline."""
     mine, other = sums.by_class(), rival_sums.by_class()
     known = [name for name in sums.classes if mine[name]["recall"] is not None]
-    recall = [mine[name]["recall"] or 0.0 for name in known]
-    said = ", ".join(f"{percent(value)} of '{name}'" for name, value in zip(known, recall, strict=True))
+    found = [mine[name]["recall"] or 0.0 for name in known]
+    said = ", ".join(f"{percent(value)} of '{name}'" for name, value in zip(known, found, strict=True))
     return bars(
         "recall",
         "Recall by class",
         f"The policy finds {said}.",
         known,
-        {"policy": recall, rival.replace("_", " "): [other[name]["recall"] or 0.0 for name in known]},
+        {"policy": found, rival.replace("_", " "): [other[name]["recall"] or 0.0 for name in known]},
         y_title="share found",
     )
 
@@ -98,7 +105,8 @@ def _over_time(sums: ClassSums, shown: int, probabilities_MK: NDArray, segments:
     )
 
 
-def _calibration(sums: ClassSums, shown: int) -> Figure:
+def calibration(sums: ClassSums, shown: int) -> Figure:
+    """Probabilities of one class beside its frequency where they were given."""
     said, happened, size = sums.calibration(shown)
     name = sums.classes[shown]
     gap = float((np.abs(said - happened) * size).sum() / size.sum())

@@ -88,7 +88,7 @@ def evaluate_classes(
             "and calibration_error.",
             "best": best,
         },
-        findings=[first, *_patterns(sums["policy"]), *robustness.findings(curves, "policy")],
+        findings=[first, *patterns(sums["policy"]), *robustness.findings(curves, "policy")],
         figures=class_figures(sums["policy"], sums[rival], rival, probabilities["policy"], segments, ids_M, curves),
         details={
             "confusion": {"classes": classes, "rows_are_truth": sums["policy"].confusion_KK.tolist()},
@@ -133,7 +133,7 @@ def _against(
     return Finding(severity="advice" if advice else "info", text=text + sure, advice=advice), text, gain
 
 
-def _patterns(sums: ClassSums) -> list[Finding]:
+def patterns(sums: ClassSums) -> list[Finding]:
     """Confusions, recall by class and calibration."""
     found = []
     confusion = sums.confusion_KK.astype(np.float64)

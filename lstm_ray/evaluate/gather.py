@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.steps import StepPlan
 from lstm_ray.data.windows import Segments
 
 HOURS = 24
@@ -32,6 +33,14 @@ class Classifier(Protocol):
 
     def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
         """Probabilities in the order of ``schema.classes``, [M, K]; rows add up to 1."""
+
+
+class Labeller(Protocol):
+    """Whatever labels steps: a policy or a baseline."""
+
+    def tell_steps(self, segments: Segments, range_S2: NDArray, batch: int = 512) -> NDArray:
+        """Of each step in a range of rows of every segment, in order: probabilities in the order of ``schema.classes``
+        [M, K], or values in the label's own units [M, 1]."""
 
 
 def history(segments: Segments, origins_M: NDArray, steps: int) -> NDArray:
@@ -106,6 +115,31 @@ def cut_out(segments: Segments, origins_M: NDArray, steps: int, horizon: int) ->
         category_SK=segments.category_SK[of],
     )
     return cut, cut.bounds[:-1] + steps - 1
+
+
+def cut_out_steps(segments: Segments, plan: StepPlan) -> tuple[Segments, NDArray]:
+    """Copies of the rows that the sequences of a plan read, as segments of their own, and the range of rows that each
+    tells there, int64 [M, 2]."""
+    told_first, told_end, start, readable, _ = plan.row_M5.T
+    first = np.maximum(start, readable)
+    length = told_end - first
+    bounds = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    rows = np.repeat(first - bounds[:-1], length) + np.arange(bounds[-1])
+    of = segments.series_of(first)
+    assert segments.label_R is not None
+    cut = replace(
+        segments,
+        target_RC=segments.target_RC[rows],
+        observed_RC=segments.observed_RC[rows],
+        past_RP=segments.past_RP[rows],
+        known_RK=segments.known_RK[rows],
+        bounds=bounds,
+        series=[segments.series[s] for s in of],
+        first_step=segments.steps(first),
+        category_SK=segments.category_SK[of],
+        label_R=segments.label_R[rows],
+    )
+    return cut, np.stack([bounds[:-1] + told_first - first, bounds[1:]], axis=1)
 
 
 def cut_out_sequences(segments: Segments, ids_M: NDArray, steps: int) -> Segments:

@@ -15,14 +15,25 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.impute import forward_fill
 from lstm_ray.data.schema import Scaler
+from lstm_ray.data.steps import StepPlan, rows_of
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.class_metrics import class_sums
-from lstm_ray.evaluate.gather import Classifier, Forecaster, cut_out, cut_out_sequences, future_rows
+from lstm_ray.evaluate.gather import (
+    Classifier,
+    Forecaster,
+    Labeller,
+    cut_out,
+    cut_out_sequences,
+    cut_out_steps,
+    future_rows,
+)
+from lstm_ray.evaluate.label_scores import label_metrics
 from lstm_ray.evaluate.metrics import forecast_sums, median_index
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
-from lstm_ray.sections import EvaluateConfig, WindowConfig
+from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.stages import EvaluateConfig
 
 Score = Callable[[Segments], dict[str, float]]
 """Damaged segments -> score by model."""
@@ -105,6 +116,39 @@ def class_curves(
 
     damageable = np.ones(len(whole.past_RP), dtype=bool)
     return _curves("macro_f1", macro_f1, whole, damageable, scaler, settings, rng, advance)
+
+
+def label_curves(
+    models: dict[str, Labeller],
+    segments: Segments,
+    plan: StepPlan,
+    scaler: Scaler,
+    settings: EvaluateConfig,
+    seed: int,
+    advance: Callable[[str], None] = lambda words: None,
+) -> list[Curve]:
+    """Macro F1 of labels, or their mean absolute error in training deviations, against the damage done to past inputs.
+
+    Args:
+        plan: sequences that tell the test part; a fixed sample of them is used.
+    """
+    rng = np.random.default_rng([seed, 1])
+    chosen = _sample(np.arange(len(plan)), settings.robustness_windows, rng)
+    whole, range_S2 = cut_out_steps(segments, replace(plan, row_M5=plan.row_M5[chosen]))
+    assert whole.label_R is not None, "task label has labels"
+    label_M = whole.label_R[rows_of(range_S2)]
+    counted = ~np.isnan(label_M)
+    metric = "mae" if scaler.label else "macro_f1"
+
+    def measure(damaged: Segments) -> dict[str, float]:
+        found = {}
+        for name, model in models.items():
+            answer_MA = model.tell_steps(damaged, range_S2, settings.batch)[counted]
+            score = label_metrics(answer_MA, label_M[counted], segments.schema)[metric]
+            found[name] = score / scaler.label.deviation[0] if scaler.label and score is not None else score
+        return _numbers(found)
+
+    return _curves(metric, measure, whole, np.ones(len(whole.past_RP), dtype=bool), scaler, settings, rng, advance)
 
 
 def remove_steps(segments: Segments, removed_R: NDArray, scaler: Scaler) -> Segments:

@@ -16,7 +16,7 @@ from lstm_ray.data.windows import Segments, chunks
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.gather import HOURS, Forecaster, future_rows, hour_of_day, narrow, series_names
 from lstm_ray.evaluate.metrics import ForecastSums, forecast_sums, median_index
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 DAY_MICROSECONDS = 86_400_000_000
 BIN_EDGES = np.linspace(-3, 3, 61)

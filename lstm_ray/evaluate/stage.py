@@ -21,13 +21,13 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
     Raises InputError where no policy was trained, or the test part holds nothing to score.
     """
     candidates, left_out = candidates_of.find(config, run, load_scaler(run))
-    chosen = candidates_of.choose(candidates, config.task)
+    chosen = candidates_of.choose(candidates, config.answers)
     with run.local_copy(chosen.folder) as path:
         shutil.rmtree(work.path / candidates_of.POLICY, ignore_errors=True)
         shutil.copytree(path, work.path / candidates_of.POLICY)
     policy = Policy.load(work.path / candidates_of.POLICY)
     found = _evaluate(config, run, chosen.stage, policy)
-    findings = [found.findings[0], candidates_of.compared(candidates, chosen, config.task), *left_out]
+    findings = [found.findings[0], candidates_of.compared(candidates, chosen, config.answers), *left_out]
     metrics = {
         "task": config.task,
         "policy": chosen.stage,
@@ -51,7 +51,7 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
         num_windows=found.num_windows,
         num_parameters=policy.num_parameters,
         skill=found.skill,
-        tables=[candidates_of.table(candidates, chosen, config.task)],
+        tables=[candidates_of.table(candidates, chosen, config.answers)],
     )
 
 
@@ -60,6 +60,10 @@ def _evaluate(config: Config, run: RunDir, name: str, policy: Policy) -> Evaluat
     if config.task == "forecast":
         return evaluate_forecast(config, name, policy, policy.scaler, segments, parts)
     # scikit-learn takes a second to import and a forecast does not need it.
+    if config.task == "label":
+        from lstm_ray.evaluate.label import evaluate_labels
+
+        return evaluate_labels(config, name, policy, policy.scaler, segments, parts)
     from lstm_ray.evaluate.classify import evaluate_classes
 
     return evaluate_classes(config, name, policy, policy.scaler, segments, parts)

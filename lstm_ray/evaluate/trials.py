@@ -61,7 +61,7 @@ class Trial:
 class Search:
     """All trials beside the trained policy they should improve on."""
 
-    task: str
+    answers: str
     before: dict[str, float]
     """Validation metrics of the trained policy as it was."""
     trials: list[Trial]
@@ -72,7 +72,7 @@ class Search:
 
     @property
     def metric(self) -> str:
-        return metric_of(self.task)
+        return metric_of(self.answers)
 
     @property
     def finished(self) -> list[Trial]:
@@ -82,12 +82,12 @@ class Search:
     def best(self) -> Trial:
         """The best trial; of equals the first."""
         measured = [trial for trial in self.finished if self.metric in trial.metrics]
-        return min(measured, key=lambda trial: cost(trial.metrics, self.task))
+        return min(measured, key=lambda trial: cost(trial.metrics, self.answers))
 
     @property
     def winner(self) -> Trial | None:
         """The best trial where it beats the trained policy."""
-        return self.best if cost(self.best.metrics, self.task) < cost(self.before, self.task) else None
+        return self.best if cost(self.best.metrics, self.answers) < cost(self.before, self.answers) else None
 
     @property
     def validation(self) -> dict[str, float]:

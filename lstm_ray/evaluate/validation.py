@@ -6,13 +6,14 @@ from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.class_metrics import class_sums
+from lstm_ray.evaluate.label_scores import label_metrics, told
 from lstm_ray.evaluate.metrics import seasonal_scale
 from lstm_ray.evaluate.score import score
 from lstm_ray.model.policy import Policy
 
 
 def validation_metrics(policy: Policy, segments: Segments, bounds: Boundaries) -> dict[str, float]:
-    """Metrics over every validation window at stride 1 (or sequence), in the data's own units.
+    """Metrics over every validation window at stride 1 (or sequence, or labelled step), in the data's own units.
 
     Metrics that are undefined there, such as mase without a season of training steps, are left out.
     Raises InputError where the part holds nothing to measure by.
@@ -23,6 +24,10 @@ def validation_metrics(policy: Policy, segments: Segments, bounds: Boundaries) -
         assert segments.label is not None, "task classify has labels"
         probabilities_MK = policy.class_probabilities(segments, ids_M, config.evaluate.batch)
         found = class_sums(probabilities_MK, segments.label[ids_M], segments.schema.classes).metrics()
+    elif config.task == "label":
+        assert segments.label_R is not None, "task label has labels"
+        answer_MA, rows = told(policy, segments, bounds, "validation", config.evaluate.batch)
+        found = label_metrics(answer_MA, segments.label_R[rows], segments.schema) if len(rows) else {}
     else:
         origins_M = origins(segments, bounds, "validation", config.window)
         scale_NC = seasonal_scale(segments, bounds, config.window.season)
@@ -33,7 +38,6 @@ def validation_metrics(policy: Policy, segments: Segments, bounds: Boundaries) -
     metrics = {name: value for name, value in found.items() if value is not None}
     if not metrics:
         first, end = bounds["validation"]
-        raise InputError(
-            f"no target was measured in the validation part, steps {first} to {end}; move the split to where it was"
-        )
+        what = "no step was labelled" if config.task == "label" else "no target was measured"
+        raise InputError(f"{what} in the validation part, steps {first} to {end}; move the split to where it was")
     return metrics

@@ -15,7 +15,7 @@ from lstm_ray.data.split import PARTS, boundaries
 from lstm_ray.explore.analysis import CLIPPED, Analysis, Clock, advise, counted, named, number
 from lstm_ray.explore.pictures import overlay
 from lstm_ray.figure import Figure, bars, plain
-from lstm_ray.sections import SplitConfig
+from lstm_ray.sections.data import SplitConfig
 
 PSI_BINS = 10
 MOVED, DRIFTED = 0.1, 0.25

@@ -10,7 +10,7 @@ import polars as pl
 from lstm_ray.data.grid import SERIES, TIME
 from lstm_ray.explore.analysis import Analysis, Clock, counted, named, number, when, within
 from lstm_ray.explore.gaps import without
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 SHORTEST_FLAT = 8
 MOSTLY_ONE = 0.5

@@ -11,7 +11,7 @@ import polars as pl
 from lstm_ray.data.grid import SERIES, TIME
 from lstm_ray.explore.analysis import Analysis, Clock, advise, axis_of, counted, named, number, percent, when
 from lstm_ray.figure import heatmap
-from lstm_ray.sections import DataConfig, PreprocessConfig
+from lstm_ray.sections.data import DataConfig, PreprocessConfig
 
 OBSERVED = "was observed"
 """The grid's column that is null where a time stamp was missing."""

@@ -13,7 +13,7 @@ from lstm_ray.explore.analysis import Analysis, Clock, number, representative, v
 from lstm_ray.explore.gaps import without
 from lstm_ray.explore.lags import correlation
 from lstm_ray.figure import bars, heatmap
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 FEWEST_ROWS = 30
 REDUNDANT = 0.99

@@ -14,7 +14,7 @@ from statsmodels.tsa.stattools import acovf, levinson_durbin
 from lstm_ray.explore.analysis import Analysis, Clock, filled, named, number, representative, values_of, varies, within
 from lstm_ray.explore.gaps import without
 from lstm_ray.figure import heatmap, lines
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 LEAK = 0.999
 """Correlation above which an input is the target under another name."""

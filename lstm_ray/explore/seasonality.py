@@ -24,7 +24,7 @@ from lstm_ray.explore.analysis import (
 from lstm_ray.explore.periods import Decomposition, Period, decompose, find_periods
 from lstm_ray.explore.pictures import line, panels
 from lstm_ray.figure import Figure
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 MOST_PAIRS = 9
 """Pairs of series and column that are decomposed: enough to see whether they agree."""

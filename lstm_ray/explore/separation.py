@@ -43,11 +43,11 @@ def separation(frame: pl.DataFrame, columns: Sequence[str], label: str, seed: in
     sequences = _summaries(frame, columns, label, seed)
     classes = sequences[label].to_numpy()
     features = [(column, summary) for column in columns for summary in SUMMARIES]
-    values_SF = np.stack([_without_holes(sequences[f"{c}\t{s}"].to_numpy()) for c, s in features], axis=1)
-    information = _information(values_SF, classes, seed)
+    values_SF = np.stack([without_holes(sequences[f"{c}\t{s}"].to_numpy()) for c, s in features], axis=1)
+    information = information_of(values_SF, classes, seed)
     table: list[dict[str, Any]] = []
     for (column, summary), gain, values_S in zip(features, information, values_SF.T, strict=True):
-        auc, deviations = _best_auc(values_S, classes)
+        auc, deviations = best_auc(values_S, classes)
         row = {"column": column, "summary": summary, "information": float(gain)}
         table.append({**row, "auc": auc, "deviations_from_chance": deviations})
     table.sort(key=lambda row: -row["information"])
@@ -73,13 +73,13 @@ def _summaries(frame: pl.DataFrame, columns: Sequence[str], label: str, seed: in
     return table.sample(MOST_SEQUENCES, seed=seed) if table.height > MOST_SEQUENCES else table
 
 
-def _without_holes(values_S: NDArray) -> NDArray:
+def without_holes(values_S: NDArray) -> NDArray:
     values_S = values_S.astype(np.float64)
     holes = ~np.isfinite(values_S)
     return np.where(holes, np.median(values_S[~holes]) if not holes.all() else 0.0, values_S)
 
 
-def _information(values_SF: NDArray, classes: NDArray, seed: int) -> NDArray:
+def information_of(values_SF: NDArray, classes: NDArray, seed: int) -> NDArray:
     """Mutual information with the label as a share of its entropy. Shape [F]."""
     _, indices, counts = np.unique(classes, return_inverse=True, return_counts=True)
     shares = counts / counts.sum()
@@ -89,7 +89,7 @@ def _information(values_SF: NDArray, classes: NDArray, seed: int) -> NDArray:
     return np.asarray(np.clip(mutual_info_classif(values_SF, indices, random_state=seed) / entropy, 0, 1))
 
 
-def _best_auc(values_S: NDArray, classes: NDArray) -> tuple[float, float]:
+def best_auc(values_S: NDArray, classes: NDArray) -> tuple[float, float]:
     """The largest area under the ROC curve of the value, or its negative, for one class against the others.
 
     Also how far it is from one half, in deviations that chance gives (Mann & Whitney, 1947).

@@ -16,6 +16,7 @@ from lstm_ray.explore import (
     flat,
     gaps,
     inputs,
+    labels,
     lags,
     outliers,
     profiles,
@@ -38,7 +39,7 @@ def explore(config: Config, run: RunDir, work: StageDir) -> Report:
     whole, notes = grid.load(config.data), Analysis()
     clock = Clock(grid.frequency(whole, config.data), isinstance(whole.schema[TIME], pl.Datetime))
     sample = _sample(whole, config.explore.max_rows, config.seed, notes)
-    look = _classify if config.task == "classify" else _forecast
+    look = {"forecast": _forecast, "classify": _classify, "label": _label}[config.task]
     analyses = [
         notes,
         gaps.timestamps(whole, clock, config.window.season),
@@ -105,6 +106,28 @@ def _classify(config: Config, sample: pl.DataFrame, clock: Clock, axis: tuple[in
         distribution.distribution(parts, data.past, []),
         outliers.outliers(frame, data.past, config.window.season, config.explore.outlier_deviations),
         flat.flat_lines(frame, data.past, data, config.window.season, clock),
+    ]
+
+
+def _label(config: Config, sample: pl.DataFrame, clock: Clock, axis: tuple[int, int]) -> list[Analysis]:
+    data, explore_, season = config.data, config.explore, config.window.season
+    assert data.label is not None
+    is_class, inputs_of = config.answers == "classes", [*data.past, *data.known]
+    taught = sample.drop_nulls(data.label)
+    if taught.is_empty():
+        raise InputError(f"label '{data.label}' has no values at all; name another column in data.label")
+    parts = distribution.with_parts(sample, config.split, clock, axis)
+    frame = _on_grid(sample, clock)
+    described = inputs_of if is_class else [*inputs_of, data.label]
+    return [
+        labels.presence(sample, data.label),
+        *([labels.balance(parts.drop_nulls(data.label), data.label, clock)] if is_class else []),
+        labels.told_by_inputs(taught, inputs_of, data.label, is_class, config.seed),
+        inputs.redundancy(sample, data),
+        gaps.missing_map(frame, data.numeric, clock),
+        distribution.distribution(parts, described, [] if is_class else [data.label]),
+        outliers.outliers(frame, inputs_of, season, explore_.outlier_deviations),
+        flat.flat_lines(frame, inputs_of, data, season, clock),
     ]
 
 

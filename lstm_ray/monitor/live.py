@@ -90,8 +90,8 @@ class Monitor:
 
         Args:
             name: the series, as the requests named it.
-            tick_T: int64 times; for a classification they do not matter.
-            actual_TC: the truth, NaN where not measured; for a classification the class index, [1, 1].
+            tick_T: int64 times; for the class of a whole sequence they do not matter.
+            actual_TC: the truth, NaN where not measured; for classes their index, [1, 1] or [T, 1].
 
         Returns:
             How many values were scored.
@@ -133,7 +133,7 @@ class Monitor:
         }
 
     def _performance(self) -> dict[str, Any]:
-        classify = self._watched.task == "classify"
+        classify = bool(self._watched.classes)
         metric = "accuracy" if classify else "mae"
         values = np.array([value for _, value in self._errors])
         rolling = float(values.mean()) if len(values) else None
@@ -189,7 +189,7 @@ class Monitor:
         lead_T, actual_TC = lead_T[inside_T], actual_TC[inside_T]
         new_TC = waiting.open_HC[lead_T] & np.isfinite(actual_TC)
         difference_TC = np.abs(actual_TC - answer.median_HC[lead_T])
-        values_TC = (difference_TC == 0).astype(float) if self._watched.task == "classify" else difference_TC
+        values_TC = (difference_TC == 0).astype(float) if self._watched.classes else difference_TC
         self._errors.extend((int(c), float(values_TC[t, c])) for t, c in np.argwhere(new_TC))
         waiting.open_HC[lead_T] &= ~new_TC
         return int(new_TC.sum())

@@ -40,9 +40,13 @@ class Verdict:
 
 
 def decide(
-    task: str, base: Mapping[str, float], control: Mapping[str, float], mixed: Mapping[str, float], num_synthetic: int
+    answers: str,
+    base: Mapping[str, float],
+    control: Mapping[str, float],
+    mixed: Mapping[str, float],
+    num_synthetic: int,
 ) -> Verdict:
-    """Keep the policy that saw synthetic sequences only where it beats both others on the task's metric."""
-    metric = metric_of(task)
-    kept = cost(mixed, task) < min(cost(base, task), cost(control, task))
+    """Keep the policy that saw synthetic sequences only where it beats both others on the metric that decides."""
+    metric = metric_of(answers)
+    kept = cost(mixed, answers) < min(cost(base, answers), cost(control, answers))
     return Verdict(metric, base[metric], control[metric], mixed[metric], num_synthetic, bool(kept))

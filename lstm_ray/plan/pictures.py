@@ -159,7 +159,7 @@ def rollout_figures(
 
 
 def class_effects(
-    found: Mapping[str, NDArray], classes: list[str]
+    found: Mapping[str, NDArray], classes: list[str], unit: str = "sequence"
 ) -> tuple[dict[str, Any], list[Figure], list[Finding]]:
     """How each scenario moves the mean probability of each class."""
     base = found["base"].mean(0)
@@ -174,11 +174,11 @@ def class_effects(
             most = int(np.abs(move).argmax())
             text = f"If {name}, '{classes[most]}' becomes {move[most]:+.1%} likelier and {changed:.1%} of decisions change."
             findings.append(Finding(severity="info", text=text))
-    table = {"title": "What-if", "columns": columns, "rows": rows, "caption": "Over every validation sequence."}
+    table = {"title": "What-if", "columns": columns, "rows": rows, "caption": f"Over every validation {unit}."}
     bars = figure.bars(
         "scenarios",
         "Class probability by scenario",
-        f"Mean over {len(found['base'])} validation sequences; the base gives '{classes[0]}' {base[0]:.1%}.",
+        f"Mean over {len(found['base'])} validation {unit}s; the base gives '{classes[0]}' {base[0]:.1%}.",
         list(found),
         {name: [float(p[:, k].mean()) for p in found.values()] for k, name in enumerate(classes)},
         y_title="mean probability",

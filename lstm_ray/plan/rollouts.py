@@ -17,7 +17,7 @@ from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Batch, Segments, origin_ranges
 from lstm_ray.errors import InputError
 from lstm_ray.plan.scenarios import changed, changed_future, touches
-from lstm_ray.sections import ScenarioConfig
+from lstm_ray.sections.stages import ScenarioConfig
 
 PredictFn = Callable[[Batch], NDArray]
 """A scaled batch to forecasts [B, H, C, Q] in the data's own units."""
@@ -163,4 +163,5 @@ def _batch(target: NDArray, observed: NDArray, past: NDArray, known: NDArray, ca
         np.ones((count, 1), np.float32),
         np.zeros(count, np.int64),
         category,
+        np.zeros((count, 0), np.float32),
     )

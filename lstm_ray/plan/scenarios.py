@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.sections import ScenarioConfig
+from lstm_ray.sections.stages import ScenarioConfig
 
 OPERATIONS: Mapping[str, Callable[[NDArray, float], NDArray]] = {
     "shift": np.add,

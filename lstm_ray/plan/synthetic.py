@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.feed import Source
+from lstm_ray.data.feed import Items, Source
 from lstm_ray.data.split import Boundaries
+from lstm_ray.data.steps import cut_steps, plan_part, rows_of, step_ranges
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
 from lstm_ray.plan.rollouts import season_repeated
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 JITTER = 0.1
 """Noise of a synthetic sequence to classify, in training deviations (Um et al. 2017)."""
@@ -64,17 +65,44 @@ def jittered(segments: Segments, ids_M: NDArray, deviation_P: NDArray, seed: int
     )
 
 
-def num_synthetic(real: Source, config: Config) -> int:
+def jittered_steps(segments: Segments, bounds: Boundaries, deviation_P: NDArray, seed: int) -> Segments:
+    """A copy of the training part with a little noise on its inputs and the labels of its steps (task: label)."""
+    range_S2 = step_ranges(segments, bounds, "train")
+    held = np.flatnonzero(range_S2[:, 1] > range_S2[:, 0])
+    rows = rows_of(range_S2[held])
+    noise = np.random.default_rng(seed).normal(size=(len(rows), segments.past_RP.shape[1])) * JITTER * deviation_P
+    assert segments.label_R is not None
+    return replace(
+        segments,
+        target_RC=segments.target_RC[rows],
+        observed_RC=segments.observed_RC[rows],
+        past_RP=(segments.past_RP[rows] + noise).astype(np.float32),
+        known_RK=segments.known_RK[rows],
+        bounds=np.concatenate([[0], np.cumsum(np.diff(range_S2[held], axis=1))]).astype(np.int64),
+        series=[segments.series[i] for i in held],
+        first_step=segments.steps(range_S2[held, 0]),
+        category_SK=segments.category_SK[held],
+        label_R=segments.label_R[rows],
+    )
+
+
+def num_synthetic(real: Items | Source, config: Config) -> int:
     """Synthetic sequences that make up plan.synthetic_fraction of all."""
     fraction = config.plan.synthetic_fraction
     return max(1, round(real.num_items * fraction / (1 - fraction)))
 
 
 def with_synthetic(real: Source, scaled: Segments, synthetic: Segments, bounds: Boundaries, config: Config) -> Source:
-    """The training part's items, then one for every synthetic sequence (scaled as the real ones are)."""
+    """The training part's items, then one for every synthetic sequence (scaled as the real ones are); of labelled steps,
+    sequences of the copy, as many as ``num_synthetic`` asks for."""
     window = config.window
     count = len(synthetic.bounds) - 1
-    if config.task == "classify":
+    if config.task == "label":
+        labels = plan_part(synthetic, bounds, "train", window, config.train.origins)
+        drawn = np.random.default_rng(config.seed).permutation(len(labels))[: num_synthetic(real, config)]
+        cut_one = lambda chosen: cut_steps(synthetic, labels, drawn[chosen])  # noqa: E731
+        count = num_windows = len(drawn)
+    elif config.task == "classify":
         longest = longest_sequence(scaled, window.history)
         cut_one = lambda chosen: cut_sequences(synthetic, chosen, longest, window.patch)  # noqa: E731
         num_windows = count

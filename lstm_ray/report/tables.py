@@ -75,7 +75,8 @@ def of_scores(test: scores.Scores) -> list[Table]:
     verdict = scores.verdict(test)
     order = list(verdict.baselines) if verdict else []
     own = scores.comparison(test.policy, test.metrics, test.baselines, order)
-    unit, who = ("windows", "forecaster") if test.task == "forecast" else ("sequences", "classifier")
+    kinds = {"classify": ("sequences", "classifier"), "label": ("labelled steps", "labeller")}
+    unit, who = kinds.get(test.task, ("windows", "forecaster"))
     caption = f"On the {test.split} part, {test.num_windows:,} {unit}, in the data's own units; the best are starred."
     if own.alone:
         alone = (f"{scores.metric(name).label} {words.number(test.metrics[name])}" for name in own.alone)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from markupsafe import Markup, escape
 
 from lstm_ray.config import Config
-from lstm_ray.sections import Section
+from lstm_ray.sections.base import Section
 
 DIGITS = 4
 """Significant digits of a number that is not whole."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from importlib.resources import files
@@ -31,7 +31,7 @@ from lstm_ray.serving.service import Asked, MonitorLostError, Service
 
 FLUSH_SECONDS = 0.25
 """How often a replica hands on what it counted."""
-PREDICTIONS = ("/v1/forecast", "/v1/classify", "/v1/what-if")
+PREDICTIONS = ("/v1/forecast", "/v1/classify", "/v1/label", "/v1/what-if")
 COUNTED = (*PREDICTIONS, "/v1/observations", "/v1/policy", "/v1/monitor", "/healthz", "/readyz", "/", "/docs")
 REFUSALS = {
     401: {"model": bodies.Refused, "description": "missing or wrong bearer token"},
@@ -79,10 +79,7 @@ def make_app(service: Service) -> FastAPI:
     explain_refusals(app)
     _add_pages(app)
     _add_state(app, service)
-    if policy.config.task == "forecast":
-        _add_forecast(app, service)
-    else:
-        _add_classify(app, service)
+    ROUTES[policy.config.task](app, service)
     return app
 
 
@@ -113,8 +110,18 @@ def in_words(policy: Policy) -> str:
     window, schema = policy.config.window, policy.schema
     step = describe_step(schema.step, schema.is_time)
     inputs = f"{len(schema.target) + len(schema.past) + len(schema.known)} input columns"
+    classes = " or ".join(f"'{name}'" for name in schema.classes)
+    if policy.config.task == "label":
+        what = f"the class, {classes}," if classes else f"the value of '{schema.label}'"
+        if policy.config.model.bidirectional:
+            seen = "those around it"
+        else:
+            seen = f"it and up to {window.patch - 1} after it" if window.patch > 1 else "it alone"
+        return (
+            f"Tells {what} of every step of {step} from {inputs}, read at {seen} and at the steps before, {window.history} of "
+            "them at least where they are sent."
+        )
     if policy.config.task == "classify":
-        classes = " or ".join(f"'{name}'" for name in schema.classes)
         return f"Tells {classes} from at most {window.history} steps of {step} of {inputs}."
     return (
         f"Forecasts {', '.join(schema.target)} for the next {window.horizon} steps of {step} "
@@ -250,6 +257,66 @@ def _add_classify(app: FastAPI, service: Service) -> None:
         truth = [(s.name, np.zeros(1, np.int64), np.array([[float(classes.index(s.label))]])) for s in body.series]
         scored = [await service.monitor.observe(*item) for item in truth]
         return _json(bodies.ObservationsAnswer(scored=sum(scored)))
+
+
+def _add_label(app: FastAPI, service: Service) -> None:
+    policy, schema = service.policy, service.policy.schema
+    example = bodies.example_request(policy)
+
+    @app.post("/v1/label", response_model=bodies.LabelAnswer, **_documented("Label every step of series", example))
+    async def label(body: bodies.LabelRequest) -> Response:
+        found = await _predict(service, Asked(bodies.to_inputs(body.series)))
+        named = zip(bodies.names(body.series), found, strict=True)
+        answers = [bodies.steps_answer(name, one, policy) for name, one in named]
+        return _json(bodies.LabelAnswer(policy=policy.version, labellings=answers))
+
+    asked = {**example, "scenarios": [_example_scenario(schema)]}
+
+    @app.post("/v1/what-if", response_model=bodies.WhatIfLabelAnswer, **_documented("Change an input", asked))
+    async def what_if(body: bodies.WhatIfLabel) -> Response:
+        base, *changed = [
+            [bodies.steps_answer(name, one, policy) for name, one in group]
+            for group in await _predict_scenarios(service, body.series, body.scenarios)
+        ]
+        scenarios = [
+            bodies.ScenarioLabelling(
+                name=scenario.name,
+                labellings=answers,
+                difference=[
+                    bodies.label_difference(a, b, schema.label or "") for a, b in zip(answers, base, strict=True)
+                ],
+            )
+            for scenario, answers in zip(body.scenarios, changed, strict=True)
+        ]
+        return _json(bodies.WhatIfLabelAnswer(policy=policy.version, base=base, scenarios=scenarios))
+
+    measured = {
+        "name": "example",
+        "times": example["series"][0]["times"][-1:],
+        "labels": [schema.classes[0] if schema.classes else 1.0],
+    }
+
+    @app.post(
+        "/v1/observations",
+        response_model=bodies.ObservationsAnswer,
+        **_documented("Bring the truth", {"series": [measured]}),
+    )
+    async def observations(body: bodies.ObservedLabels) -> Response:
+        read = [
+            (s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), bodies.true_labels(s, schema))
+            for s in body.series
+        ]
+        await service.flush()
+        scored = [await service.monitor.observe(*item) for item in read]
+        return _json(bodies.ObservationsAnswer(scored=sum(scored)))
+
+
+ROUTES: dict[str, Callable[[FastAPI, Service], None]] = {
+    "forecast": _add_forecast,
+    "classify": _add_classify,
+    "label": _add_label,
+}
+"""What is asked of a policy, by its task."""
 
 
 async def _predict(service: Service, asked: Asked) -> Sequence[Any]:

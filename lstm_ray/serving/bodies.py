@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lstm_ray.data.schema import EPOCH, Schema
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
+from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.plan.scenarios import changed, changed_future, touches
-from lstm_ray.sections import ScenarioConfig
+from lstm_ray.sections.stages import ScenarioConfig
 from lstm_ray.serving.service import median
 
 MAX_SCENARIOS = 16
@@ -42,7 +42,7 @@ class Series(Body):
 
     name: Name = Field(default="", description="named series are scored once POST /v1/observations brings the truth")
     times: Times
-    columns: dict[Name, Values] = Field(description="every input of the policy to its history, oldest first")
+    columns: dict[Name, Values] = Field(description="every input of the policy at each of the times, oldest first")
     future: dict[Name, Values] = Field(default={}, description="known inputs over the horizon, where there are any")
     static: dict[Name, Name] = Field(default={}, description="the word in each categorical column, where there are any")
 
@@ -54,6 +54,10 @@ class ForecastRequest(Body):
 
 class ClassifyRequest(Body):
     series: list[Series] = Field(min_length=1)
+
+
+class LabelRequest(Body):
+    series: list[Series] = Field(min_length=1, description="every step that is sent gets a label")
 
 
 class Scenario(ScenarioConfig):
@@ -70,6 +74,10 @@ class WhatIfClassify(ClassifyRequest):
     scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
 
 
+class WhatIfLabel(LabelRequest):
+    scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
+
+
 class ObservedSeries(Body):
     name: Name = Field(min_length=1, description="as the requests named it")
     times: Times
@@ -81,12 +89,22 @@ class ObservedClass(Body):
     label: str = Field(description="the true class")
 
 
+class ObservedSteps(Body):
+    name: Name = Field(min_length=1, description="as the requests named it")
+    times: Times
+    labels: list[Name | None] | list[Number | None] = Field(description="the true class or value of each step")
+
+
 class Observations(Body):
     series: list[ObservedSeries] = Field(min_length=1)
 
 
 class ObservedClasses(Body):
     series: list[ObservedClass] = Field(min_length=1)
+
+
+class ObservedLabels(Body):
+    series: list[ObservedSteps] = Field(min_length=1)
 
 
 class TargetAnswer(BaseModel):
@@ -108,6 +126,14 @@ class ClassAnswer(BaseModel):
     warnings: list[str]
 
 
+class StepsAnswer(BaseModel):
+    name: str
+    times: list[str] | list[int]
+    labels: list[str] | list[float] = Field(description="of each step, its most probable class, or its value")
+    probabilities: dict[str, list[float]] = Field(default={}, description="of each class at each step")
+    warnings: list[str]
+
+
 class ForecastAnswer(BaseModel):
     policy: str = Field(description="version of the policy that answered")
     forecasts: list[SeriesAnswer]
@@ -116,6 +142,11 @@ class ForecastAnswer(BaseModel):
 class ClassifyAnswer(BaseModel):
     policy: str
     classifications: list[ClassAnswer]
+
+
+class LabelAnswer(BaseModel):
+    policy: str
+    labellings: list[StepsAnswer]
 
 
 class ScenarioForecast(BaseModel):
@@ -130,6 +161,14 @@ class ScenarioClassification(BaseModel):
     difference: list[dict[str, float]] = Field(description="scenario minus base: each series' probability by class")
 
 
+class ScenarioLabelling(BaseModel):
+    name: str
+    labellings: list[StepsAnswer]
+    difference: list[dict[str, list[float]]] = Field(
+        description="scenario minus base: each series' probabilities by class, or its values under the label's name"
+    )
+
+
 class WhatIfForecastAnswer(BaseModel):
     policy: str
     base: list[SeriesAnswer]
@@ -140,6 +179,12 @@ class WhatIfClassifyAnswer(BaseModel):
     policy: str
     base: list[ClassAnswer]
     scenarios: list[ScenarioClassification]
+
+
+class WhatIfLabelAnswer(BaseModel):
+    policy: str
+    base: list[StepsAnswer]
+    scenarios: list[ScenarioLabelling]
 
 
 class ObservationsAnswer(BaseModel):
@@ -225,6 +270,22 @@ def class_answer(name: str, found: Classification, policy: Policy) -> ClassAnswe
     )
 
 
+def steps_answer(name: str, found: Labelling, policy: Policy) -> StepsAnswer:
+    """One series' labels as JSON holds them."""
+    classes, answer_LA = policy.schema.classes, found.answer_LA
+    labels: list[Any] = [classes[k] for k in answer_LA.argmax(axis=1)] if classes else answer_LA[:, 0].tolist()
+    probabilities = dict(zip(classes, answer_LA.T.tolist(), strict=True)) if classes else {}
+    times = time_words(found.times)
+    return StepsAnswer(name=name, times=times, labels=labels, probabilities=probabilities, warnings=found.warnings)
+
+
+def label_difference(scenario: StepsAnswer, base: StepsAnswer, label: str) -> dict[str, list[float]]:
+    """Scenario minus base, by class, or of the values."""
+    pairs = {name: (values, base.probabilities[name]) for name, values in scenario.probabilities.items()}
+    pairs = pairs or {label: (scenario.labels, base.labels)}  # type: ignore[dict-item]
+    return {name: (np.asarray(a) - np.asarray(b)).tolist() for name, (a, b) in pairs.items()}
+
+
 def median_difference(scenario: SeriesAnswer, base: SeriesAnswer) -> dict[str, list[float]]:
     """Scenario minus base, by target."""
     return {
@@ -273,6 +334,26 @@ def actual_values(item: ObservedSeries, schema: Schema) -> NDArray:
             )
         actual_TC[:, schema.target.index(name)] = np.asarray(values, dtype=np.float64)
     return actual_TC
+
+
+def true_labels(item: ObservedSteps, schema: Schema) -> NDArray:
+    """True classes by their index, or values, [T, 1], NaN where not given. Raises InputError for what is no class or number
+    of the policy's, and for a wrong length."""
+    where = f"series '{item.name}', labels"
+    if len(item.labels) != len(item.times):
+        raise InputError(
+            f"{where}: {len(item.labels)} were sent; send {len(item.times)}, one a step, null where unknown"
+        )
+    found = np.full((len(item.labels), 1), np.nan)
+    for t, label in enumerate(item.labels):
+        if label is None:
+            continue
+        if not schema.classes and isinstance(label, str):
+            raise InputError(f"{where}: '{label}' is no number; send the values of '{schema.label}'")
+        if schema.classes and label not in schema.classes:
+            raise InputError(f"{where}: '{label}' is no class{nearest(str(label), schema.classes)}")
+        found[t, 0] = schema.classes.index(str(label)) if schema.classes else label
+    return found
 
 
 def example_request(policy: Policy) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def _data(policy: Policy, parts: Mapping[str, Any]) -> str:
         scale = getattr(policy.scaler, role)
         for name, mean, deviation in zip(getattr(policy.schema, role), scale.mean, scale.deviation, strict=True):
             rows.append([name, role, f"{mean:.5g}", f"{deviation:.5g}"])
+    if scale := policy.scaler.label:
+        rows.append([policy.schema.label or "", "label", f"{scale.mean[0]:.5g}", f"{scale.deviation[0]:.5g}"])
     rows += [
         [name, f"categorical, {len(values)} values", "-", "-"] for name, values in policy.schema.categories.items()
     ]
@@ -80,7 +82,7 @@ def _scores(metrics: Mapping[str, Any]) -> str:
     who = {"policy": metrics["metrics"], **metrics["baselines"]}
     names = ordered(name for values in who.values() for name in values)
     rows = [[name.replace("_", " "), *(_number(values.get(m)) for m in names)] for name, values in who.items()]
-    unit = "windows" if metrics["task"] == "forecast" else "sequences"
+    unit = {"forecast": "windows", "classify": "sequences", "label": "labelled steps"}[metrics["task"]]
     words = (
         f"Over {metrics['num_windows']:,} {unit} of the test part, which was read once, after the policy was chosen."
     )
@@ -104,7 +106,8 @@ def _slices(policy: Policy, metrics: Mapping[str, Any]) -> str:
 
 def _use(policy: Policy) -> str:
     window = policy.config.window
-    what = "forecasts of series" if policy.config.task == "forecast" else "classifications of sequences"
+    task = policy.config.task
+    what = {"forecast": "forecasts of series", "classify": "classes of sequences", "label": "labels of steps"}[task]
     return f"""## Use and limits
 
 - Meant for {what} like those it was trained on, on the same grid and in the same units, by people who check its error.
@@ -115,7 +118,7 @@ def _use(policy: Policy) -> str:
 
 
 def _call(policy: Policy) -> str:
-    route = "forecast" if policy.config.task == "forecast" else "classify"
+    route = policy.config.task
     return f"""## How to call it
 
 ```python

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from lstm_ray.config import Config
 from lstm_ray.data.split import Boundaries
+from lstm_ray.data.steps import labelled_rows
 from lstm_ray.data.windows import Segments, origins, sequences
-from lstm_ray.model.policy import Classification, Policy, SeriesInput
+from lstm_ray.model.policy import Classification, Labelling, Policy, SeriesInput
 from lstm_ray.serving.bodies import time_words
 from lstm_ray.serving.service import median
 
@@ -58,13 +59,16 @@ class Sample:
 
 
 def sample(segments: Segments, bounds: Boundaries, config: Config) -> list[Sample]:
-    """Windows (or sequences) spread over the test part, as a caller would send them."""
-    forecast = config.task == "forecast"
-    found = origins(segments, bounds, "test", config.window) if forecast else sequences(segments, bounds, "test")
+    """Windows (sequences, stretches of labelled steps) spread over the test part, as a caller would send them."""
+    cut: Callable[[Segments, int, Config], Sample]
+    if config.task == "forecast":
+        found, cut = origins(segments, bounds, "test", config.window), _window
+    elif config.task == "label":
+        found, cut = labelled_rows(segments, bounds, "test"), _stretch
+    else:
+        found, cut = sequences(segments, bounds, "test"), _sequence
     chosen = found[np.unique(np.linspace(0, len(found) - 1, SAMPLES).astype(np.int64))]
-    return [
-        _window(segments, int(row), config) if forecast else _sequence(segments, int(row), config) for row in chosen
-    ]
+    return [cut(segments, int(row), config) for row in chosen]
 
 
 def _window(segments: Segments, origin: int, config: Config) -> Sample:
@@ -96,6 +100,21 @@ def _sequence(segments: Segments, index: int, config: Config) -> Sample:
     )
 
 
+def _stretch(segments: Segments, last: int, config: Config) -> Sample:
+    """Twice the history up to a step (as much as there is), so that labels are told with and without one before them."""
+    schema, segment = segments.schema, int(segments.series_of(np.array([last]))[0])
+    rows = np.arange(max(segments.bounds[segment], last - 2 * config.window.history + 1), last + 1)
+    measured_RP = np.where(segments.observed_RC > 0, segments.past_RP, np.nan)
+    columns = {column: measured_RP[rows, p] for p, column in enumerate(schema.past)}
+    columns |= {column: segments.known_RK[rows, k] for k, column in enumerate(schema.known)}
+    name, times = segments.series[segment], time_words(segments.times(rows))
+    assert segments.label_R is not None
+    true = _plain(segments.label_R[rows])
+    labels = [None if label is None else schema.classes[int(label)] for label in true] if schema.classes else true
+    given = SeriesInput(times, columns, name=name, static=segments.words(segment))
+    return Sample(given, {"name": name, "times": times, "labels": labels})
+
+
 def prove(client: httpx.Client, policy: Policy, samples: Sequence[Sample], max_body_bytes: int) -> Proof:
     """Hold every answer against the policy, bring the truth, and send what must be refused.
 
@@ -107,7 +126,7 @@ def prove(client: httpx.Client, policy: Policy, samples: Sequence[Sample], max_b
         found = answer(client.post(route(policy), json=item.body()))
         worst = max(worst, _difference(found, policy, item))
     if not worst <= TOLERANCE:
-        unit = "training deviations" if policy.config.task == "forecast" else "probability"
+        unit = "training deviations" if policy.config.answers == "values" else "probability"
         raise ServedWronglyError(
             f"the served answers differ from Policy.predict by {worst:.3g} {unit}, more than {TOLERANCE:g}; "
             "compare the torch versions of this process and of the cluster's workers"
@@ -148,6 +167,11 @@ def _difference(found: dict[str, Any], policy: Policy, item: Sample) -> float:
     if isinstance(expected, Classification):
         probabilities = list(found["classifications"][0]["probabilities"].values())
         return float(np.abs(np.array(probabilities) - expected.probabilities).max())
+    if isinstance(expected, Labelling):
+        told = found["labellings"][0]
+        served = list(told["probabilities"].values()) or [told["labels"]]
+        unit = policy.scaler.label.deviation[0] if policy.scaler.label else 1.0
+        return float(np.abs(np.array(served).T - expected.answer_LA).max() / unit)
     worst = 0.0
     for c, target in enumerate(policy.schema.target):
         served = found["forecasts"][0]["targets"][target]
@@ -179,7 +203,7 @@ def answer(response: httpx.Response) -> dict[str, Any]:
 
 def route(policy: Policy) -> str:
     """Where this policy predicts."""
-    return "/v1/forecast" if policy.config.task == "forecast" else "/v1/classify"
+    return f"/v1/{policy.config.task}"
 
 
 def _plain(values: ArrayLike) -> list[float | None]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
+from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, Prediction, SeriesInput
 from lstm_ray.monitor import drift
 from lstm_ray.monitor.live import Watched
 from lstm_ray.monitor.traffic import Answer, Tally
@@ -28,7 +28,7 @@ class Asked:
     """Whether they are what is really seen: hypothetical inputs are neither drift nor forecasts to be scored."""
 
 
-Predict = Callable[[Asked], Awaitable[Sequence[Forecast] | Sequence[Classification]]]
+Predict = Callable[[Asked], Awaitable[Sequence[Prediction]]]
 
 
 class MonitorLostError(RuntimeError):
@@ -77,7 +77,7 @@ def watched(policy: Policy) -> Watched:
     return Watched(
         version=policy.version,
         task=policy.config.task,
-        targets=schema.target,
+        targets=[schema.label] if schema.label and not schema.classes else schema.target,
         classes=schema.classes,
         step=schema.step,
         reference=facts.get("reference", {}),
@@ -107,11 +107,16 @@ def answer(policy: Policy, batch: Sequence[Asked]) -> list[Any]:
             return [error]
         return [answer(policy, [asked])[0] for asked in batch]
     for prediction in found:
-        values = prediction.values_HCQ if isinstance(prediction, Forecast) else prediction.probabilities
-        if not np.isfinite(values).all():
+        if not np.isfinite(_values(prediction)).all():
             raise FloatingPointError(f"the prediction for series '{prediction.name}' is not finite")
     ends = np.cumsum([len(asked.inputs) for asked in batch])
     return [found[end - len(asked.inputs) : end] for end, asked in zip(ends, batch, strict=True)]
+
+
+def _values(prediction: Prediction) -> NDArray:
+    if isinstance(prediction, Forecast):
+        return prediction.values_HCQ
+    return prediction.probabilities if isinstance(prediction, Classification) else prediction.answer_LA
 
 
 def median(forecast: Forecast, policy: Policy) -> NDArray:
@@ -120,19 +125,23 @@ def median(forecast: Forecast, policy: Policy) -> NDArray:
     return values
 
 
-def _count(
-    tally: Tally, policy: Policy, inputs: Sequence[SeriesInput], predictions: Sequence[Forecast | Classification]
-) -> None:
+def _count(tally: Tally, policy: Policy, inputs: Sequence[SeriesInput], predictions: Sequence[Prediction]) -> None:
     reference, history = policy.facts.get("reference", {}), policy.config.window.history
     for item, prediction in zip(inputs, predictions, strict=True):
-        tally.inputs = drift.add(tally.inputs, drift.count(item.columns, reference, history))
+        # Of a labelled series every step is told, not its newest history alone.
+        newest = len(prediction.times) if isinstance(prediction, Labelling) else history
+        tally.inputs = drift.add(tally.inputs, drift.count(item.columns, reference, newest))
         tally.num_series += 1
         tally.warned_series += bool(prediction.warnings)
         if item.name:
             tally.answers.append(_kept(policy, item.name, prediction))
 
 
-def _kept(policy: Policy, name: str, prediction: Forecast | Classification) -> Answer:
+def _kept(policy: Policy, name: str, prediction: Prediction) -> Answer:
     if isinstance(prediction, Classification):
         return Answer(name, 0, np.array([[float(prediction.probabilities.argmax())]]))
+    if isinstance(prediction, Labelling):
+        classes, answer_LA = policy.schema.classes, prediction.answer_LA
+        told_L1 = answer_LA.argmax(axis=1)[:, None].astype(np.float64) if classes else answer_LA
+        return Answer(name, int(prediction.times[0].astype(np.int64)), told_L1)
     return Answer(name, int(prediction.times[0].astype(np.int64)), median(prediction, policy))

@@ -10,7 +10,7 @@ import pytest
 
 from lstm_ray.data import download, files, grid
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 TABLE = b"when,load\n1,2.5\n2,3.5\n"
 

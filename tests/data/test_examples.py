@@ -12,7 +12,7 @@ import pytest
 
 from lstm_ray.data import files, grid
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 WEATHER = {"series_id": ["origin"], "time": "time_hour", "target": ["temp"], "past": ["pressure"], "frequency": "1h"}
 DELAYS = {"series_id": ["airport_day"], "time": "time_hour", "past": ["temp"], "label": "late"}

@@ -18,10 +18,15 @@ from tests import made
 
 SEGMENTS = made.segments_of([240, 100])
 DAYS = made.sequences_of([12] * 20)
+STEPS = made.labelled_of([240, 100])
+CONFIGS = [made.make_config(), made.classify_config(), made.label_config(train__origins=12)]
+TASKS = [config.task for config in CONFIGS]
 DAY_PARTS: Boundaries = {"train": (0, 240), "validation": (240, 360), "test": (360, 480)}
 
 
 def items_of(config: Config) -> Source:
+    if config.task == "label":
+        return source(STEPS, made.PARTS, "train", config)
     if config.task == "classify":
         return source(DAYS, DAY_PARTS, "train", config)
     return source(SEGMENTS, made.PARTS, "train", config)
@@ -30,10 +35,12 @@ def items_of(config: Config) -> Source:
 def taught(batch: Batch) -> list[bytes]:
     """The sequences of a batch that teach, by their content."""
     teaches = batch.origin_BN.any(1) & (batch.label_B != IGNORED)
+    if batch.label_BT.shape[1]:
+        teaches = ~np.isnan(batch.label_BT).all(1)
     return sorted(np.ascontiguousarray(past).tobytes() for past in batch.past_BTP[teaches])
 
 
-@pytest.mark.parametrize("config", [made.make_config(), made.classify_config()], ids=["forecast", "classify"])
+@pytest.mark.parametrize("config", CONFIGS, ids=TASKS)
 @given(chosen=st.lists(st.integers(0, 9), min_size=1, max_size=9, unique=True), world=st.integers(1, 5))
 def test_shares_of_a_batch_are_the_batch(config: Config, chosen: list[int], world: int) -> None:
     items, batch = items_of(config), np.array(chosen)
@@ -43,7 +50,7 @@ def test_shares_of_a_batch_are_the_batch(config: Config, chosen: list[int], worl
     assert sorted(item for part in shares for item in taught(part)) == taught(items.cut(batch))
 
 
-@pytest.mark.parametrize("config", [made.make_config(), made.classify_config()], ids=["forecast", "classify"])
+@pytest.mark.parametrize("config", CONFIGS, ids=TASKS)
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_every_worker_takes_every_step_and_all_items_come_once(config: Config, world: int) -> None:
     items = items_of(config)

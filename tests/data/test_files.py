@@ -13,9 +13,10 @@ import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 import pytest
 
+from lstm_ray.config import parse
 from lstm_ray.data import files, grid
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 
 TEXT = (
     "wind,site,when,load,spare\n"
@@ -183,3 +184,61 @@ def test_categorical_columns_and_rows_without_time_are_read(tmp_path: Path) -> N
     found = files.read(data)
     assert found.column_names == ["site", "load", "wind", "spare"]
     assert found["spare"].to_pylist() == ["x", "x", "x"]
+
+
+KINDS: list[tuple[list[Any], str]] = [
+    (["idle", "run", None], "class"),
+    (["true", "false", "true"], "class"),
+    ([0, 1, None], "class"),
+    (list(range(20)), "class"),
+    (list(range(21)), "value"),
+    ([0.5, 1.0, None], "value"),
+    ([None, "1.0", "2.0"], "value"),
+    ([1, "x", 3], "class"),
+]
+
+
+@pytest.mark.parametrize(("values", "kind"), KINDS, ids=lambda value: str(value)[:30])
+def test_what_labels_are_follows_from_their_column_and_can_be_said(
+    tmp_path: Path, values: list[Any], kind: str
+) -> None:
+    rows = "".join(f"{i},{'' if value is None else value}\n" for i, value in enumerate(values))
+    source = write(tmp_path, "labels.csv", f"wind,state\n{rows}")
+    tree = {
+        "name": "made",
+        "task": "label",
+        "data": {"source": str(source), "past": ["wind"], "label": "state"},
+    }
+    assert files.resolved(parse(tree)).data.label_kind == kind
+    other = "value" if kind == "class" else "class"
+    tree["data"] = {**tree["data"], "label_kind": other}  # type: ignore[dict-item]
+    assert files.resolved(parse(tree)).data.label_kind == other
+
+
+def test_the_types_that_files_give_their_columns_tell_labels_too(tmp_path: Path) -> None:
+    for index, (values, kind) in enumerate([([True, False], "class"), ([1, 0], "class"), ([1.0, 0.0], "value")]):
+        file = tmp_path / f"{index}.parquet"
+        pa_parquet.write_table(pa.table({"wind": [1.0, 2.0], "state": values}), file)
+        data = DataConfig(source=str(file), past=["wind"], label="state")
+        assert files.label_kind(data) == kind
+        read = files.read(data.model_copy(update={"label_kind": kind}))["state"]
+        assert read.type == (pa.float64() if kind == "value" else pa.string())
+
+
+def test_a_column_of_labels_without_one_is_named(tmp_path: Path) -> None:
+    data = columns_at(
+        write(tmp_path, "a.csv", "wind,state\n1,\n2,\n"), series_id=[], time=None, target=[], label="state"
+    )
+    assert "label 'state' has no values at all" in complaint(data, files.label_kind)
+
+
+def test_a_value_that_is_infinite_is_refused_as_a_label_too(tmp_path: Path) -> None:
+    data = columns_at(
+        write(tmp_path, "a.csv", "wind,state\n1,0.5\n2,inf\n"),
+        series_id=[],
+        time=None,
+        target=[],
+        label="state",
+        label_kind="value",
+    )
+    assert "column 'state' holds inf in row 1" in complaint(data, grid.load)

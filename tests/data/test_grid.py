@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lstm_ray.data import grid
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 from tests.made import HOUR
 
 

@@ -18,7 +18,7 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.data.segments import fit_scaler, make_schema, make_segments, with_categories
 from lstm_ray.data.store import to_segments
 from lstm_ray.errors import InputError
-from tests.made import frame_of, make_config, schema_of
+from tests.made import frame_of, label_config, make_config, schema_of
 
 MAYBE = st.lists(st.one_of(st.none(), st.integers(0, 9).map(float)), min_size=4, max_size=30)
 NUMBERS = schema_of(known=["price"], is_time=False)
@@ -370,3 +370,81 @@ def test_sequences_to_classify_have_no_target_to_transform() -> None:
     config = Config.model_validate({"name": "c", "task": "classify", "data": tree})
     segments = make_segments(grid.regular(frame, 1), schema, config)
     assert fit_scaler(segments.lazy(), schema, 4, config).log is None
+
+
+def labelled_frame(
+    load: list[float | None], label: list[Any], kind: pl.DataType | type[pl.DataType] = pl.String
+) -> pl.DataFrame:
+    return frame_of(load=load).with_columns(pl.Series("state", label, dtype=kind))  # type: ignore[arg-type]
+
+
+def steps_config(kind: str = "class", **values: Any) -> Config:
+    return label_config(data__label_kind=kind, data__series_id=[], data__time=None, preprocess__calendar=[], **values)
+
+
+def test_a_steps_label_is_never_filled_and_past_inputs_say_which_were_measured() -> None:
+    load = [None, 1.0, None, 3.0, 4.0, None]
+    frame = labelled_frame(load, ["a", None, "b", None, "a", "b"])
+    schema = make_schema(frame, 1, steps_config())
+    found = make_segments(grid.regular(frame, 1), schema, steps_config())
+    assert found["step"].to_list() == [1, 2, 3, 4], "steps before the first input and after the last say nothing"
+    assert found["state"].to_list() == [None, "b", None, "a"]
+    assert found["load"].to_list() == [1.0, 1.0, 3.0, 4.0]
+    assert found["observed:load"].to_list() == [True, False, True, True]
+    arrays = to_segments(found, schema)
+    np.testing.assert_array_equal(arrays.label_R, np.array([np.nan, 1, np.nan, 0], np.float32))
+    assert arrays.observed_RC.tolist() == [[1], [0], [1], [1]]
+    assert arrays.label is None
+
+
+def test_a_long_run_without_any_input_cuts_a_labelled_series() -> None:
+    load = [1.0, *[None] * 3, 2.0]
+    frame = labelled_frame(load, ["a", "b", "b", "b", "a"])
+    for limit, segments in ((3, 1), (2, 2)):
+        config = steps_config(preprocess__max_gap_steps=limit)
+        found = make_segments(grid.regular(frame, 1), make_schema(frame, 1, config), config)
+        assert found["segment"].n_unique() == segments
+
+
+def test_classes_of_steps_are_sorted_and_whole_numbers_by_size() -> None:
+    def classes(label: list[Any]) -> list[str]:
+        return make_schema(labelled_frame([1.0] * len(label), label), 1, steps_config()).classes
+
+    assert classes(["run", "idle", None, "run"]) == ["idle", "run"]
+    assert classes(["10", "9", "2"]) == ["2", "9", "10"]
+    assert classes(["10", "9.5", "x"]) == ["10", "9.5", "x"]
+
+
+def test_labels_of_steps_that_cannot_be_learned_are_refused() -> None:
+    for label, words in (([None, None], "no values at all"), (["a", "a"], "one class only")):
+        with pytest.raises(InputError, match=f"label 'state' has {words}"):
+            make_schema(labelled_frame([1.0, 2.0], label), 1, steps_config())
+    many = [f"c{i}" for i in range(1001)]
+    with pytest.raises(InputError, match="1001 different classes, more than 1000"):
+        make_schema(labelled_frame([1.0] * 1001, many), 1, steps_config())
+
+
+def test_values_of_steps_are_scaled_by_the_training_part_alone_and_never_clipped() -> None:
+    frame = labelled_frame([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, None, 3.0, 1000.0, None], pl.Float64)
+    config = steps_config("value", preprocess__outliers="clip")
+    schema = make_schema(frame, 1, config)
+    assert schema.classes == []
+    found = make_segments(grid.regular(frame, 1), schema, config)
+    scaler = fit_scaler(found.lazy(), schema, 3, config)
+    assert scaler.label is not None
+    assert (scaler.label.mean, scaler.label.deviation) == ([2.0], [1.0])
+    label_R = to_segments(found, schema).scaled(scaler).label_R
+    np.testing.assert_allclose(label_R, [-1, np.nan, 1, 998, np.nan])
+    np.testing.assert_allclose(scaler.unscale_label(np.array([-1.0, 998.0])), [1, 1000])
+    with pytest.raises(InputError, match="label 'state' has no values in the training part"):
+        fit_scaler(found.filter(pl.col("step") != 0).lazy(), schema, 2, config)
+
+
+def test_classes_of_steps_are_not_scaled() -> None:
+    frame = labelled_frame([1.0, 2.0, 3.0], ["a", "b", "a"])
+    config = steps_config(preprocess__outliers="clip")
+    schema = make_schema(frame, 1, config)
+    found = make_segments(grid.regular(frame, 1), schema, config)
+    label_R = to_segments(found, schema).scaled(fit_scaler(found.lazy(), schema, 3, config)).label_R
+    assert label_R is not None
+    assert label_R.tolist() == [0, 1, 0]

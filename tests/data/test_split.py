@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lstm_ray.data.split import boundaries
 from lstm_ray.errors import InputError
-from lstm_ray.sections import SplitConfig
+from lstm_ray.sections.data import SplitConfig
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lstm_ray.config import Config
+from lstm_ray.config import Config, with_values
 from lstm_ray.data.split import PARTS
 from lstm_ray.data.stage import split
 from lstm_ray.data.store import load_scaler, load_segments, to_segments
@@ -150,3 +150,25 @@ def test_a_split_that_leaves_a_part_without_windows_is_refused(
     run = made.prepared_run(config, tmp_path / "run")
     with pytest.raises(InputError, match=words):
         split(made.make_config(**values), run, StageDir(tmp_path))
+
+
+def test_the_split_stage_counts_labelled_steps_of_whatever_a_label_is(tmp_path: Path) -> None:
+    lines = ["site,when,load,state"]
+    for step in range(200):
+        state = "" if step % 10 == 3 else ("up" if step % 7 < 3 else "down")
+        lines.append(f"a,{made.START + step}:00:00Z,{step % 7},{state}")
+    file = tmp_path / "states.csv"
+    file.write_text("\n".join(lines) + "\n")
+    config = made.label_config(data__source=str(file))
+    run = split_run(config, tmp_path / "run")
+    segments, parts = load_segments(run)
+    assert run.read_json("split/boundaries.json")["labelled steps"] == {"train": 126, "validation": 27, "test": 27}
+    assert segments.schema.classes == ["down", "up"]
+    assert segments.label_R is not None
+    expected = [np.nan if step % 10 == 3 else float(step % 7 < 3) for step in range(200)]
+    np.testing.assert_array_equal(segments.label_R, np.array(expected, np.float32))
+    assert parts["train"] == (0, 140)
+    empty = with_values(config, {"split.test": 2, "split.train": 140, "split.validation": 56})
+    file.write_text("\n".join([*lines[:197], *(",".join([*line.split(",")[:3], ""]) for line in lines[197:])]) + "\n")
+    with pytest.raises(InputError, match=r"split\.test holds no labelled step"):
+        split_run(empty, tmp_path / "empty")

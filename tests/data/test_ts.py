@@ -18,7 +18,7 @@ from lstm_ray.data.windows import sequences
 from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.run_dir import RunDir
-from lstm_ray.sections import DataConfig, SplitConfig
+from lstm_ray.sections.data import DataConfig, SplitConfig
 
 HEAD = "# words\n@problemName Made\n@timeStamps false\n@univariate false\n@classLabel true up down\n@data\n"
 TWO = HEAD + "1,2,3:10,20,30:up\n4,?:40,50:down\n"

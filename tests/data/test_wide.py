@@ -13,7 +13,7 @@ import pytest
 from lstm_ray.config import Config, parse
 from lstm_ray.data import files, grid
 from lstm_ray.errors import InputError
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 from tests.made import config_tree
 
 TRAIN = '"V1","V2","V3","V4","V5"\n"H1","1","2","3","4"\n"H2",10,,30,\n"H3",7,"","",\n'

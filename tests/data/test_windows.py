@@ -22,7 +22,7 @@ from lstm_ray.data.windows import (
     plan_sequences,
     sequences,
 )
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 from tests import made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lstm_ray.lifecycle import STAGES
@@ -104,6 +105,67 @@ def test_classification_runs_end_to_end_with_the_same_code(tmp_path, command):
     assert "logistic_regression" in metrics["baselines"]
     assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == 161
     assert read(tmp_path, "deploy/report.json")["parity"] < 1e-5
+
+
+def write_states(file, kind):
+    """Three machines by the hour: loads of three states that last for a while, a tenth of the labels missing; or how warm
+    the machine has become."""
+    rng, lines = np.random.default_rng(0), ["machine,hour,load,hum,label"]
+    for machine in range(3):
+        state, warm = 0, 0.0
+        for hour in range(700):
+            if rng.random() < 0.05:
+                state = int(rng.integers(3))
+            load = state + rng.normal(0, 0.6)
+            warm = 0.9 * warm + 0.1 * max(load, 0) ** 2
+            label = ["idle", "run", "fault"][state] if kind == "class" else f"{warm:.4f}"
+            label = "" if rng.random() < 0.1 else label
+            lines.append(f"m{machine},{hour},{load:.3f},{rng.normal():.3f},{label}")
+    file.write_text("\n".join(lines) + "\n")
+
+
+LABEL = """
+name: states
+task: label
+data: {{source: {source}, series_id: [machine], time: hour, past: [load, hum], label: label}}
+preprocess: {{engine: polars}}
+window: {{history: 24, patch: 1, season: 24}}
+model: {{hidden: 24, members: 1, dropout: 0.1}}
+train: {{origins: 48, batch: 8, max_epochs: {epochs}}}
+plan: {{actors: 1, epochs: 1, scenarios: [{{name: busier, column: load, operation: shift, value: 1.0}}]}}
+tune: {{trials: 2, max_epochs: 2, concurrency: 1}}
+deploy: {{load_seconds: 0.3}}
+"""
+
+
+@pytest.mark.parametrize("kind", ["class", "value"])
+def test_labels_of_steps_run_end_to_end_with_the_same_code(tmp_path, command, kind):
+    import polars as pl
+
+    table, run, out = tmp_path / "states.csv", tmp_path / "run", tmp_path / "labels.parquet"
+    write_states(table, kind)
+    (tmp_path / "states.yaml").write_text(LABEL.format(source=table, epochs=30 if kind == "class" else 6))
+    done = command(LSTM_RAY, "run", str(tmp_path / "states.yaml"), "--run-dir", str(run))
+    assert done.returncode == 0, done.stdout + done.stderr
+    page, metrics = (run / "report.html").read_text(), read(run, "evaluate/metrics.json")
+    for stage in STAGES:
+        assert f'id="{stage}"' in page
+    counted = read(run, "split/boundaries.json")["labelled steps"]["test"]
+    assert (metrics["task"], metrics["split"], metrics["num_windows"]) == ("label", "test", counted)
+    if kind == "class":
+        best = max(baseline["macro_f1"] for baseline in metrics["baselines"].values())
+        assert metrics["metrics"]["macro_f1"] > best, "a state lasts, which the steps before tell"
+        assert set(metrics["baselines"]) == {"majority", "logistic_regression"}
+        assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == counted
+    else:
+        assert metrics["metrics"]["mae"] < metrics["baselines"]["mean"]["mae"]
+        assert {"mse", "mae"} == set(metrics["scaled"])
+        assert "ridge" in metrics["baselines"]
+    assert read(run, "deploy/report.json")["parity"] < 1e-5
+    assert "/v1/label" in (run / "policy/model_card.md").read_text()
+    done = command(LSTM_RAY, "forecast", str(run), "--data", str(table), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert pl.read_parquet(out).height == 3 * 700
 
 
 def test_the_lifecycle_runs_as_a_job_with_two_workers_and_gives_the_same_metrics(

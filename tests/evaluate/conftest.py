@@ -13,7 +13,7 @@ from lstm_ray.data.schema import ColumnScale, Scaler, Schema
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.baselines import SeasonalNaive
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 HOUR = 3_600_000_000
 WINDOW = WindowConfig(history=48, horizon=12, patch=12, season=24)

@@ -16,7 +16,7 @@ from lstm_ray.data.windows import origins
 from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge
 from lstm_ray.evaluate.score import score
 from lstm_ray.model import ridge as closed_form
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 
 def test_the_last_value_is_repeated(data):

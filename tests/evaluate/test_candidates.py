@@ -39,9 +39,9 @@ def test_the_smallest_validation_mae_goes_on(run):
     found, left_out = candidates.find(CONFIG, run, SCALER)
     assert [candidate.stage for candidate in found] == ["train", "plan", "tune"]
     assert not left_out
-    chosen = candidates.choose(found, "forecast")
+    chosen = candidates.choose(found, "values")
     assert chosen == Candidate("tune", {"mae": 1.5})
-    text = candidates.compared(found, chosen, "forecast").text
+    text = candidates.compared(found, chosen, "values").text
     assert "'tune' goes on" in text
     assert "'train' has 2 (+33.3 %)" in text
     assert "'plan' has 1.9 (+26.7 %)" in text
@@ -49,19 +49,19 @@ def test_the_smallest_validation_mae_goes_on(run):
 
 def test_the_largest_macro_f1_goes_on_when_classifying():
     found = [Candidate("train", {"macro_f1": 0.7, "mae": 0.0}), Candidate("tune", {"macro_f1": 0.8, "mae": 9.0})]
-    assert candidates.choose(found, "classify").stage == "tune"
+    assert candidates.choose(found, "classes").stage == "tune"
 
 
 def test_a_tie_goes_to_the_simpler_and_is_called_one():
     found = [Candidate("train", {"mae": 2.0}), Candidate("plan", {"mae": 2.0}), Candidate("tune", {"mae": 2.5})]
-    chosen = candidates.choose(found, "forecast")
+    chosen = candidates.choose(found, "values")
     assert chosen.stage == "train"
-    assert "a tie" in candidates.compared(found, chosen, "forecast").text
+    assert "a tie" in candidates.compared(found, chosen, "values").text
 
 
 def test_the_table_marks_the_chosen_and_leads_with_the_metric_that_decides():
     found = [Candidate("train", {"bias": 0.1, "mae": 2.0}), Candidate("tune", {"mae": 1.0})]
-    table = candidates.table(found, found[1], "forecast")
+    table = candidates.table(found, found[1], "values")
     assert table["columns"] == ["policy of", "mae", "bias"]
     assert table["rows"] == [["train", 2.0, 0.1], ["tune", 1.0, None]]
     assert table["best"] == 1
@@ -73,7 +73,7 @@ def test_a_stage_that_kept_no_policy_is_no_candidate(run):
     found, left_out = candidates.find(CONFIG, run, SCALER)
     assert [candidate.stage for candidate in found] == ["train"]
     assert not left_out
-    assert "only candidate" in candidates.compared(found, found[0], "forecast").text
+    assert "only candidate" in candidates.compared(found, found[0], "values").text
 
 
 def test_a_run_without_a_trained_policy_is_told_to_train(run):

@@ -12,7 +12,7 @@ from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive
 from lstm_ray.evaluate.gather import cut_out
 from lstm_ray.evaluate.metrics import seasonal_scale
 from lstm_ray.evaluate.score import score
-from lstm_ray.sections import EvaluateConfig
+from lstm_ray.sections.stages import EvaluateConfig
 
 SETTINGS = EvaluateConfig(missing=[0.5, 0.1], noise=[0.2, 2.0], robustness_windows=64)
 

@@ -19,9 +19,9 @@ def trial(number, losses, mae=None, failure="", share=1.0, **settings):
     return Trial(number, settings, share, 0.5 if share else None, losses, failure, metrics)
 
 
-def search_of(*trials, before=2.0, task="forecast", asked=None, budget=3):
-    name = "mae" if task == "forecast" else "macro_f1"
-    return Search(task, {name: before}, list(trials), asked or len(trials), budget)
+def search_of(*trials, before=2.0, answers="values", asked=None, budget=3):
+    name = "mae" if answers == "values" else "macro_f1"
+    return Search(answers, {name: before}, list(trials), asked or len(trials), budget)
 
 
 GAIN = search_of(
@@ -56,9 +56,9 @@ def test_more_macro_f1_is_better():
     trials = [
         Trial(n, {"train.batch": n}, 1.0, None, [0.5], metrics={"macro_f1": f1}) for n, f1 in ((1, 0.6), (2, 0.9))
     ]
-    assert search_of(*trials, before=0.8, task="classify").winner is trials[1]
-    assert search_of(*trials, before=0.95, task="classify").winner is None
-    assert "12.5 % higher" in summary(search_of(*trials, before=0.8, task="classify"))
+    assert search_of(*trials, before=0.8, answers="classes").winner is trials[1]
+    assert search_of(*trials, before=0.95, answers="classes").winner is None
+    assert "12.5 % higher" in summary(search_of(*trials, before=0.8, answers="classes"))
 
 
 def test_failures_small_spaces_and_cold_starts_are_told():

@@ -7,7 +7,7 @@ import pytest
 
 from lstm_ray.explore.analysis import axis_of
 from lstm_ray.explore.distribution import distribution, psi, with_parts
-from lstm_ray.sections import SplitConfig
+from lstm_ray.sections.data import SplitConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
 
 

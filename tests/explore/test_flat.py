@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lstm_ray.explore.flat import flat_lines
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, said
 
 DATA = DataConfig(source="x.csv", time="time", target=["y"], past=["x", "z"])

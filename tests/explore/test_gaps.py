@@ -9,7 +9,7 @@ import yaml
 
 from lstm_ray.data import grid
 from lstm_ray.explore import gaps
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, said
 
 DATA = DataConfig(source="x.csv", time="time", target=["y"], past=["a", "b"])

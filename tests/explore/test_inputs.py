@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lstm_ray.explore.inputs import importance, redundancy
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
 
 NOISE = noise(800, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lstm_ray.explore.lags import correlation, cross_correlation, inputs_against_target, memory
-from lstm_ray.sections import DataConfig
+from lstm_ray.sections.data import DataConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
 
 NOISE = noise(600, 1)

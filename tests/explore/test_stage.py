@@ -208,3 +208,44 @@ def test_wide_tables_say_which_columns_were_looked_at(run):
     _, written, _ = run(frame, time="time", target=names)
     assert "Of 14 targets and 14 columns, seasons are measured in the first 9, lags in the first 12" in written.text
     assert len({row["column"] for row in written.files["tables/autocorrelation.json"]}) == 12
+
+
+@pytest.mark.parametrize("kind", ["class", "value"])
+def test_labels_of_steps_are_explored_beside_their_inputs(run, kind):
+    rng = np.random.default_rng(3)
+    state = np.repeat(rng.integers(0, 3, 60) == 0, 10)
+    columns = {"x": 4.0 * state + rng.normal(size=600), "noise": rng.normal(size=600)}
+    frame = hourly({**columns, "label": 2.0 * state + 0.1 * rng.normal(size=600)})
+    if kind == "class":
+        frame = frame.with_columns(label=pl.when(pl.Series(state)).then(pl.lit("fault")).otherwise(pl.lit("fine")))
+    frame = frame.with_columns(label=pl.when(pl.int_range(600) % 9 == 0).then(None).otherwise(pl.col("label")))
+    roles = {"past": ["x", "noise"], "label": "label", "label_kind": kind}
+    report, written, config = run(frame, "label", time="time", **roles)
+    assert "67 of 600 rows (11.2 %) have no label" in written.text
+    assert written.files["tables/label_inputs.json"][0]["column"] == "x"
+    assert ("tables/labels.json" in written.files) == (kind == "class")
+    described = {row["column"] for row in written.files["tables/distribution.json"]}
+    assert described == {"x", "noise", *(["label"] if kind == "value" else [])}
+    check_advice(report.findings, config)
+    check_figures(written.figures)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_mixture_of_faults_with_a_label_for_each_step_survives(run, seed):
+    rng = np.random.default_rng(seed)
+    kind, frames = ("class", "value")[seed % 2], []
+    for number in range(rng.integers(1, 5)):
+        size = int(rng.choice([3, 20, 60, 300]))
+        columns = {c: SHAPES[rng.choice(list(SHAPES))](rng, size) for c in ("x", "plan")}
+        label = SHAPES["holes"](rng, size)
+        frames.append(hourly({**columns, "label": label}, str(number)))
+    frames.append(hourly({c: SHAPES["noise"](rng, 100) for c in ("x", "plan", "label")}, "whole"))
+    frame = pl.concat(frames)
+    if kind == "class":
+        frame = frame.with_columns(
+            label=pl.when(pl.col("label") > 0).then(pl.lit("up")).when(pl.col("label") < 0).then(pl.lit("down"))
+        )
+    roles = {"past": ["x"], "known": ["plan"], "label": "label", "label_kind": kind}
+    _, written, _ = run(frame, "label", series_id=["series"], time="time", **roles)
+    assert written.text
+    assert "nan" not in written.text.split()

@@ -10,22 +10,22 @@ from lstm_ray.plan.decide import decide
 
 
 @pytest.mark.parametrize(
-    ("task", "base", "control", "mixed", "kept"),
+    ("answers", "base", "control", "mixed", "kept"),
     [
-        ("forecast", 1.0, 0.9, 0.8, True),
-        ("forecast", 1.0, 0.8, 0.9, False),
-        ("forecast", 0.8, 1.0, 0.9, False),
-        ("forecast", 1.0, 0.9, 0.9, False),
-        ("forecast", 1.0, 0.9, math.nan, False),
-        ("classify", 0.7, 0.8, 0.9, True),
-        ("classify", 0.7, 0.9, 0.8, False),
-        ("classify", 0.9, 0.7, 0.8, False),
-        ("classify", 0.7, 0.9, 0.9, False),
+        ("values", 1.0, 0.9, 0.8, True),
+        ("values", 1.0, 0.8, 0.9, False),
+        ("values", 0.8, 1.0, 0.9, False),
+        ("values", 1.0, 0.9, 0.9, False),
+        ("values", 1.0, 0.9, math.nan, False),
+        ("classes", 0.7, 0.8, 0.9, True),
+        ("classes", 0.7, 0.9, 0.8, False),
+        ("classes", 0.9, 0.7, 0.8, False),
+        ("classes", 0.7, 0.9, 0.9, False),
     ],
 )
-def test_only_a_clear_gain_is_kept(task: str, base: float, control: float, mixed: float, kept: bool) -> None:
-    metric = {"forecast": "mae", "classify": "macro_f1"}[task]
-    verdict = decide(task, {metric: base, "x": 0}, {metric: control}, {metric: mixed}, 1234)
+def test_only_a_clear_gain_is_kept(answers: str, base: float, control: float, mixed: float, kept: bool) -> None:
+    metric = {"values": "mae", "classes": "macro_f1"}[answers]
+    verdict = decide(answers, {metric: base, "x": 0}, {metric: control}, {metric: mixed}, 1234)
     assert verdict.kept is kept
     assert verdict.words.startswith(
         f"synthetic experience {'kept' if kept else 'dropped'}: validation {metric} {base:.4g}"

@@ -91,7 +91,7 @@ def test_class_effects_tell_probabilities_and_changed_decisions() -> None:
 
 
 def test_the_verdict_is_drawn_beside_its_words() -> None:
-    verdict = decide("forecast", {"mae": 1.0}, {"mae": 0.9}, {"mae": 0.8}, 3)
+    verdict = decide("values", {"mae": 1.0}, {"mae": 0.9}, {"mae": 0.8}, 3)
     figure = before_and_after(verdict)
     assert figure.traces[0]["y"] == [1.0, 0.9, 0.8]
     assert figure.caption.startswith("Synthetic experience kept")

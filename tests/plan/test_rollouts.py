@@ -15,7 +15,7 @@ from lstm_ray.data.split import PARTS
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins, some_origins
-from lstm_ray.sections import ScenarioConfig
+from lstm_ray.sections.stages import ScenarioConfig
 from tests import made
 
 SCHEMA = made.schema_of(known=["price"])
@@ -90,6 +90,7 @@ def _one_window(one: Segments, scaler: Any) -> Batch:
         np.ones((1, 1), np.float32),
         np.zeros(1, np.int64),
         np.zeros((1, 0), np.int64),
+        np.zeros((1, 0), np.float32),
     )
 
 

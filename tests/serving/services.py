@@ -50,6 +50,13 @@ def classifier() -> Policy:
     return policy
 
 
+def labeller(kind: str = "class", **values: Any) -> Policy:
+    """One input, a class or value for each step, random weights."""
+    policy = made.random_policy(made.label_config(data__label_kind=kind, **values), made.labelled_of((240,), kind=kind))
+    policy.facts["validation"] = {"accuracy": 0.8} if kind == "class" else {"mae": 0.5}
+    return policy
+
+
 def window(origin: int = 100, name: str = "one") -> SeriesInput:
     """Twelve steps of history and six known ahead."""
     return made.series_input(segments(), origin, 12, 6, name)

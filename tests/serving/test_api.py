@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ray.serving.api import make_app
+from lstm_ray.model.policy import Labelling, SeriesInput
+from lstm_ray.serving.api import in_words, make_app
 from lstm_ray.serving.bodies import MAX_SCENARIOS
 from lstm_ray.serving.gate import digest
 from lstm_ray.serving.service import Asked, Service
@@ -21,6 +22,7 @@ from tests.serving.services import Client
 
 Json = dict[str, Any]
 POLICY, CLASSIFIER = serving.forecaster(), serving.classifier()
+LABELLERS = {kind: serving.labeller(kind) for kind in ("class", "value")}
 
 
 @pytest.fixture
@@ -247,6 +249,67 @@ def test_a_sequence_is_classified_as_the_policy_does(classes: Client) -> None:
     assert difference["up"] != 0
 
 
+def label_client(kind: str) -> Client:
+    return Client(make_app(serving.service(LABELLERS[kind])))
+
+
+@pytest.mark.parametrize("kind", ["class", "value"])
+def test_every_step_is_labelled_as_the_policy_does(kind: str) -> None:
+    policy, body = LABELLERS[kind], serving.sequence_body()
+    series = body["series"][0]
+    [expected] = policy.predict([SeriesInput(series["times"], series["columns"])])
+    assert isinstance(expected, Labelling)
+    case = {"name": "more", "column": "load", "operation": "shift", "value": 3.0, "steps": 2}
+    with label_client(kind) as asked:
+        found = post(asked, body, "/v1/label").json()["labellings"][0]
+        what_if = post(asked, body | {"scenarios": [case]}, "/v1/what-if").json()
+        assert asked.post("/v1/classify", json={}).status_code == 404
+    assert found["name"] == "one"
+    assert found["times"] == series["times"]
+    told = list(found["probabilities"].values()) or [found["labels"]]
+    np.testing.assert_array_equal(np.array(told).T, expected.answer_LA)
+    if kind == "class":
+        assert list(found["probabilities"]) == ["high", "low"]
+        assert found["labels"] == [["high", "low"][k] for k in expected.answer_LA.argmax(1)]
+    difference = what_if["scenarios"][0]["difference"][0]
+    assert set(difference) == ({"high", "low"} if kind == "class" else {"state"})
+    for moves in difference.values():
+        assert np.abs(moves[:-2]).max() < 1e-6, "steps before the change are told as before"
+        assert np.abs(moves[-2:]).max() > 1e-6
+
+
+@pytest.mark.parametrize(("kind", "true", "wrong"), [("class", "low", "lwo"), ("value", 20.5, "low")])
+def test_true_labels_are_held_against_the_answers(kind: str, true: Any, wrong: str) -> None:
+    with label_client(kind) as asked:
+        found = post(asked, serving.sequence_body("day"), "/v1/label").json()["labellings"][0]
+        truth = [*found["labels"][:9], None, true, true]
+        sent = {"name": "day", "times": found["times"], "labels": truth}
+        assert post(asked, {"series": [sent]}, "/v1/observations").json() == {"scored": 11}
+        live = asked.get("/v1/monitor").json()["performance"]
+        refused = post(asked, {"series": [sent | {"labels": [wrong] * 12}]}, "/v1/observations")
+        short = post(asked, {"series": [sent | {"labels": truth[:3]}]}, "/v1/observations")
+    assert refused.status_code == short.status_code == 422
+    assert f"'{wrong}' is no {'class; did you mean' if kind == 'class' else 'number'}" in told(refused)
+    assert "3 were sent; send 12, one a step" in told(short)
+    if kind == "class":
+        right = sum(label == told_label for label, told_label in zip(truth, found["labels"], strict=True))
+        assert (live["metric"], live["rolling"]) == ("accuracy", pytest.approx(right / 11))
+    else:
+        errors = [abs(true - value) for value in found["labels"][10:]]
+        assert (live["metric"], live["rolling"]) == ("mae", pytest.approx(sum(errors) / 11))
+        assert live["rolling_by_target"] == {"state": live["rolling"]}
+
+
+def test_the_words_say_how_far_a_label_sees() -> None:
+    seen = {
+        "read at it alone and at the steps before": serving.labeller(),
+        "read at it and up to 3 after it": serving.labeller(window__patch=4),
+        "read at those around it": serving.labeller("value", model__bidirectional=True),
+    }
+    for words, policy in seen.items():
+        assert words in in_words(policy)
+
+
 def test_true_classes_are_held_against_the_answers(classes: Client) -> None:
     label = post(classes, serving.sequence_body("day"), "/v1/classify").json()["classifications"][0]["label"]
     sent = post(classes, {"series": [{"name": "day", "label": label}]}, "/v1/observations")
@@ -382,14 +445,14 @@ def test_pages_load_nothing_from_elsewhere(client: Client, path: str) -> None:
 
 
 def test_every_example_of_the_documentation_is_answered(client: Client, classes: Client) -> None:
-    for asked in (client, classes):
-        posts = {
-            path: item["post"] for path, item in asked.get("/openapi.json").json()["paths"].items() if "post" in item
-        }
-        assert len(posts) == 3
-        for path, operation in posts.items():
-            example = operation["requestBody"]["content"]["application/json"]["example"]
-            assert post(asked, example, path).status_code == 200, path
+    with label_client("class") as labels, label_client("value") as values:
+        for asked in (client, classes, labels, values):
+            paths = asked.get("/openapi.json").json()["paths"]
+            posts = {path: item["post"] for path, item in paths.items() if "post" in item}
+            assert len(posts) == 3
+            for path, operation in posts.items():
+                example = operation["requestBody"]["content"]["application/json"]["example"]
+                assert post(asked, example, path).status_code == 200, path
 
 
 def test_categories_are_asked_for_in_the_example_and_unseen_ones_are_told() -> None:
