@@ -88,7 +88,7 @@ def _report(
     policy: Policy, proof: Proof, lone: Load, loaded: Load, monitor: Mapping[str, Any], files: bundle.Packed
 ) -> Report:
     one, many = lone.as_dict(), loaded.as_dict()
-    unit = "training deviations" if policy.config.task == "forecast" else "probability"
+    unit = "training deviations" if policy.config.answers == "values" else "probability"
     exactness = f"to {proof.difference:.1g} {unit}" if proof.difference else "exactly"
     rows = [
         [

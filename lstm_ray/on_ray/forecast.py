@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from lstm_ray.data import grid
 from lstm_ray.data.grid import SERIES, TIME
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
+from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.on_ray import cluster
 from lstm_ray.run_dir import to_json
 from lstm_ray.serving.bundle import Packed, find, unpack
@@ -50,8 +50,8 @@ def forecast_files(run: str | Path, data: str | list[str], out: str | Path) -> d
     """Predict what follows the last step of every series of some files.
 
     The columns have the same names and roles as in training. A series ends at its last step with a measured target; rows
-    after it hold the known inputs of the horizon. One row is written for every series, step and target (or one for every
-    sequence that is classified), sorted. A series that cannot be predicted is named in the summary.
+    after it hold the known inputs of the horizon. One row is written for every series, step and target (for every sequence
+    that is classified, or every step that is labelled), sorted. A series that cannot be predicted is named in the summary.
 
     Args:
         run: a run directory, or a policy's folder.
@@ -114,7 +114,7 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     """
     schema, window, roles = policy.schema, policy.config.window, policy.config.data
     forecast = policy.config.task == "forecast"
-    frame = grid.load(roles.model_copy(update={"source": data, "label": None}))
+    frame = grid.load(roles.model_copy(update={"source": data, "label": None, "label_kind": "auto"}))
     _require_same_grid(frame, policy)
     frame = grid.regular(frame, schema.step)
     horizon = window.horizon if forecast and schema.known else 0
@@ -126,7 +126,8 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     step = pl.int_range(pl.len()).over(SERIES)
     frame = frame.with_columns(_lead=step - pl.when(measured).then(step).otherwise(None).max().over(SERIES))
     frame = frame.with_columns(pl.col("_lead").gt(0).alias(AHEAD))
-    frame = frame.with_columns(_near=pl.col("_lead").is_between(1 - window.history, horizon))
+    oldest = pl.col("_lead").min() if policy.config.task == "label" else 1 - window.history
+    frame = frame.with_columns(_near=pl.col("_lead").is_between(oldest, horizon))
     facts = frame.group_by(SERIES, maintain_order=True).agg(
         (pl.col("_near") & ~pl.col(AHEAD)).sum().alias("_steps"),
         *(pl.col(c).filter(pl.col("_near") & pl.col(AHEAD)).count() for c in (roles.known if horizon else [])),
@@ -147,7 +148,7 @@ def predict_block(policy: Policy, rows: pl.DataFrame) -> pl.DataFrame:
         item.name: str(found) for item, found in zip(inputs, answers, strict=True) if isinstance(found, InputError)
     }
     good = [found[0] for found in answers if not isinstance(found, InputError)]
-    table = _classified(good, policy) if policy.config.task == "classify" else _forecast(good, policy)
+    table = TABLES[policy.config.task](good, policy)
     told = pl.DataFrame(
         {SERIES: list(refused), REFUSED: list(refused.values())}, {SERIES: pl.String, REFUSED: pl.String}
     )
@@ -176,7 +177,7 @@ def _predicted(rows: pl.DataFrame, files: Packed, policy: Policy) -> Iterator[pa
     cluster.ensure()
     window = policy.config.window
     number = rows[SERIES].n_unique()
-    most = max(1, ROWS_PER_BLOCK // (window.history + window.horizon))
+    most = max(1, ROWS_PER_BLOCK // max(window.history + window.horizon, rows.height // number))
     per_block = min(most, -(-number // cluster.num_cpus()))
     numbered = rows.with_columns(_block=pl.col(SERIES).rle_id() // per_block)
     parts = numbered.partition_by("_block", maintain_order=True, include_key=False)
@@ -221,7 +222,7 @@ def _extended(frame: pl.DataFrame, horizon: int, step: int) -> pl.DataFrame:
 
 def _reason(facts: dict[str, Any], policy: Policy) -> str:
     """Why a series cannot be predicted, or nothing."""
-    if policy.config.task == "classify":
+    if policy.config.task != "forecast":
         return ""
     steps, history = facts["_steps"], policy.config.window.history
     if steps == 0:
@@ -277,13 +278,44 @@ def _classified(found: list[Classification], policy: Policy) -> pl.DataFrame:
     )
 
 
+def _labelled(found: list[Labelling], policy: Policy) -> pl.DataFrame:
+    classes = policy.schema.classes
+    if not found:
+        return pl.DataFrame()
+    lengths = [len(one.times) for one in found]
+    answer_MA = np.concatenate([one.answer_LA for one in found]).astype(np.float64)
+    told: dict[str, Any] = {"value": answer_MA[:, 0]}
+    if classes:
+        told = {"class": [classes[k] for k in answer_MA.argmax(axis=1)]}
+        told |= {f"probability {name}": answer_MA[:, k] for k, name in enumerate(classes)}
+    return pl.DataFrame(
+        {
+            SERIES: np.repeat([one.name for one in found], lengths),
+            TIME: np.concatenate([one.times for one in found]),
+            **told,
+            WARNINGS: np.repeat(["; ".join(one.warnings) for one in found], lengths),
+        }
+    )
+
+
+TABLES: dict[str, Callable[[list[Any], Policy], pl.DataFrame]] = {
+    "forecast": _forecast,
+    "classify": _classified,
+    "label": _labelled,
+}
+"""By task."""
+
+
 def _schema(policy: Policy) -> pa.Schema:
     """The columns of the file that is written."""
-    if policy.config.task == "classify":
+    task = policy.config.task
+    if policy.schema.classes:
         values = ["class", *(f"probability {name}" for name in policy.schema.classes)]
+    elif task == "label":
+        values = ["value"]
     else:
         values = ["median", *(f"q{q:g}" for q in policy.quantiles if q != 0.5)]
     kinds = [(name, pa.string() if name == "class" else pa.float64()) for name in values]
     time = pa.timestamp("us") if policy.schema.is_time else pa.int64()
-    key = [] if policy.config.task == "classify" else [(TIME, time), ("target", pa.string())]
+    key = {"forecast": [(TIME, time), ("target", pa.string())], "classify": [], "label": [(TIME, time)]}[task]
     return pa.schema([(SERIES, pa.string()), *key, *kinds, (WARNINGS, pa.string())])

@@ -91,7 +91,7 @@ def _blocks_of_whole_series(frame: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _facts(frame: pl.DataFrame, segments: pl.LazyFrame, schema: Schema) -> dict:
-    observed = [(1 - pl.col(OBSERVED + c).mean()).alias(c) for c in schema.target]
+    observed = [(1 - pl.col(OBSERVED + c).mean()).alias(c) for c in schema.observed]
     lengths = segments.group_by(grid.SERIES, SEGMENT).agg(n=pl.len()).collect()["n"]
     inputs = [*schema.target, *schema.past, *schema.known]
     missing = frame.select(pl.col(inputs).null_count() / max(1, frame.height)).row(0, named=True)
@@ -111,7 +111,9 @@ def _findings(facts: dict, config: Config) -> list[Finding]:
     findings = []
     for column, part in facts["imputed"].items():
         if part > 0:
-            text = f"{part:.2%} of the steps of '{column}' were filled ({config.preprocess.impute}); they never count as truth."
+            how = "; they never count as truth" if config.task == "forecast" else ", and are read as such"
+            filled = config.preprocess.impute if config.task == "forecast" else "forward"
+            text = f"{part:.2%} of the steps of '{column}' were filled ({filled}){how}."
             findings.append(Finding(severity="info" if part < 0.1 else "warning", text=text))
     for column, part in facts["missing"].items():
         if part > 0.05 and column not in facts["imputed"]:
@@ -141,7 +143,7 @@ def _figures(facts: dict, scaler: Scaler, schema: Schema) -> list[Figure]:
             y_title="share of rows",
         )
     ]
-    if schema.target and facts["lengths"].min() < facts["lengths"].max():
+    if schema.observed and facts["lengths"].min() < facts["lengths"].max():
         counts, edges = np.histogram(facts["lengths"], bins=min(30, facts["segments"]))
         figures.append(
             figure.bars(

@@ -16,7 +16,7 @@ import ray
 import torch
 
 from lstm_ray.config import Config
-from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
+from lstm_ray.data.feed import Items, all_batches, of_items, planned, steps_per_epoch, train_batches
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.on_ray import stream
@@ -141,6 +141,7 @@ class Batches:
 
     Args:
         segments: scaled; their blocks in the object store where batches are streamed.
+        items: of the training part, where they are planned already.
     """
 
     def __init__(
@@ -151,14 +152,16 @@ class Batches:
         device: torch.device,
         rank: int = 0,
         world: int = 1,
+        items: Items | None = None,
     ) -> None:
         index = segments.index if isinstance(segments, stream.Blocks) else segments
-        items, held_out = source(index, bounds, "train", config), source(index, bounds, "validation", config)
-        self.steps_per_epoch = steps_per_epoch(items, config)
+        parts = [items or planned(index, bounds, "train", config), planned(index, bounds, "validation", config)]
+        self.steps_per_epoch = steps_per_epoch(parts[0], config)
         if isinstance(segments, stream.Blocks):
-            streams = [stream.Stream(segments, bounds, part, config) for part in ("train", "validation")]
+            streams = [stream.Stream(segments, part, config) for part in parts]
             self.train = lambda epoch: on_device(streams[0].train_batches(epoch, rank, world), device)
             self.held_out = lambda: on_device(streams[1].all_batches(rank, world), device)
         else:
-            self.train = lambda epoch: on_device(train_batches(items, config, epoch, rank, world), device)
+            teaching, held_out = (of_items(part, segments) for part in parts)
+            self.train = lambda epoch: on_device(train_batches(teaching, config, epoch, rank, world), device)
             self.held_out = lambda: on_device(all_batches(held_out, config, rank, world), device)

@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError
 
 from lstm_ray.errors import InputError
 from lstm_ray.monitor.traffic import Tally
-from lstm_ray.sections import DeployConfig
+from lstm_ray.sections.stages import DeployConfig
 from lstm_ray.serving.api import make_app
 from lstm_ray.serving.bundle import Packed, unpack, versions
 from lstm_ray.serving.service import Asked, MonitorLostError, Service, answer_and_count

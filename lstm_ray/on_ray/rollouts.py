@@ -18,8 +18,9 @@ from ray.util import ActorPool
 
 from lstm_ray import progress
 from lstm_ray.config import Config, with_values
-from lstm_ray.data.feed import all_batches, class_weights, source, steps_per_epoch
+from lstm_ray.data.feed import all_batches, class_weights, planned, source, steps_per_epoch
 from lstm_ray.data.split import Boundaries
+from lstm_ray.data.steps import rows_of
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments, chunks, epoch_batches, origins, sequences
 from lstm_ray.evaluate.validation import validation_metrics
@@ -27,12 +28,12 @@ from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.training import fit, start
 from lstm_ray.on_ray import cluster
-from lstm_ray.plan import pictures, synthetic
+from lstm_ray.plan import labels, pictures, synthetic
 from lstm_ray.plan.decide import decide
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, some_origins
 from lstm_ray.plan.scenarios import changed, require_known_series, touches
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
-from lstm_ray.sections import ScenarioConfig
+from lstm_ray.sections.stages import ScenarioConfig
 
 ORIGINS_PER_TASK = 8
 """Origins that an actor rolls out at a time."""
@@ -61,7 +62,10 @@ class Worker:
         self.policy = Policy.load(policy_folder)
 
     def roll(self, world: World, task: Task) -> NDArray:
-        """Futures [M, W, S, C], or class probabilities [M, classes]."""
+        """Futures [M, W, S, C], class probabilities [M, classes], or labels of steps [M, A]."""
+        if self.policy.config.task == "label":
+            changed_segments = labels.under(world.segments, task.scenario, task.items_M)
+            return self.policy.tell_steps(changed_segments, labels.ranges(world.segments, task.items_M))
         if self.policy.config.task == "classify":
             return self.policy.class_probabilities(_under(world.segments, task.scenario), task.items_M)
         return roll(self.policy.forecast_batch, world, task.items_M, task.scenario, task.paths)
@@ -116,7 +120,10 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
         base = Policy.load(folder)
         world = world_of(base, segments, bounds, config)
         with actor_pool(folder, world, config.plan.actors) as pool:
-            if config.task == "classify":
+            if config.task == "label":
+                findings, facts, figures = _what_if_labels(pool, world, bounds, config, work.path)
+                made = synthetic.jittered_steps(segments, bounds, np.asarray(base.scaler.past.deviation), config.seed)
+            elif config.task == "classify":
                 findings, facts, figures = _what_if_classes(pool, world, bounds, config, work.path)
                 made = _jittered(base, segments, bounds, config)
             else:
@@ -125,7 +132,7 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
             control, mixed = _retrained(pool, base, bounds, [None, made])
     before = base.facts["validation"]
     after = {name: validation_metrics(policy, segments, bounds) for name, policy in (("c", control), ("m", mixed))}
-    verdict = decide(config.task, before, after["c"], after["m"], len(made.bounds) - 1)
+    verdict = decide(config.answers, before, after["c"], after["m"], _num_made(config, made, bounds))
     work.write_json("scenarios.json", facts)
     work.write_json("verdict.json", verdict.as_dict())
     shutil.rmtree(work.path / "policy", ignore_errors=True)
@@ -141,6 +148,14 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
         kept=verdict.kept,
         tables=[*facts["tables"], verdict.table()],
     )
+
+
+def _num_made(config: Config, made: Segments, bounds: Boundaries) -> int:
+    """Synthetic sequences that training saw."""
+    if config.task != "label":
+        return len(made.bounds) - 1
+    copied = planned(made, bounds, "train", config)
+    return min(copied.num_items, synthetic.num_synthetic(copied, config))
 
 
 def rolled(answers: Iterable[NDArray], tasks: list[Task], title: str) -> list[NDArray]:
@@ -187,7 +202,7 @@ def actor_pool(folder: Path, world: World, actors: int) -> Iterator[Pool]:
 
 def world_of(base: Policy, segments: Segments, bounds: Boundaries, config: Config) -> World:
     """What rollouts of a policy need: the data, and its own errors on validation to draw from."""
-    if config.task == "classify":
+    if config.task != "forecast":
         return World(segments, base.scaler, config, 0, np.zeros((1, 1, 0), np.float32))
     rows = origins(segments, bounds, "validation", config.window)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), RESIDUAL_WINDOWS)).astype(int))]
@@ -232,6 +247,26 @@ def _what_if_classes(pool: Pool, world: World, bounds: Boundaries, config: Confi
     table, figures, findings = pictures.class_effects(found, classes)
     facts = {"num_rollouts": len(ids) * len(found), "tables": [table]}
     return findings, facts, figures
+
+
+def _what_if_labels(pool: Pool, world: World, bounds: Boundaries, config: Config, folder: Path) -> tuple:
+    segments, schema = world.segments, world.segments.schema
+    items = labels.stretches(segments, bounds)
+    found = by_scenario(pool, config, items)
+    rows = rows_of(labels.ranges(segments, items))
+    answers = schema.classes or [schema.label or ""]
+    columns = {
+        "scenario": np.repeat(list(found), len(rows)),
+        "series": np.tile(np.asarray(segments.series)[segments.series_of(rows)], len(found)),
+        "time": np.tile(segments.times(rows), len(found)),
+        **{name: np.concatenate([a_MA[:, k] for a_MA in found.values()]) for k, name in enumerate(answers)},
+    }
+    pl.DataFrame(columns).write_parquet(folder / "rollouts.parquet")
+    if schema.classes:
+        table, figures, findings = pictures.class_effects(found, schema.classes, "step")
+    else:
+        table, figures, findings = labels.value_effects(found, schema.label or "")
+    return findings, {"num_rollouts": len(items) * len(found), "tables": [table]}, figures
 
 
 def _under(segments: Segments, scenario: ScenarioConfig | None) -> Segments:

@@ -16,19 +16,8 @@ import ray.data
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.data.windows import (
-    Batch,
-    Plan,
-    Segments,
-    chunks,
-    cut,
-    cut_sequences,
-    epoch_batches,
-    longest_sequence,
-    plan_sequences,
-    sequences,
-)
+from lstm_ray.data.feed import Items
+from lstm_ray.data.windows import Batch, Segments, chunks, epoch_batches
 
 BLOCK_BYTES = 64_000_000
 """Segments are put into the object store in blocks of about this size; none is cut between blocks."""
@@ -61,27 +50,11 @@ def put(scaled: Segments, block_bytes: int = BLOCK_BYTES) -> Blocks:
 
 
 class Stream:
-    """The sequences of one part, planned once: a task is sent the few numbers that say which rows it has to cut."""
+    """The items of one part: a task is sent the few numbers that say which rows it has to cut."""
 
-    def __init__(self, blocks: Blocks, bounds: Boundaries, part: Part, config: Config) -> None:
-        self._config = config
-        window, index = config.window, blocks.index
-        if config.task == "classify":
-            self._numbers = sequences(index, bounds, part)[:, None]
-            steps = longest_sequence(index, window.history)
-            self._cut = _cutter(
-                blocks, lambda here, id_M1: cut_sequences(here, id_M1[:, 0], steps, window.patch), False
-            )
-        else:
-            plan = plan_sequences(index, bounds, part, window, config.train.origins)
-            steps, origins, every = plan.steps, plan.origins, plan.every
-            self._numbers = np.stack([plan.start_M, plan.end_M, plan.num_origins_M], axis=1)
-
-            def cut_rows(here: Segments, row_M3: NDArray) -> Batch:
-                start_M, end_M, num_M = row_M3.T
-                return cut(here, Plan(start_M, end_M, num_M, steps, origins, every), np.arange(len(row_M3)))
-
-            self._cut = _cutter(blocks, cut_rows, True)
+    def __init__(self, blocks: Blocks, items: Items, config: Config) -> None:
+        self._config, self._numbers = config, items.number_MW
+        self._cut = _cutter(blocks, items.cut, items.num_rows)
 
     def train_batches(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """One worker's share of every batch of an epoch, as ``feed.train_batches``."""
@@ -120,15 +93,15 @@ class Stream:
             yield _unpacked(table)
 
 
-def _cutter(blocks: Blocks, cut_one: Callable[[Segments, NDArray], Batch], by_row: bool) -> Callable[[NDArray], Batch]:
+def _cutter(blocks: Blocks, cut_one: Callable[[Segments, NDArray], Batch], num_rows: int) -> Callable[[NDArray], Batch]:
     """Cut items that may lie in several blocks.
 
     Args:
         cut_one: a block's segments and items' numbers to a batch.
-        by_row: an item's first two numbers are rows; else its first is its segment's.
+        num_rows: so many of an item's first numbers are rows; 0: its first is its segment's.
     """
     refs, index = blocks.refs, blocks.index
-    first = index.bounds[blocks.first_segment] if by_row else blocks.first_segment
+    first = index.bounds[blocks.first_segment] if num_rows else blocks.first_segment
 
     def cut_numbers(number_MW: NDArray) -> Batch:
         block_M = np.searchsorted(first, number_MW[:, 0], side="right") - 1
@@ -136,7 +109,7 @@ def _cutter(blocks: Blocks, cut_one: Callable[[Segments, NDArray], Batch], by_ro
         for block in np.unique(block_M):
             here = np.flatnonzero(block_M == block)
             moved = number_MW[here]
-            moved[:, :2] -= first[block]
+            moved[:, : num_rows or 1] -= first[block]
             for name, value in vars(cut_one(ray.get(refs[block]), moved)).items():
                 whole.setdefault(name, np.empty((len(number_MW), *value.shape[1:]), value.dtype))[here] = value
         return Batch(**whole)
@@ -155,6 +128,7 @@ def _part(segments: Segments, first: int, end: int) -> Segments:
         first_step=segments.first_step[first:end],
         label=None if segments.label is None else segments.label[first:end],
         category_SK=segments.category_SK[first:end],
+        label_R=None if segments.label_R is None else segments.label_R[rows],
     )
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from numpy.typing import NDArray
 
 from lstm_ray import figure, progress
 from lstm_ray.config import Config
-from lstm_ray.data.feed import class_weights, source, steps_per_epoch
+from lstm_ray.data.feed import Items, class_weights, planned, steps_per_epoch
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
@@ -22,17 +21,19 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.validation import validation_metrics
 from lstm_ray.figure import Figure
 from lstm_ray.model import checkpoint
+from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.heap import steady_heap
-from lstm_ray.model.highway import closed_forms
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.schedules import num_epochs
-from lstm_ray.model.training import EpochRecord, Training, fit, start
+from lstm_ray.model.training import EpochRecord, Training, fit, set_solved, start
 from lstm_ray.on_ray import cluster, stream
 from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 CHECKPOINTS, POLICY, WORKERS = "checkpoints", "policy", "workers.json"
+SHOWN = 4
+"""Networks of an ensemble whose own losses a picture shows, at most."""
 
 
 def train(config: Config, run: RunDir, work: StageDir) -> Report:
@@ -43,10 +44,10 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     segments, bounds = load_segments(run)
     scaler = load_scaler(run)
     scaled = segments.scaled(scaler)
-    train_part = source(scaled, bounds, "train", config)
+    items = planned(scaled, bounds, "train", config)
     folder = work.path / CHECKPOINTS
     folder.mkdir(exist_ok=True)
-    limit = num_epochs(config, steps_per_epoch(train_part, config))
+    limit = num_epochs(config, steps_per_epoch(items, config))
     with progress.bar("train", limit) as advance, _log(work.path, advance) as log:
         if config.train.workers:
             cluster.ensure()
@@ -54,7 +55,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
         if config.train.workers:
             training = train_with_ray(config, scaled, bounds, work.path, log, reading.way, scaler)
         else:
-            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler)
+            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler, items)
     policy = Policy(config, segments.schema, scaler, training.network.state_dict())
     validation = validation_metrics(policy, segments, bounds)
     policy.facts["validation"] = validation
@@ -62,7 +63,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     work.write_figures(training_figures(training.records))
     best, last = training.best_record, training.records[-1]
     speed = sum(r.windows_per_second for r in training.records) / len(training.records)
-    findings = [*_findings(training, limit), reading.finding]
+    findings = [*_findings(training, limit, config.train.schedule), reading.finding]
     if config.train.workers:
         from lstm_ray.on_ray import workers
 
@@ -75,7 +76,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
         validation=validation,
         num_parameters=policy.num_parameters,
         windows_per_second=round(speed, 1),
-        num_windows=train_part.num_windows,
+        num_windows=items.num_windows,
         epochs=len(training.records),
     )
 
@@ -88,21 +89,21 @@ def train_here(
     on_epoch: Callable[[list[EpochRecord]], None] = lambda records: None,
     way: Way | None = None,
     scaler: Scaler | None = None,
+    items: Items | None = None,
 ) -> Training:
     """Train in this process; checkpoints in ``folder`` are continued and added to.
 
     Args:
         way: how batches are read; None: as ``train.read`` says.
         scaler: of the data; needed where ``model.output`` or ``model.distribution`` speak the target's own units.
+        items: of the training part, where they are planned already.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = begin(config, scaled, bounds, device, scaler, closed_forms(config, scaled, bounds))
-    if folder is not None:
-        checkpoint.load_newest(training, folder)
+    training = begin(config, scaled, bounds, device, scaler)
+    if folder is None or not checkpoint.load_newest(training, folder):
+        set_solved(training, closed_forms(config, scaled, bounds))
 
     def tell(record: EpochRecord) -> bool:
-        if folder is not None:
-            checkpoint.save_next(training, folder)
         on_epoch(training.records)
         return True
 
@@ -110,9 +111,10 @@ def train_here(
     if (way or choose(config, scaled).way) == "stream":
         cluster.ensure()
         given = stream.put(scaled)
-    batches = Batches(given, bounds, config, device)
+    batches = Batches(given, bounds, config, device, items=items)
+    after = checkpoint.kept(training, folder, tell)
     with threads(config.train.threads):
-        fit(training, config, batches.train, batches.held_out, batches.steps_per_epoch, on_epoch=tell)
+        fit(training, config, batches.train, batches.held_out, batches.steps_per_epoch, on_epoch=after)
     return training
 
 
@@ -133,18 +135,13 @@ def train_with_ray(
 
 
 def begin(
-    config: Config,
-    scaled: Segments,
-    bounds: Boundaries,
-    device: torch.device,
-    scaler: Scaler | None,
-    ridges: Sequence[NDArray | None] = (),
+    config: Config, scaled: Segments, bounds: Boundaries, device: torch.device, scaler: Scaler | None
 ) -> Training:
     """A training before its first step, with the weights that the seed draws; reads no values of the segments."""
     steady_heap()
     torch.manual_seed(config.seed)
     network = build(config, scaled.schema).to(device)
-    return start(network, config, scaler=scaler, class_weight_K=class_weights(scaled, bounds, config), ridges=ridges)
+    return start(network, config, scaler=scaler, class_weight_K=class_weights(scaled, bounds, config))
 
 
 @contextmanager
@@ -161,18 +158,20 @@ def threads(number: int) -> Iterator[None]:
 def training_figures(records: list[EpochRecord]) -> list[Figure]:
     """Loss curves, and gradient norm with learning rate."""
     epochs = [record.epoch + 1 for record in records]
-    best = min(records, key=lambda record: record.validation_loss)
+    alone = [list(losses) for losses in zip(*(record.member_losses for record in records), strict=True)]
+    best = [losses.index(min(losses)) + 1 for losses in alone]
+    words = (
+        f"Validation loss was lowest, {records[best[0] - 1].validation_loss:.4f}, after epoch {best[0]} of {len(records)}; "
+        "those weights are kept."
+        if len(alone) == 1
+        else f"Of {len(alone)} networks each keeps its own best weights, of epochs {', '.join(map(str, best))} of "
+        f"{len(records)}; together they then lose {records[-1].kept_loss:.4f}."
+    )
+    lines = {"training": [r.train_loss for r in records], "validation": [r.validation_loss for r in records]}
+    if 1 < len(alone) <= SHOWN:
+        lines |= {f"network {e} alone": losses for e, losses in enumerate(alone, 1)}
     return [
-        figure.lines(
-            "loss",
-            "Loss by epoch",
-            f"Validation loss was lowest, {best.validation_loss:.4f}, after epoch {best.epoch + 1} of {len(records)}; "
-            "those weights are kept.",
-            epochs,
-            {"training": [r.train_loss for r in records], "validation": [r.validation_loss for r in records]},
-            x_title="epoch",
-            y_title="loss",
-        ),
+        figure.lines("loss", "Loss by epoch", words, epochs, lines, x_title="epoch", y_title="loss"),
         figure.lines(
             "gradient",
             "Gradient norm by epoch",
@@ -198,7 +197,9 @@ def _log(folder: Path, advance: Callable[[str], None]) -> Iterator[Callable[[lis
             lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
             (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
             for record in records[written:]:
-                for name, value in asdict(record).items():
+                line = asdict(record)
+                members = line.pop("member_losses")
+                for name, value in [*line.items(), *((f"member_loss/{e}", loss) for e, loss in enumerate(members))]:
                     writer.add_scalar(name, value, record.epoch)
                 advance(f"validation loss {record.validation_loss:.4f}")
             writer.flush()
@@ -207,9 +208,9 @@ def _log(folder: Path, advance: Callable[[str], None]) -> Iterator[Callable[[lis
         yield log
 
 
-def _findings(training: Training, limit: int) -> list[Finding]:
+def _findings(training: Training, limit: int, schedule: str) -> list[Finding]:
     best, last = training.best_record, training.records[-1]
-    if best.epoch + 1 == limit:
+    if best.epoch + 1 == limit and schedule in ("constant", "plateau"):
         text = f"The last of {limit} epochs was the best, so training may have ended too early."
         return [Finding(severity="advice", text=text, advice=f"train.max_epochs: {2 * limit}")]
     gap = best.validation_loss / best.train_loss

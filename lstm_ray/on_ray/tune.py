@@ -77,7 +77,7 @@ def tune(config: Config, run: RunDir, work: StageDir) -> Report:
     if not policies:
         raise InputError(f"all {len(found)} trials of tune failed; the first: {found[0].failure}")
     before = base.facts["validation"]
-    result = Search(config.task, before, found, asked=config.tune.trials, budget=config.tune.max_epochs)
+    result = Search(config.answers, before, found, asked=config.tune.trials, budget=config.tune.max_epochs)
     policy = policies.get(result.winner.number, base) if result.winner else base
     policy.facts["validation"] = result.validation
     policy.save(work.path / POLICY)
@@ -120,6 +120,7 @@ def search(
         scaled=scaled,
         bounds=bounds,
         weights=dict(base.network.state_dict()),
+        base=base.config.model_dump(mode="json"),
         folders=[str(own) for own in folders],
     )
     with progress.bar("tune", len(settings) * config.tune.max_epochs) as advance, _environment(SWITCHES):
@@ -204,7 +205,14 @@ class _Progress(ray_tune.Callback):
 
 
 def _trial(
-    given: dict[str, int], *, configs: list, scaled: Segments, bounds: Boundaries, weights: dict, folders: list[str]
+    given: dict[str, int],
+    *,
+    configs: list,
+    scaled: Segments,
+    bounds: Boundaries,
+    weights: dict,
+    base: dict,
+    folders: list[str],
 ) -> None:
     """What a trial's process runs: one trial, an epoch reported at a time."""
     torch.set_num_threads(1)
@@ -219,7 +227,8 @@ def _trial(
 
     config = Config.model_validate(configs[number])
     try:
-        run_trial(config, scaled, bounds, weights, folder, say, whole=(folder / WHOLE).exists())
+        whole = (folder / WHOLE).exists()
+        run_trial(config, scaled, bounds, weights, folder, say, whole=whole, base=Config.model_validate(base))
     except InputError as error:
         # Without an epoch the scheduler passes it over; raised, Tune would train it a second time.
         ray_tune.report({"validation_loss": math.inf, "failure": str(error)})

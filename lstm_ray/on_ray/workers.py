@@ -21,10 +21,11 @@ import ray
 import ray.train
 import torch
 import torch.distributed
-from ray.train import CheckpointConfig, FailureConfig, RunConfig
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.torch import TorchTrainer, get_device, prepare_model
-from ray.train.v2.api.config import ScalingConfig
+from ray.train.torch import get_device, prepare_model
+from ray.train.v2.api.callback import UserCallback
+from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Scaler
@@ -32,9 +33,8 @@ from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
-from lstm_ray.model.highway import closed_forms
-from lstm_ray.model.training import EpochRecord, Training, fit
-from lstm_ray.on_ray import cluster, stream
+from lstm_ray.model.training import EpochRecord, Training, fit, set_solved
+from lstm_ray.on_ray import cluster, ridges, stream
 from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.on_ray.train import WORKERS, begin
 from lstm_ray.run_dir import Finding
@@ -48,9 +48,10 @@ RESIZE_SECONDS = 60.0
 CPU_GRAIN = 1 / 16
 """CPUs are asked for in multiples of this: an exact binary fraction, for Ray divides nodes by it and rounds down."""
 DDP = {
-    # Gradients lie where they are sent from; the network's buffers never change, so need not be sent at every step.
+    # Gradients lie where they are sent from. Buffers are the first worker's from the start and change for all alike, so
+    # they need not be sent at every step.
     "gradient_as_bucket_view": True,
-    "broadcast_buffers": False,
+    "forward_sync_buffers": False,
 }
 
 
@@ -72,7 +73,6 @@ def train(
         "segments": stream.put(scaled) if way == "stream" else ray.put(scaled),
         "bounds": bounds,
         "scaler": scaler,
-        "ridges": closed_forms(config, scaled, bounds),
         "earlier": [str(path) for path in earlier],
     }
     run_config = RunConfig(
@@ -80,6 +80,7 @@ def train(
         storage_path=str(folder),
         checkpoint_config=CheckpointConfig(num_to_keep=checkpoint.KEPT),
         failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        callbacks=[_EndAtOnce()],
     )
     try:
         result = TorchTrainer(
@@ -143,22 +144,39 @@ def _worker(given: dict[str, Any]) -> None:
         segments = ray.get(segments)
     index = segments.index if isinstance(segments, stream.Blocks) else segments
     batches = Batches(segments, given["bounds"], config, device, rank, world)
-    training = begin(config, index, given["bounds"], device, given["scaler"], given["ridges"])
+    training = begin(config, index, given["bounds"], device, given["scaler"])
     reported = [found.checkpoint for found in reversed(ray.train.get_all_reported_checkpoints())]
     sizes = _restore(training, [*reported, *_as_checkpoints(given["earlier"])])
     first = broadcast_from_rank_zero(training.finished_epochs)
     assert training.finished_epochs == first, f"worker {rank} read epoch {training.finished_epochs}, worker 0 {first}"
-
-    def train_batches(epoch: int) -> Iterator[Batch]:
-        # Dropout is drawn by epoch and worker, so a training that was interrupted draws it as if it had not been.
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, rank]).generate_state(1)[0]))
-        return batches.train(epoch)
 
     def add_up(sums: torch.Tensor) -> torch.Tensor:
         total = sums.clone()
         if world > 1:
             torch.distributed.all_reduce(total)
         return total
+
+    def add_up_later(sums: torch.Tensor) -> Callable[[], torch.Tensor]:
+        total = sums.clone()
+        work = torch.distributed.all_reduce(total, async_op=True) if world > 1 else None
+
+        def whole() -> torch.Tensor:
+            if work is not None:
+                work.wait()
+            return total
+
+        return whole
+
+    if not first:
+        found = ridges.closed_forms(
+            config, segments, given["bounds"], rank, world, lambda sums: add_up(sums.to(device))
+        )
+        set_solved(training, found)
+
+    def train_batches(epoch: int) -> Iterator[Batch]:
+        # Dropout is drawn by epoch and worker, so a training that was interrupted draws it as if it had not been.
+        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, rank]).generate_state(1)[0]))
+        return batches.train(epoch)
 
     def remember(record: EpochRecord) -> bool:
         sizes.append(world)
@@ -171,11 +189,22 @@ def _worker(given: dict[str, Any]) -> None:
         train_batches,
         batches.held_out,
         batches.steps_per_epoch,
-        wrapped=prepare_model(training.network, parallel_strategy_kwargs=DDP),
+        wrap=lambda network: prepare_model(network, parallel_strategy_kwargs=DDP),
         add_up=add_up,
+        add_up_later=add_up_later,
         on_epoch=remember,
         rank=rank,
     )
+
+
+class _EndAtOnce(UserCallback):
+    """Ends a training that the user's input cannot but fail: Ray would try it again, from the newest checkpoint."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        for error in map(_user_error, worker_exceptions.values()):
+            if isinstance(error, InputError):
+                # What a callback raises is no worker's failure, and not tried again.
+                raise error
 
 
 def _report(training: Training, record: EpochRecord, sizes: list[int], rank: int) -> None:
@@ -219,6 +248,9 @@ def _as_checkpoints(folders: list[str] | list[Path]) -> list[ray.train.Checkpoin
 
 def _user_error(error: BaseException) -> BaseException:
     """The InputError inside what Ray wraps around a worker's exception, or the error itself."""
+    cause = getattr(error, "controller_failure", None)
+    if isinstance(cause, InputError):
+        return cause
     text = str(error)
     marker = "InputError: "
     if marker in text:

@@ -261,3 +261,24 @@ def test_a_wide_file_is_forecast_from_its_end(tmp_path: Path) -> None:
     own = found.filter(pl.col("series") == "a")
     assert own["time"].to_list() == list(range(15, 21))
     np.testing.assert_allclose(own["median"], expected.values_HCQ[:, 0, 0], rtol=1e-5)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["class", "value"])
+def test_every_step_is_labelled_with_a_row_each_and_needs_no_label(tmp_path: Path, kind: str) -> None:
+    config = made.label_config(data__label_kind=kind, data__past=["load"])
+    policy = made.random_policy(config, made.labelled_of((240,), kind=kind))
+    lines = rows("a", 40)
+    del lines[20]
+    found = predicted(policy, write(tmp_path / "a.csv", lines, rows("b", 3)))
+    assert found.group_by("series").len().sort("series").rows() == [("a", 40), ("b", 3)]
+    load = [float("nan") if step == 20 else float(step % 7) for step in range(40)]
+    times = [f"{made.START + step}:00:00" for step in range(40)]
+    [expected] = policy.predict([SeriesInput(times, {"load": load})])
+    own = found.filter(pl.col("series") == "a")
+    assert own["warnings"][0].startswith("1 of 40 values of 'load' were missing and filled")
+    names = ["probability high", "probability low"] if kind == "class" else ["value"]
+    np.testing.assert_allclose(own.select(names).to_numpy(), expected.answer_LA, rtol=1e-5)  # type: ignore[union-attr]
+    if kind == "class":
+        assert set(own["class"]) <= {"high", "low"}
+    kinds = ["class", *names] if kind == "class" else names
+    assert forecast._schema(policy).names == ["series", "time", *kinds, "warnings"]

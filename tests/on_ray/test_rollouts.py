@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 import ray
 
 from lstm_ray.config import parse
+from lstm_ray.data.steps import rows_of
 from lstm_ray.data.store import load_segments
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray.rollouts import Worker, actor_pool, rolled, tasks_for, world_of
+from lstm_ray.plan import labels
 from lstm_ray.plan.rollouts import rollout_origins
 
-from .worlds import prepared, small_config, write_waves
+from .worlds import label_config, prepared, small_config, write_waves
 
 SCENARIOS = [
     {"name": "higher", "column": "load", "operation": "shift", "value": 5.0},
@@ -84,3 +88,29 @@ def test_the_stage_leaves_every_rollout_and_an_honest_verdict(local_ray, trained
     )
     effects = run.read_json("plan/scenarios.json")["effects"]
     assert effects["higher"]["load"]["mean"] > 0.5, "a load that was higher stays higher for a while"
+
+
+@pytest.mark.parametrize("kind", ["class", "value"])
+def test_scenarios_of_labels_are_told_by_actors_as_by_a_plain_loop_and_planning_ends_with_a_verdict(
+    local_ray, tmp_path, kind
+):
+    config = label_config(write_waves(tmp_path), kind)
+    run = prepared(config, tmp_path / "run", "plan")
+    segments, bounds = load_segments(run)
+    policy = Policy.load(run.local / "train/policy")
+    items = labels.stretches(segments, bounds)
+    rows = rows_of(labels.ranges(segments, items))
+    table = pl.read_parquet(run.local / "plan/rollouts.parquet")
+    assert table.height == 2 * len(rows)
+    answers = segments.schema.classes or ["state"]
+    changed = labels.under(segments, config.plan.scenarios[0], items)
+    for name, world in (("base", segments), ("higher", changed)):
+        expected = policy.tell_steps(world, labels.ranges(segments, items))
+        np.testing.assert_allclose(table.filter(pl.col("scenario") == name).select(answers).to_numpy(), expected)
+    verdict = json.loads((run.local / "plan/verdict.json").read_text())
+    assert verdict["metric"] == ("macro_f1" if kind == "class" else "mae")
+    assert verdict["num_synthetic"] > 0
+    _, end = bounds["validation"]
+    later = segments.steps(np.arange(len(changed.past_RP))) >= end
+    np.testing.assert_array_equal(changed.past_RP[later], segments.past_RP[later])
+    np.testing.assert_allclose(changed.past_RP[rows, 0], segments.past_RP[rows, 0] + 5, rtol=1e-6)

@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ import torch
 from tensorboardX.proto.event_pb2 import Event
 
 from lstm_ray.config import Config
-from lstm_ray.data.windows import Batch
+from lstm_ray.data.windows import Batch, plan_sequences
+from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import run_stages
+from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray import reading, workers
+from lstm_ray.on_ray import reading, ridges, workers
 from lstm_ray.run_dir import RunDir
 from tests import made
 
-from .worlds import prepared, small_config, write_waves
+from .worlds import label_config, prepared, small_config, write_waves
 
 EPOCHS = 5
 LAST_EPOCH_KILLED = 3
@@ -54,8 +56,28 @@ def records(run: RunDir) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.local / "train/metrics.jsonl").read_text().splitlines()]
 
 
+def closed_forms_of(run: RunDir) -> dict[str, torch.Tensor]:
+    weights = Policy.load(run.local / "train/policy").network.state_dict()
+    return {name: value for name, value in weights.items() if name.endswith("ridge_AH")}
+
+
 def findings(run: RunDir) -> str:
     return " ".join(f["text"] for f in json.loads((run.local / "train/report.json").read_text())["findings"])
+
+
+@pytest.mark.parametrize("kind", ["class", "value"])
+def test_labels_of_steps_are_learned_alike_by_any_number_of_workers(local_ray, file, tmp_path, kind):
+    """A batch of 4 leaves steps with fewer sequences than workers to some; batches are also streamed."""
+    curves = {}
+    for number, way in ((0, "memory"), (0, "stream"), (2, "memory")):
+        config = label_config(file, kind, train__workers=number, train__batch=5, train__read=way)
+        run = prepared(config, tmp_path / f"{number}-{way}", "train")
+        curves[number, way] = curve(run)
+    first = curves[0, "memory"]
+    assert curves[0, "stream"] == first
+    assert first[-1][1] < first[0][1], "it learns"
+    for ours, theirs in zip(curves[2, "memory"], first, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
 
 
 def test_any_number_of_workers_and_way_of_reading_gives_the_same_loss_curve(local_ray, file, tmp_path):
@@ -74,10 +96,18 @@ def test_any_number_of_workers_and_way_of_reading_gives_the_same_loss_curve(loca
         for ours, theirs in zip(found, first, strict=True):
             assert ours == pytest.approx(theirs, rel=2e-4)
     assert first[-1][0] < 0.9 * first[0][0], "the loss must fall for the comparison to mean anything"
+    maps = [closed_forms_of(RunDir(tmp_path / f"{number}-{way}")) for number, way in curves]
+    for found in maps:
+        assert found.keys() == maps[0].keys() != set()
+        for name, theirs in maps[0].items():
+            assert theirs.any()
+            torch.testing.assert_close(found[name], theirs, rtol=0, atol=1e-5)
 
 
 def test_a_training_continued_from_its_checkpoints_equals_one_that_never_stopped(file, tmp_path, monkeypatch):
     config = small_config(file, model__dropout=0.3)
+    solved = []
+    monkeypatch.setattr("lstm_ray.on_ray.train.closed_forms", lambda *given: solved.append(1) or closed_forms(*given))
     whole = prepared(config, tmp_path / "whole", "train")
     broken = prepared(config, tmp_path / "broken")
     train_and_lose_power(config, broken, monkeypatch)
@@ -86,20 +116,22 @@ def test_a_training_continued_from_its_checkpoints_equals_one_that_never_stopped
     (newest / "training.safetensors").write_bytes(b"half a file")
     run_stages(config, broken, ["train"])
     assert_same(broken, whole)
+    assert len(solved) == 2, "the checkpoint holds the closed forms, which are not solved again"
 
 
 def test_a_worker_killed_in_mid_epoch_is_replaced_and_training_ends_the_same(
     local_ray, file, calm, tmp_path, monkeypatch
 ):
-    run, marker = prepared(shaken_config(file), tmp_path / "run"), tmp_path / "killed"
-    monkeypatch.setattr(workers, "_worker", functools.partial(mortal_worker, str(marker)))
+    run, marker, solved = prepared(shaken_config(file), tmp_path / "run"), tmp_path / "killed", tmp_path / "solved"
+    monkeypatch.setattr(workers, "_worker", functools.partial(mortal_worker, str(marker), str(solved)))
     run_stages(shaken_config(file), run, ["train"])
+    assert sorted(solved.read_text()) == ["0", "1"], "who goes on from a checkpoint has its closed forms"
     assert marker.read_text() == f"epoch {LAST_EPOCH_KILLED}, 1 steps done", "the worker was to die in mid-epoch"
     assert_same(run, calm)
 
 
-def mortal_worker(marker: str, given: dict[str, Any]) -> None:
-    """What a worker runs that kills itself once, after the first step of an epoch."""
+def mortal_worker(marker: str, solved: str, given: dict[str, Any]) -> None:
+    """What a worker runs that kills itself once, after the first step of an epoch, and tells that it sums closed forms."""
 
     class Mortal(reading.Batches):
         def __init__(self, *arguments: Any) -> None:
@@ -114,6 +146,13 @@ def mortal_worker(marker: str, given: dict[str, Any]) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch
 
+    def told(config: Config, segments: Any, bounds: Any, rank: int, *more: Any) -> list:
+        with Path(solved).open("a") as file:
+            file.write(str(rank))
+        return whole_closed_forms(config, segments, bounds, rank, *more)
+
+    whole_closed_forms = ridges.closed_forms
+    ridges.closed_forms = told
     workers.Batches = Mortal  # type: ignore[misc]
     workers._worker(given)
 
@@ -138,6 +177,22 @@ def test_a_damaged_checkpoint_and_a_half_written_list_of_them_cost_one_epoch_and
     )
     left = sorted((run.local / "train/checkpoints/train").glob("checkpoint_*/"))
     assert len(left) == 1, "checkpoints of the attempt before make room for the new one"
+
+
+def test_workers_whose_training_diverges_say_so_once(local_ray, file, tmp_path, monkeypatch):
+    """What fails by the user's input is not tried again, as what fails by a lost worker is."""
+    config, begun = small_config(file, train__workers=2, train__learning_rate=1e9), tmp_path / "begun"
+    run = prepared(config, tmp_path / "run")
+    monkeypatch.setattr(workers, "_worker", functools.partial(counting_worker, str(begun), workers._worker))
+    with pytest.raises(InputError, match=r"^training diverged at epoch \d, step \d: .*learning_rate"):
+        run_stages(config, run, ["train"])
+    assert begun.read_text() == ".."
+
+
+def counting_worker(begun: str, worker: Callable[[dict[str, Any]], None], given: dict[str, Any]) -> None:
+    with Path(begun).open("a") as file:
+        file.write(".")
+    worker(given)
 
 
 def test_workers_from_min_to_max_are_as_many_as_there_are(local_ray, file, tmp_path):
@@ -214,6 +269,20 @@ def test_a_node_that_joins_is_used_at_once_and_no_window_is_lost(file, tmp_path)
     assert "The number of workers changed once: 1 from epoch 1, 2 from epoch" in findings(grown)
 
 
+@pytest.mark.parametrize("way", ["memory", "stream"])
+def test_a_training_plans_each_part_once(local_ray, file, tmp_path, monkeypatch, way):
+    """Planning goes through every segment and phase, which takes long where there are many."""
+    parts = []
+
+    def told(segments: Any, bounds: Any, part: str, *more: Any) -> Any:
+        parts.append(part)
+        return plan_sequences(segments, bounds, part, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lstm_ray.data.feed.plan_sequences", told)
+    prepared(small_config(file, train__max_epochs=1, train__read=way), tmp_path, "train")
+    assert sorted(parts) == ["train", "validation"]
+
+
 def test_metrics_and_tensorboard_tell_gradients_rate_and_speed_of_every_epoch(file, tmp_path):
     run = prepared(small_config(file), tmp_path, "train")
     lines = records(run)
@@ -224,7 +293,10 @@ def test_metrics_and_tensorboard_tell_gradients_rate_and_speed_of_every_epoch(fi
         for name in ("gradient_norm", "learning_rate", "windows_per_second", "train_loss", "validation_loss"):
             assert drawn[line["epoch"], name] == pytest.approx(line[name], rel=1e-5)
             assert line[name] > 0
-        assert {name for step, name in drawn if step == line["epoch"]} == set(line)
+        members = {f"member_loss/{e}": loss for e, loss in enumerate(line.pop("member_losses"))}
+        assert {name for step, name in drawn if step == line["epoch"]} == set(line) | set(members)
+        for name, loss in members.items():
+            assert drawn[line["epoch"], name] == pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

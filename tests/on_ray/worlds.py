@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from lstm_ray.config import Config, parse, with_values
 from lstm_ray.lifecycle import run_stages
@@ -49,3 +50,19 @@ def prepared(config: Config, folder: Path, stage: str = "split") -> RunDir:
     run = RunDir(folder)
     run_stages(config, run, [stage])
     return run
+
+
+def label_config(file: Path, kind: str = "class", **values: object) -> Config:
+    """A config that labels every step of the waves: whether the load is high, or itself as it was an hour before."""
+    text = pl.read_csv(file)
+    before = pl.col("load").shift(1).over("name")
+    label = before if kind == "value" else pl.when(before > before.mean().over("name")).then(pl.lit("up"))
+    label = label if kind == "value" else label.when(before.is_not_null()).then(pl.lit("down"))  # type: ignore[union-attr]
+    labelled = file.with_name(f"labelled-{kind}.csv")
+    text.with_columns(state=label).write_csv(labelled)
+    tree = small_config(labelled).model_dump()
+    tree |= {"name": "states", "task": "label"}
+    tree["data"] |= {"target": [], "past": ["load", "wind"], "label": "state", "label_kind": kind}
+    tree["model"] |= {"quantiles": [], "members": 1}
+    tree["plan"]["scenarios"] = [{"name": "higher", "column": "load", "operation": "shift", "value": 5.0}]
+    return with_values(parse(tree), {name.replace("__", "."): value for name, value in values.items()})
