@@ -11,7 +11,12 @@ from lstm_ray.model.network import build
 from lstm_ray.model.training import EpochRecord
 from lstm_ray.on_ray.train import train_here
 
-TRAINER, EVERY_ORIGIN, VALUES_ALONE = "trainer", "every origin", "every origin, values alone"
+TRAINER, SAME, BODY, VALUES = (
+    "trainer",
+    "every origin, same network",
+    "every origin, LSTM and head",
+    "the same, values alone",
+)
 
 
 def compare(
@@ -40,8 +45,9 @@ def compare(
     values = torch.from_numpy(segments.target_RC[: parts["train"][1], 0].copy()).to(device)
     every = (values, window, made_up.HIDDEN, batch, origins)
     rivals = {
-        EVERY_ORIGIN: bare.every_origin(*every, num_inputs=num_inputs(config, segments.schema)),
-        VALUES_ALONE: bare.every_origin(*every, num_inputs=window["patch"]),
+        SAME: bare.same_network(*every),
+        BODY: bare.every_origin(*every, num_inputs=num_inputs(config, segments.schema)),
+        VALUES: bare.every_origin(*every, num_inputs=window["patch"]),
     }
     for size, steps in window_batches.items():
         rivals[size] = bare.window_at_a_time(values, window, made_up.HIDDEN, int(size), steps)

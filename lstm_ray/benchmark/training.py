@@ -70,8 +70,9 @@ def speed(options: Options, gpu: bool = False) -> Results:
                 floor = TIMES_BARE if name == "256" else None
                 title = f"{shape}{where}: trainer / bare torch window at a time, batch {name}"
                 results.figures.append(Figure(title, _ratio(found, name), "times", floor))
-        for name, target in (("every origin", SHARE_OF_BARE), ("every origin, values alone", None)):
-            title = f"{shape}{where}: trainer / bare torch at {name}"
+        for name in (name for name in found if name != "trainer" and not name.isdigit()):
+            target = SHARE_OF_BARE if "same network" in name else None
+            title = f"{shape}{where}: trainer / bare torch, {name}"
             results.figures.append(Figure(title, _ratio(found, name), "times", target))
         speed_title = f"{shape}{where}: trainer"
         results.figures.append(Figure(speed_title, median(found["trainer"]), "windows per second"))
@@ -116,21 +117,27 @@ def two_workers(options: Options) -> Results:
     cores = len(os.sched_getaffinity(0))
     if cores < 2:
         return Results(notes=["two workers were left out, for this machine has one core"])
-    pairs = 1 if options.quick else 3
+    turns, batch = 1 if options.quick else 3, 32
     found = fresh.call(
         "lstm_ray.benchmark.workers:windows_per_second",
-        workers=[1, 2] * pairs,
+        trainings=[(1, batch), (2, 2 * batch), (2, batch)] * turns,
         window=STEPS,
         origins=96,
-        batch=32,
         num_windows=20_000 if options.quick else 60_000,
         epochs=2 if options.quick else 5,
     )
-    one, two = found[::2], found[1::2]
-    rows = [[f"{number} of one thread", *(f"{v:,.0f}" for v in values)] for number, values in ((1, one), (2, two))]
-    sheet = Sheet("Ray Train workers, windows per second", ["workers", *(f"run {i + 1}" for i in range(pairs))], rows)
-    value = median(b / a for a, b in zip(one, two, strict=True))
-    return Results([Figure("two workers / one worker", value, "times", TIMES_ONE_WORKER)], [sheet])
+    one, own, shared = found[::3], found[1::3], found[2::3]
+    figures = [
+        Figure(f"two workers / one worker, {words}", median(b / a for a, b in zip(one, two, strict=True)), "times", aim)
+        for words, two, aim in (
+            (f"each a batch of {batch}", own, TIMES_ONE_WORKER),
+            (f"the same batch of {batch} shared", shared, None),
+        )
+    ]
+    names = (f"1 of one thread, batch {batch}", f"2, batch {2 * batch}", f"2, batch {batch}")
+    rows = [[name, *(f"{v:,.0f}" for v in values)] for name, values in zip(names, (one, own, shared), strict=True)]
+    columns = ["workers", *(f"run {turn + 1}" for turn in range(turns))]
+    return Results(figures, [Sheet("Ray Train workers, windows per second", columns, rows)])
 
 
 def memory(options: Options) -> Results:

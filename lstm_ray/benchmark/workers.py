@@ -13,20 +13,19 @@ WARM_UP_EPOCHS = 2
 
 
 def windows_per_second(
-    workers: list[int], window: dict[str, int], origins: int, batch: int, num_windows: int, epochs: int
+    trainings: list[tuple[int, int]], window: dict[str, int], origins: int, num_windows: int, epochs: int
 ) -> list[float]:
     """Steady-state speed of one training for each entry, one after another on one cluster, one thread a worker.
 
     Args:
-        workers: number of workers of each training, such as [1, 2, 1, 2].
+        trainings: number of workers, and sequences per step over all of them together, of each.
         window: history, horizon, patch.
-        batch: sequences per step over all workers together.
         num_windows: windows of an epoch.
         epochs: measured after WARM_UP_EPOCHS.
     """
     segments, parts = made_up.series(num_windows, window)
     found = []
-    for number in workers:
+    for number, batch in trainings:
         config = made_up.config(
             window, origins=origins, batch=batch, max_epochs=WARM_UP_EPOCHS + epochs, workers=number
         )

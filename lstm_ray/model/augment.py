@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from lstm_ray.data.windows import IGNORED
 from lstm_ray.model.objective import Lesson
-from lstm_ray.sections import AugmentConfig, WindowConfig
+from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.train import AugmentConfig
 
 KNOTS = 4
 """Random values that a smooth curve passes near (Um et al. 2017)."""

@@ -28,6 +28,10 @@ class WeightAverage:
         with torch.no_grad():
             torch._foreach_lerp_(list(self._mean.values()), list(self._own.values()), 1 - decay)
 
+    def set(self, name: str, value: Tensor) -> None:
+        """Forget what a weight was."""
+        self._mean[name].copy_(value)
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Let the network hold the averaged weights, and its own again afterwards."""

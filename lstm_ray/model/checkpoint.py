@@ -96,6 +96,19 @@ def load_newest(training: Training, folder: Path) -> int:
     return 0
 
 
+def kept(
+    training: Training, folder: Path | None, on_epoch: Callable[[EpochRecord], bool]
+) -> Callable[[EpochRecord], bool]:
+    """What ``fit`` does after an epoch: a checkpoint in ``folder``, where there is one, and then what is to be told."""
+
+    def keep(record: EpochRecord) -> bool:
+        if folder is not None:
+            save_next(training, folder)
+        return on_epoch(record)
+
+    return keep
+
+
 def fit_kept(
     training: Training,
     config: Config,
@@ -105,19 +118,13 @@ def fit_kept(
     on_epoch: Callable[[EpochRecord], bool],
 ) -> None:
     """``fit`` in one process over whole sources, with a checkpoint in ``folder`` (where there is one) after every epoch."""
-
-    def remember(record: EpochRecord) -> bool:
-        if folder is not None:
-            save_next(training, folder)
-        return on_epoch(record)
-
     fit(
         training,
         config,
         lambda epoch: train_batches(items, config, epoch),
         lambda: all_batches(held_out, config),
         steps_per_epoch(items, config),
-        on_epoch=remember,
+        on_epoch=kept(training, folder, on_epoch),
     )
 
 

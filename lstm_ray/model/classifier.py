@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Schema
 from lstm_ray.model.body import Body
-from lstm_ray.model.inputs import Categories
+from lstm_ray.model.inputs import Categories, overlapping_patches
 
 
 class Classifier(nn.Module):
     """The body of a forecaster, pooled over the patches that hold data.
 
-    Each LSTM step reads its patch and the one before: what happens where two patches meet is seen whole by one of them.
+    Each LSTM step reads its patch and the one before.
     """
 
     def __init__(self, config: Config, schema: Schema) -> None:
@@ -40,9 +39,7 @@ class Classifier(nn.Module):
             origin_BN: 1 for patches that hold data, 0 for the padding after them.
             category_BS: int64 codes of the sequence's categorical columns; None: all unseen.
         """
-        inputs_BNI = torch.cat([past_BTP, known_BTK], -1).unflatten(1, (-1, self.patch)).flatten(2)
-        before_BNI = functional.pad(inputs_BNI[:, :-1], (0, 0, 1, 0))
-        inputs_BNI = torch.cat([before_BNI, inputs_BNI], -1)
+        inputs_BNI = overlapping_patches(torch.cat([past_BTP, known_BTK], -1), self.patch)
         if self.categories is not None:
             static_BNI = self.categories(category_BS, len(past_BTP))[:, None].expand(-1, inputs_BNI.shape[1], -1)
             inputs_BNI = torch.cat([inputs_BNI, static_BNI], -1)

@@ -6,32 +6,27 @@ form, the first of them 1.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.data.windows import Segments, origins
-from lstm_ray.model import ridge
-from lstm_ray.model.inputs import statistics
-from lstm_ray.model.views import members_each, views
 
 SHARES = (0.5, 0.0)
-"""Shares of the forecast that the closed form may have with ``average``. Halves are hard to beat (Bates & Granger 1969), and
+"""Shares of the answer that the plain ridge may have with ``average``. Halves are hard to beat (Bates & Granger 1969), and
 a share fitted on one validation part does worse on the next; so validation only says whether to take it in at all."""
 
 
 class Highway(nn.Module):
     """What ``model.linear`` adds to the LSTM's raw answers, in units of the origin's scale above its level.
 
-    The ridge in closed form (``closed_form``), and with ``trained`` and ``average`` a correction of it that is learned with
+    The ridge in closed form (``closed_forms``), and with ``trained`` and ``average`` a correction of it that is learned with
     the LSTM from zero, so that weight decay draws the map towards the ridge. Once trained, ``average`` mixes the whole
-    answer with the ridge's alone.
+    answer with that of a forecaster of its own: the plain ridge on the history less its last value (NLinear, Zeng et al.
+    2023), which errs in other ways.
     """
 
     ridge_AH: Tensor
+    plain_AH: Tensor
     share: Tensor
 
     def __init__(self, config: Config) -> None:
@@ -44,6 +39,7 @@ class Highway(nn.Module):
             self.correction = nn.Linear(window.history, window.horizon, bias=False)
             nn.init.zeros_(self.correction.weight)
         if self.kind == "average":
+            self.register_buffer("plain_AH", torch.zeros(1 + window.history, window.horizon))
             self.register_buffer("share", torch.tensor(SHARES[0]))
 
     def forward(self, raw_NBCH: Tensor, target_BTC: Tensor, level_NBC1: Tensor, scale_NBC1: Tensor | None) -> Tensor:
@@ -54,50 +50,25 @@ class Highway(nn.Module):
         """
         num_origins = len(raw_NBCH)
         windows_NBCL = target_BTC.unfold(1, self.history, self.patch)[:, :num_origins].transpose(0, 1).contiguous()
-        ridge_HL = self.ridge_AH[1:].T
-        map_HL = ridge_HL if self.correction is None else ridge_HL + self.correction.weight
+        map_HL = self.ridge_AH[1:].T
+        if self.correction is not None:
+            map_HL = map_HL + self.correction.weight
         whole_NBCH = raw_NBCH + self.ridge_AH[0] + _read(map_HL, windows_NBCL, level_NBC1, scale_NBC1)
         if self.kind != "average" or self.training:
             return whole_NBCH
-        alone_NBCH = self.ridge_AH[0] + _read(ridge_HL, windows_NBCL, level_NBC1, scale_NBC1)
-        return torch.lerp(whole_NBCH, alone_NBCH, self.share)
-
-
-def closed_forms(config: Config, scaled: Segments, bounds: Boundaries) -> list[NDArray | None]:
-    """``closed_form`` for every network of a config, in the order of ``views.members``."""
-    found = [closed_form(view, scaled, bounds) for view in views(config)]
-    return [ridge_AH for ridge_AH in found for _ in range(members_each(config))]
-
-
-def closed_form(config: Config, scaled: Segments, bounds: Boundaries) -> NDArray | None:
-    """The ridge of the training part's windows, penalty chosen on validation, float32 [A, H]; None where none is asked for.
-
-    Windows are normalised as the network normalises them.
-    """
-    if config.task != "forecast" or config.model.linear == "none":
-        return None
-    train, validation = (part_sums(config, scaled, bounds, part) for part in ("train", "validation"))
-    return ridge.solve(train, validation)[0]
-
-
-def part_sums(
-    config: Config, scaled: Segments, bounds: Boundaries, part: Part, share: int = 0, shares: int = 1
-) -> ridge.LinearSums:
-    """Sums over one share of a part's windows; those of all ``shares`` add up to the part's."""
-    model, window = config.model, config.window
-    chosen = ridge.spread(origins(scaled, bounds, part, window), scaled.target_RC.shape[1])[share::shares]
-
-    def normalise(history_ML: NDArray) -> tuple[NDArray, NDArray]:
-        steps = model.normalisation_steps or window.history
-        target_MLC = torch.from_numpy(np.ascontiguousarray(history_ML))[..., None]
-        level, scale = statistics(target_MLC, window.history, model.normalisation, steps)
-        return level[..., 0].numpy(), scale[..., 0].numpy()
-
-    return ridge.linear_sums(scaled.target_RC, scaled.observed_RC, chosen, window, normalise)
+        last_NBC1 = windows_NBCL[..., -1:]
+        above_NBC1 = last_NBC1 - level_NBC1 + self.plain_AH[0]
+        plain_NBCH = above_NBC1 if scale_NBC1 is None else above_NBC1 / scale_NBC1
+        plain_NBCH = plain_NBCH + _read(self.plain_AH[1:].T, windows_NBCL, last_NBC1, scale_NBC1)
+        return torch.lerp(whole_NBCH, plain_NBCH, self.share)
 
 
 def _read(map_HL: Tensor, windows_NBCL: Tensor, level_NBC1: Tensor, scale_NBC1: Tensor | None) -> Tensor:
-    """The map of histories without their level, which is taken out of the answer: a few numbers instead of each window."""
-    away = torch.addmm(-level_NBC1.reshape(-1, 1) * map_HL.sum(1), windows_NBCL.flatten(0, 2), map_HL.T)
+    """The map of histories without their level, which is taken out of the answer: a few numbers instead of each window.
+
+    In float32 always: what is left of two numbers of the level's size would have that size's error in bfloat16.
+    """
+    with torch.autocast(windows_NBCL.device.type, enabled=False):
+        away = torch.addmm(-level_NBC1.reshape(-1, 1) * map_HL.sum(1), windows_NBCL.flatten(0, 2), map_HL.T)
     away_NBCH = away.unflatten(0, windows_NBCL.shape[:3])
     return away_NBCH if scale_NBC1 is None else away_NBCH / scale_NBC1

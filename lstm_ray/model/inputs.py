@@ -1,6 +1,7 @@
 """What a network reads, made from scaled columns: levels, patches, embeddings. Each looks back alone. Knows no LSTM.
 
-Shapes: B sequences, T steps, N patches, C target channels, K categorical columns.
+Shapes: B sequences, T steps, N patches of p steps, C target channels, F any columns, K categorical columns, I inputs of
+one LSTM step.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 MIN_SCALE = 0.05
 """Smallest trailing deviation, in training deviations: a flat stretch must not blow its noise up."""
@@ -35,6 +37,13 @@ class Categories(nn.Module):
         if self.training:
             code_BK = code_BK * (torch.rand(code_BK.shape, device=device) >= UNSEEN_SHARE)
         return torch.cat([table(code_B) for table, code_B in zip(self.tables, code_BK.unbind(1), strict=True)], -1)
+
+
+def overlapping_patches(values_BTF: Tensor, patch: int) -> Tensor:
+    """Each patch and the one before, nothing before the first: [B, T, F] -> [B, N, 2 p F]. What happens where two patches
+    meet is seen whole by one of them."""
+    own_BNI = values_BTF.unflatten(1, (-1, patch)).flatten(2)
+    return torch.cat([functional.pad(own_BNI[:, :-1], (0, 0, 1, 0)), own_BNI], -1)
 
 
 def embedding_width(num_values: int) -> int:

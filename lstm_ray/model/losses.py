@@ -19,7 +19,8 @@ from lstm_ray.data.windows import IGNORED
 from lstm_ray.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""A loss of the user's: (forecast_BNHC, actual_BNHC) to [B, N, H, C], or (logits_BK, label_B) to [B]."""
+"""A loss of the user's: (forecast_BNHC, actual_BNHC) to [B, N, H, C], or (logits_BK, label_B) to [B]. Of labels of steps,
+B are the labelled steps of a batch; where they are values, each is a forecast [B, 1, 1, 1]."""
 
 
 def forecast_loss(config: Config, forecast_BNHCQ: Tensor, actual_BNHC: Tensor, quantiles: list[float]) -> Tensor:
@@ -43,6 +44,11 @@ def forecast_loss(config: Config, forecast_BNHCQ: Tensor, actual_BNHC: Tensor, q
     if ":" not in name:
         raise ValueError(f"loss '{name}' does not fit a forecast")
     return own_loss(name)(forecast_BNHC, actual_BNHC)
+
+
+def value_loss(config: Config, told_M: Tensor, label_M: Tensor) -> Tensor:
+    """Loss of every labelled step, [M], from scaled values."""
+    return forecast_loss(config, told_M[:, None, None, None, None], label_M[:, None, None, None], [0.5])[:, 0, 0, 0]
 
 
 def class_loss(config: Config, logits_BK: Tensor, label_B: Tensor) -> Tensor:
@@ -92,7 +98,7 @@ def require_usable(config: Config) -> None:
     path = config.loss
     if ":" not in path:
         return
-    if config.task == "forecast":
+    if config.answers == "values":
         answer, truth = torch.zeros(2, 3, 4, 1, requires_grad=True), torch.ones(2, 3, 4, 1)
     else:
         answer, truth = torch.zeros(4, 2, requires_grad=True), torch.tensor([0, 1, 0, 1])

@@ -22,9 +22,11 @@ from lstm_ray.model.ensemble import Ensemble
 from lstm_ray.model.heads import Level, ascending, parameters
 from lstm_ray.model.highway import Highway
 from lstm_ray.model.inputs import Categories, statistics, steps_since_observed
-from lstm_ray.model.views import members, views
+from lstm_ray.model.kernels import KernelRidge
+from lstm_ray.model.labeller import Labeller
+from lstm_ray.model.views import kinds, members, solved_alone
 
-__all__ = ["Classifier", "Ensemble", "Forecaster", "Inputs", "build"]
+__all__ = ["Classifier", "Ensemble", "Forecaster", "Inputs", "KernelRidge", "Labeller", "build"]
 RESPONSES = 8
 """Ways in which the state may weigh the known inputs of a horizon step."""
 FEW_KNOWN = 2 * RESPONSES
@@ -232,17 +234,24 @@ class Forecaster(nn.Module):
         return raw_NBMH
 
 
-Network = Forecaster | Classifier | Ensemble
+Network = Forecaster | Classifier | Labeller | KernelRidge | Ensemble
 """Called alike, but for an ensemble in training, which answers once for each member."""
+KINDS: dict[str, type[Forecaster | Classifier | Labeller]] = {
+    "forecast": Forecaster,
+    "classify": Classifier,
+    "label": Labeller,
+}
+"""By task."""
 
 
 def build(config: Config, schema: Schema) -> Network:
     """The network of a config, its weights drawn from the config's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        one = Forecaster if config.task == "forecast" else Classifier
-        networks = [one(view, schema) for view in members(config)]
-        return networks[0] if len(networks) == 1 else Ensemble(networks, len(views(config)))
+        networks = [
+            (KernelRidge if solved_alone(view) else KINDS[config.task])(view, schema) for view in members(config)
+        ]
+        return networks[0] if len(networks) == 1 else Ensemble(networks, kinds(config))
 
 
 def forecaster(network: nn.Module) -> Forecaster:

@@ -1,7 +1,8 @@
 """What one batch costs: its tensors, the network's answers, and sums of loss, weight, metric and count.
 
 Knows one process and no optimiser. Sums add over workers; whoever has them all divides.
-Shapes: B sequences, T steps, N origins, H horizon, C targets, K classes.
+Shapes: B sequences, T steps, N origins, H horizon, C targets, K classes, A answers for
+one step, M labelled steps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from lstm_ray.config import Config
 from lstm_ray.data.windows import IGNORED, Batch
-from lstm_ray.model.losses import class_loss, forecast_loss
+from lstm_ray.model.losses import class_loss, forecast_loss, value_loss
 from lstm_ray.model.network import Ensemble, forecaster
 
 
@@ -35,6 +36,7 @@ class Lesson:
     category_BS: Tensor
     origin_BN: Tensor
     label_B: Tensor
+    label_BT: Tensor
     truth_BTC: Tensor
     """What targets are in truth; ``target_BTC`` itself unless augmented."""
     measured_BTC: Tensor
@@ -67,6 +69,11 @@ class Objective:
     called: nn.Module
     class_weight_K: Tensor | None = None
 
+    @property
+    def num_learners(self) -> int:
+        """Networks that an answer in training is of."""
+        return len(self.network.learners) if isinstance(self.network, Ensemble) else 1
+
     @cached_property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
@@ -84,10 +91,12 @@ class Objective:
         )
 
     def weight(self, lesson: Lesson) -> Tensor:
-        """Sum of the weights of all values (sequences) that the loss counts."""
+        """Sum of the weights of all values (sequences, labelled steps) that the loss counts."""
         if self.config.task == "forecast":
             measured_BT1 = lesson.measured_BTC.sum(-1, keepdim=True)
             return (forecaster(self.network).futures(measured_BT1).sum((2, 3)) * lesson.origin_BN).sum()
+        if self.config.task == "label":
+            return self._step_weights(lesson.label_BT[~lesson.label_BT.isnan()]).sum()
         own_B, other_B = self._class_weights(lesson.label_B), self._class_weights(lesson.other_B)
         return (lesson.share_B * own_B + (1 - lesson.share_B) * other_B).sum()
 
@@ -106,9 +115,7 @@ class Objective:
                 yield from self._truncated(part, train.truncate_steps, last)
                 continue
             with self._averaging(last):
-                with self._precision():
-                    answer = self.called(*self.inputs(part))
-                yield self._sum(answer, part)
+                yield self._sum(self.answer(part), part)
 
     def _truncated(self, lesson: Lesson, steps: int, last: bool) -> Iterator[Tensor]:
         """Sums part by part of ``steps`` steps: truncated backpropagation through time (Williams & Peng 1990).
@@ -132,23 +139,39 @@ class Objective:
                 yield self._sum(raw, lesson, max(0, first - first_origin))
 
     def sums(self, lesson: Lesson) -> Tensor:
-        """Sums of loss and its weight, of the metric (absolute error of the median, or hits) and its count, [4]."""
+        """Sums of loss and its weight, of the metric (absolute error of the median or value, or hits) and its count, [4]."""
+        return self.sums_of(self.answer(lesson), lesson)
+
+    def answer(self, lesson: Lesson, **options: Any) -> Tensor:
+        """What the network answers, called with these options."""
         with self._precision():
-            answer = self.called(*self.inputs(lesson))
+            answer: Tensor = self.called(*self.inputs(lesson), **options)
+        return answer
+
+    def sums_of(self, answer: Tensor, lesson: Lesson) -> Tensor:
+        """``sums`` of an answer."""
         weight = self.weight(lesson)
         if self.config.task == "forecast":
             reader = forecaster(self.network)
             median_BNHC = reader.forecast(answer)[..., reader.quantiles.index(0.5)].float()
             error_BNHC = (median_BNHC - reader.futures(lesson.truth_BTC)).abs()
             metric, count = self._counted(error_BNHC, lesson), weight
+        elif self.config.task == "label":
+            told_MA, label_M = self._labelled(answer, lesson)
+            right = (
+                told_MA.argmax(-1) == label_M if self.config.answers == "classes" else (told_MA[:, 0] - label_M).abs()
+            )
+            metric, count = right.sum(), torch.tensor(len(label_M))
         else:
             counted_B = lesson.label_B != IGNORED
             metric, count = ((answer.argmax(-1) == lesson.label_B) & counted_B).sum(), counted_B.sum()
-        return torch.stack([self._sum(answer, lesson), weight, metric.to(weight), count.to(weight)])
+        return torch.stack([self._sum_of_one(answer, lesson, 0), weight, metric.to(weight), count.to(weight)])
 
     def inputs(self, lesson: Lesson) -> tuple[Tensor, ...]:
         if self.config.task == "forecast":
             return lesson.target_BTC, lesson.observed_BTC, lesson.past_BTP, lesson.known_BTK, lesson.category_BS
+        if self.config.task == "label":
+            return lesson.past_BTP, lesson.observed_BTC, lesson.known_BTK, lesson.origin_BN, lesson.category_BS
         return lesson.past_BTP, lesson.known_BTK, lesson.origin_BN, lesson.category_BS
 
     def _precision(self) -> AbstractContextManager[Any]:
@@ -160,14 +183,17 @@ class Objective:
         return nullcontext() if wanted else pause()
 
     def _sum(self, answer: Tensor, lesson: Lesson, first: int = 0) -> Tensor:
-        """Weighted sum of the losses of an answer; a forecast's begins at the ``first`` origin. Of members, their mean."""
-        if isinstance(self.network, Ensemble) and self.network.training:
-            return torch.stack([self._sum_of_one(one, lesson, first) for one in answer.unbind(0)]).mean()
+        """Weighted sum of the losses of an answer; a forecast's begins at the ``first`` origin. Of members all theirs, so
+        that each learns as if it were alone."""
+        if isinstance(self.network, Ensemble):
+            return torch.stack([self._sum_of_one(one, lesson, first) for one in answer.unbind(0)]).sum()
         return self._sum_of_one(answer, lesson, first)
 
     def _sum_of_one(self, answer: Tensor, lesson: Lesson, first: int) -> Tensor:
         if self.config.task == "forecast":
             return self._forecast_sum(answer, lesson, first)
+        if self.config.task == "label":
+            return self._label_sum(answer, lesson)
         return self._class_sum(answer, lesson)
 
     def _forecast_sum(self, raw_BNHCP: Tensor, lesson: Lesson, first: int) -> Tensor:
@@ -192,6 +218,21 @@ class Objective:
             return loss_B.sum()
         other_B = class_loss(self.config, logits_BK, lesson.other_B) * self._class_weights(lesson.other_B)
         return (lesson.share_B * loss_B + (1 - lesson.share_B) * other_B).sum()
+
+    def _label_sum(self, answer_BTA: Tensor, lesson: Lesson) -> Tensor:
+        told_MA, label_M = self._labelled(answer_BTA, lesson)
+        if self.config.answers == "values":
+            return value_loss(self.config, told_MA[:, 0], label_M).sum()
+        loss_M = class_loss(self.config, told_MA, label_M.long())
+        return (loss_M * self._step_weights(label_M)).sum()
+
+    def _labelled(self, answer_BTA: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:
+        """The answers for labelled steps, [M, A], and these labels, [M]."""
+        counted_BT = ~lesson.label_BT.isnan()
+        return answer_BTA[counted_BT].float(), lesson.label_BT[counted_BT]
+
+    def _step_weights(self, label_M: Tensor) -> Tensor:
+        return torch.ones_like(label_M) if self.class_weight_K is None else self.class_weight_K[label_M.long()]
 
     def _class_weights(self, label_B: Tensor) -> Tensor:
         counted_B = label_B != IGNORED

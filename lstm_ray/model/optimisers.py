@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lstm_ray.config import Config
 from lstm_ray.errors import InputError
-from lstm_ray.sections import TrainConfig
+from lstm_ray.sections.train import TrainConfig
 
 MOMENTUM = 0.9
 WATCHED = 64
@@ -37,12 +37,13 @@ class Gradients:
     """The gradients of an epoch's steps: clipped, and watched for the first that is not finite.
 
     Args:
-        network: bare.
+        networks: bare; those whose weights are moved, each clipped by itself.
         epoch: its number, for the message.
     """
 
-    def __init__(self, network: nn.Module, config: Config, epoch: int) -> None:
-        self._weights, self._config, self._epoch = list(network.parameters()), config, epoch
+    def __init__(self, networks: Sequence[nn.Module], config: Config, epoch: int) -> None:
+        weights = [[weight for weight in network.parameters() if weight.requires_grad] for network in networks]
+        self._weights, self._config, self._epoch = [some for some in weights if some], config, epoch
         self._norms: list[Tensor] = []
         self._sums: list[Tensor] = []
         self._seen = 0
@@ -53,7 +54,7 @@ class Gradients:
 
     @property
     def norms(self) -> Tensor:
-        """Norm of every step's gradient before clipping."""
+        """Norm of every step's gradient before clipping, the largest of the networks'."""
         return torch.stack(self._norms)
 
     def clip(self, sums: Tensor) -> None:
@@ -62,7 +63,9 @@ class Gradients:
         Raises:
             InputError: the loss or the norm is not finite; on a GPU some steps later.
         """
-        self._norms.append(nn.utils.clip_grad_norm_(self._weights, self._config.train.clip_norm, foreach=True))
+        most = self._config.train.clip_norm
+        norms = [nn.utils.clip_grad_norm_(weights, most, foreach=True) for weights in self._weights]
+        self._norms.append(torch.stack(norms).amax())
         self._sums.append(sums)
         if sums.device.type == "cpu" or self.steps - self._seen == WATCHED:
             self._look()

@@ -28,8 +28,11 @@ from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows, longest_sequence
 from lstm_ray.errors import InputError
 from lstm_ray.model.network import build, forecaster
+from lstm_ray.model.telling import one_series, side_by_side, tell_ranges
 
 FORMAT = 1
+MAX_STEPS = 65_536
+"""Steps of callers' series that are labelled in one pass, about."""
 POLICY, WEIGHTS = "policy.json", "weights.safetensors"
 FAR, OUT_OF_REACH = 6.0, 1e9
 """Training deviations from the mean: those a caller is warned of, and those whose squares float32 could not add up."""
@@ -70,6 +73,21 @@ class Classification:
     name: str
     probabilities: NDArray
     warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What a policy tells of every step of one series."""
+
+    name: str
+    times: NDArray
+    """[L] datetime64[us], or integer steps: those that were sent."""
+    answer_LA: NDArray
+    """Class probabilities in the order of ``schema.classes``, or [L, 1] values in the label's own units."""
+    warnings: list[str]
+
+
+Prediction = Forecast | Classification | Labelling
 
 
 class Policy:
@@ -171,15 +189,29 @@ class Policy:
         cuts = (cut_sequences(scaled, chunk, steps, window.patch) for chunk in chunks(ids_M, batch))
         return np.concatenate([self._classify(cut) for cut in cuts])
 
-    def predict(self, series: Sequence[SeriesInput]) -> list[Forecast] | list[Classification]:
-        """Forecast or classify series that need not be in the training data, in one batch.
+    def tell_steps(self, segments: Segments, range_S2: NDArray, batch: int = 512) -> NDArray:
+        """Labels of the steps in a range of rows of each unscaled segment, in order: class probabilities [M, classes], or
+        values in the label's own units [M, 1]. What lies before a range is read, what lies after it is not.
+
+        Args:
+            batch: sequences told at a time, about.
+        """
+        steps = batch * self.config.train.origins * self.config.window.patch
+        return tell_ranges(self.network, self.config, self.scaler, segments.scaled(self.scaler), range_S2, steps)
+
+    def predict(self, series: Sequence[SeriesInput]) -> list[Forecast] | list[Classification] | list[Labelling]:
+        """Forecast, classify or label series that need not be in the training data, in one batch.
+
+        Every step that is sent gets a label; those of the first ones are told from as little as precedes them.
 
         Raises InputError that names the series, the column, the value found and the fix.
         """
         if not series:
             raise InputError("no series given; send at least one")
-        read = [self._read(item, index) for index, item in enumerate(series)]
         names = [item.name or str(index) for index, item in enumerate(series)]
+        if self.config.task == "label":
+            return self._label(series, names)
+        read = [self._read(item, index) for index, item in enumerate(series)]
         if self.config.task == "classify":
             found = [self._classify(batch)[0] for batch, _, _ in read]
             return [Classification(n, p, w) for n, p, (_, _, w) in zip(names, found, read, strict=True)]
@@ -194,8 +226,19 @@ class Policy:
         probabilities: NDArray = torch.softmax(logits, -1).numpy()
         return probabilities
 
-    def _read(self, item: SeriesInput, index: int) -> tuple[Batch, NDArray, list[str]]:
-        """One series as a scaled batch of one window, the times of its horizon, and warnings."""
+    def _label(self, series: Sequence[SeriesInput], names: Sequence[str]) -> list[Labelling]:
+        read = [self._read(item, index, whole=True) for index, item in enumerate(series)]
+        schema = self.schema
+        cuts = [one_series(b.past_BTP[0], b.observed_BTC[0], b.known_BTK[0], b.category_BS, schema) for b, _, _ in read]
+        joined = side_by_side(cuts)
+        range_S2 = np.stack([joined.bounds[:-1], joined.bounds[1:]], axis=1)
+        answer_MA = tell_ranges(self.network, self.config, self.scaler, joined, range_S2, MAX_STEPS)
+        answers = np.split(answer_MA, joined.bounds[1:-1])
+        return [Labelling(n, t, a, w) for n, a, (_, t, w) in zip(names, answers, read, strict=True)]
+
+    def _read(self, item: SeriesInput, index: int, whole: bool = False) -> tuple[Batch, NDArray, list[str]]:
+        """One series as a scaled batch of one window, the times of its horizon, and warnings. A ``whole`` series is that
+        batch without padding, and its own times."""
         schema, window = self.schema, self.config.window
         where = f"series '{item.name or index}'"
         horizon = window.horizon if self.config.task == "forecast" else 0
@@ -205,7 +248,7 @@ class Policy:
         columns = [*schema.target, *schema.past, *schema.known]
         _refuse_unknown(item.columns, columns, f"{where}, columns")
         _refuse_unknown(item.future, schema.known, f"{where}, future")
-        kept = min(len(times), window.history)
+        kept = len(times) if whole else min(len(times), window.history)
         given_TF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)
         future_HK = np.empty((horizon, len(schema.known)))
         for k, name in enumerate(schema.known):
@@ -214,16 +257,17 @@ class Policy:
         later = times[-1] + step * np.arange(1, horizon + 1)
         # What a caller sends from before the history fills gaps in it, as it did in training.
         observed_LF, filled_LF = ~np.isnan(given_TF[-kept:]), forward_fill(given_TF)[-kept:]
-        batch, reach_F = self._scaled(filled_LF, observed_LF, future_HK, np.concatenate([times[-kept:], later]))
+        known_times = np.concatenate([times[-kept:], later])
+        batch, reach_F = self._scaled(filled_LF, observed_LF, future_HK, known_times, 1 if whole else window.patch)
         category_BS, unseen = _codes(item.static, schema, where)
         batch = replace(batch, category_BS=category_BS)
         warnings = (
             unseen + _missing_words(observed_LF, columns) + _missing_words(~np.isnan(future_HK), schema.known, " ahead")
         )
-        return batch, later, warnings + _range_words(reach_F, columns, where)
+        return batch, times if whole else later, warnings + _range_words(reach_F, columns, where)
 
     def _scaled(
-        self, filled_LF: NDArray, observed_LF: NDArray, future_HK: NDArray, times_T: NDArray
+        self, filled_LF: NDArray, observed_LF: NDArray, future_HK: NDArray, times_T: NDArray, patch: int
     ) -> tuple[Batch, NDArray]:
         """A history and its known future as a batch of one window, and how many deviations each column reaches."""
         schema, length, horizon = self.schema, len(filled_LF), len(future_HK)
@@ -235,10 +279,11 @@ class Policy:
         known_TK = self.scaler.scale(known_TK, "known")
         reach_F = np.concatenate([np.abs(values).max(0) for values in (target_LC, past_LP, known_TK)])
         known_TK = np.concatenate([known_TK, schema.calendar_features(times_T)], axis=1)
-        observed_LC = observed_LF[:, : len(schema.target)].astype(np.float32)
+        columns = [*schema.target, *schema.past, *schema.known]
+        observed_LC = observed_LF[:, [columns.index(name) for name in schema.observed]].astype(np.float32)
         # A forecast has its horizon after the history; a sequence to classify ends in a whole patch.
-        pad = horizon or -length % self.config.window.patch
-        num_origins = 1 if horizon else (length + pad) // self.config.window.patch
+        pad = horizon or -length % patch
+        num_origins = 1 if horizon else (length + pad) // patch
         batch = Batch(
             target_BTC=_padded(target_LC, pad),
             observed_BTC=_padded(observed_LC, pad),
@@ -247,6 +292,7 @@ class Policy:
             origin_BN=np.ones((1, num_origins), np.float32),
             label_B=np.zeros(1, np.int64),
             category_BS=np.zeros((1, 0), np.int64),
+            label_BT=np.zeros((1, 0), np.float32),
         )
         return batch, reach_F
 

@@ -5,14 +5,14 @@ Shapes: M windows, L history, H horizon, C target channels, A inputs of the map,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.windows import chunks
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 PENALTIES = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge penalties tried, as shares of the inputs' mean variance."""
@@ -20,6 +20,8 @@ CHUNK_VALUES = 4_000_000
 """Values gathered at a time, 16 MB of float32."""
 MAX_WINDOWS = 200_000
 """Windows of one channel that are read at most, evenly spread: a few hundred coefficients need no more."""
+MIN_DEVIATION = 1e-3
+"""Inputs that vary less are taken to vary so much, where they are standardised."""
 Normalise = Callable[[NDArray], tuple[NDArray, NDArray]]
 """Histories [rows, L] to the level and the scale of each row, [rows, 1]."""
 
@@ -34,10 +36,9 @@ class LinearSums:
     weight: float
 
     @classmethod
-    def none(cls, window: WindowConfig) -> LinearSums:
-        """The sums of no windows at all."""
-        inputs = window.history + 1
-        return cls(np.zeros((inputs, inputs)), np.zeros((inputs, window.horizon)), 0.0, 0.0)
+    def none(cls, inputs: int, outputs: int) -> LinearSums:
+        """The sums of no rows at all; the leading 1 counts among the inputs."""
+        return cls(np.zeros((inputs, inputs)), np.zeros((inputs, outputs)), 0.0, 0.0)
 
     def __add__(self, other: LinearSums) -> LinearSums:
         return LinearSums(
@@ -53,10 +54,9 @@ class LinearSums:
         return np.concatenate([self.xx_AA.ravel(), self.xy_AH.ravel(), [self.yy, self.weight]])
 
     @classmethod
-    def from_flat(cls, flat: NDArray, window: WindowConfig) -> LinearSums:
-        inputs = window.history + 1
-        xx, xy, (yy, weight) = np.split(flat, [inputs**2, inputs * (inputs + window.horizon)])
-        return cls(xx.reshape(inputs, inputs), xy.reshape(inputs, window.horizon), float(yy), float(weight))
+    def from_flat(cls, flat: NDArray, inputs: int, outputs: int) -> LinearSums:
+        xx, xy, (yy, weight) = np.split(flat, [inputs**2, inputs * (inputs + outputs)])
+        return cls(xx.reshape(inputs, inputs), xy.reshape(inputs, outputs), float(yy), float(weight))
 
 
 def last_value(history_ML: NDArray) -> tuple[NDArray, NDArray]:
@@ -80,7 +80,7 @@ def linear_sums(
         target_RC: standardised rows of all segments.
         origins_M: row of the last observed step of each window.
     """
-    sums = LinearSums.none(window)
+    sums = LinearSums.none(1 + window.history, window.horizon)
     inputs, length, channels = window.history + 1, window.history + window.horizon, target_RC.shape[1]
     for some in chunks(origins_M, max(1, CHUNK_VALUES // (channels * length))):
         rows = some[:, None] + np.arange(1 - window.history, window.horizon + 1)
@@ -88,34 +88,46 @@ def linear_sums(
         level, scale = normalise(values[:, : window.history])
         flat = np.ones((len(values), 1 + length), dtype=np.float32)
         flat[:, 1:] = (values - level) / scale
-        weight = observed_RC[rows[:, window.history :]].mean(axis=1).reshape(-1, 1)
-        x, y = flat[:, :inputs], flat[:, inputs:]
-        weighted = x * weight
-        sums += LinearSums(
-            (weighted.T @ x).astype(np.float64),
-            (weighted.T @ y).astype(np.float64),
-            float(np.einsum("mh,mh,mo->", y, y, weight, dtype=np.float64)),
-            float(weight.sum(dtype=np.float64)),
-        )
+        weight_M = observed_RC[rows[:, window.history :]].mean(axis=1).ravel()
+        sums += sums_of(flat[:, :inputs], flat[:, inputs:], weight_M)
     return sums
 
 
-def solve(train: LinearSums, validation: LinearSums) -> tuple[NDArray, float]:
+def sums_of(x_MA: NDArray, y_MH: NDArray, weight_M: NDArray) -> LinearSums:
+    """The sums of some rows; ``x`` begins with a column of 1."""
+    weighted_MA = x_MA * weight_M[:, None]
+    return LinearSums(
+        (weighted_MA.T @ x_MA).astype(np.float64),
+        (weighted_MA.T @ y_MH).astype(np.float64),
+        float(np.einsum("mh,mh,m->", y_MH, y_MH, weight_M, dtype=np.float64)),
+        float(weight_M.sum(dtype=np.float64)),
+    )
+
+
+def solve(
+    train: LinearSums, validation: LinearSums, penalties: Sequence[float] = PENALTIES, standardise: bool = False
+) -> tuple[NDArray, float]:
     """The map [A, H] that fits the training sums, its penalty the one with the least squared error on validation.
 
     Hoerl & Kennard 1970; one eigendecomposition serves all penalties, and the intercept is not penalised.
+
+    Args:
+        penalties: tried, as shares of the inputs' mean variance.
+        standardise: inputs are brought to one deviation first, for those that vary little to be heard alike.
     """
     # Centring leaves the intercept out of the penalty: x and y lose their means, which then give it back.
     weight = max(train.weight, 1.0)
     mean_x, mean_y = train.xx_AA[0, 1:] / weight, train.xy_AH[0] / weight
     gram = train.xx_AA[1:, 1:] / weight - np.outer(mean_x, mean_x)
     cross = train.xy_AH[1:] / weight - np.outer(mean_x, mean_y)
+    scale = np.sqrt(np.maximum(np.diag(gram), MIN_DEVIATION**2)) if standardise else np.ones(len(gram))
+    gram, cross = gram / np.outer(scale, scale), cross / scale[:, None]
     values, vectors = np.linalg.eigh(gram)
     values, rotated, unit = np.maximum(values, 0), vectors.T @ cross, float(np.trace(gram)) / len(gram) or 1.0
 
     def fitted(penalty: float) -> NDArray:
-        slope = vectors @ (rotated / (values + penalty * unit)[:, None])
+        slope = vectors @ (rotated / (values + penalty * unit)[:, None]) / scale[:, None]
         return np.concatenate([(mean_y - mean_x @ slope)[None], slope])
 
-    penalty = min(PENALTIES, key=lambda p: validation.squared_error(fitted(p)))
+    penalty = min(penalties, key=lambda p: validation.squared_error(fitted(p)))
     return fitted(penalty).astype(np.float32), penalty

@@ -9,11 +9,11 @@ from lstm_ray.config import Config
 
 WARM_UP = 0.3
 """Share of the one-cycle schedule in which the learning rate rises (Smith & Topin 2018)."""
-EPOCHS, FEWEST_EPOCHS = 24, 6
-FEWEST_STEPS, STEPS = {"forecast": 300, "classify": 600}, 1500
+EPOCHS, FEWEST_EPOCHS = 12, 6
+FEWEST_STEPS, STEPS = {"forecast": 150, "classify": 600, "label": 600}, 1500
 """Passes over the training windows where the config leaves them open: EPOCHS, but more where these are no FEWEST_STEPS
 optimiser steps, and fewer, at least FEWEST_EPOCHS, where fewer are STEPS already."""
-PATIENCE = 8
+PATIENCE = 5
 STALLS = 4
 """``plateau`` halves the rate this many times within the patience, at most: often enough to matter before the end."""
 
@@ -63,15 +63,19 @@ def constant(step: int, total: int) -> float:
 SHAPES: dict[str, Callable[[int, int], float]] = {"one_cycle": one_cycle, "cosine": cosine, "constant": constant}
 
 
-def epochs_stalled(losses: Sequence[float], min_improvement: float) -> int:
-    """Epochs since validation last improved by more than this share, 0 where the newest did."""
-    bar, stalled = math.inf, 0
+def longest_stall(losses: Sequence[float], min_improvement: float) -> int:
+    """The most epochs in a row in which validation did not improve by more than this share.
+
+    Who has once stalled for long enough has so for good: what other processes add up differs in the last digit.
+    """
+    bar, stalled, longest = math.inf, 0, 0
     for loss in losses:
         if _improves(loss, bar, min_improvement):
             bar, stalled = loss, 0
         else:
             stalled += 1
-    return stalled
+            longest = max(longest, stalled)
+    return longest
 
 
 def halvings(losses: Sequence[float], epochs: int, min_improvement: float) -> int:

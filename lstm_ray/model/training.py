@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,21 +20,24 @@ from torch import Tensor, nn
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import IGNORED, Batch
-from lstm_ray.errors import InputError
 from lstm_ray.model.augment import augmented
 from lstm_ray.model.averaging import WeightAverage
+from lstm_ray.model.choosing import Scores, apply, require_scored, score
+from lstm_ray.model.closed_forms import Solved
+from lstm_ray.model.ensemble import learns
 from lstm_ray.model.heap import steady_heap
-from lstm_ray.model.highway import SHARES
 from lstm_ray.model.losses import require_usable
 from lstm_ray.model.network import Ensemble, Forecaster, single
 from lstm_ray.model.objective import Lesson, Objective
-from lstm_ray.model.optimisers import Gradients, lower_the_rate, make_optimiser, memory_named
-from lstm_ray.model.schedules import epochs_stalled, learning_rate, num_epochs, patience
+from lstm_ray.model.optimisers import Gradients, make_optimiser, memory_named
+from lstm_ray.model.schedules import learning_rate, longest_stall, num_epochs, patience
 
 Batches = Callable[[int], Iterable[Batch]]
 """An epoch's number to its batches."""
 Sum = Callable[[Tensor], Tensor]
 """Adds a tensor up over all processes."""
+Later = Callable[[Tensor], Callable[[], Tensor]]
+"""Begins to add a tensor up over all processes; what it returns waits for the sum."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class EpochRecord:
     train_loss: float
     validation_loss: float
     validation_metric: float
-    """Scaled MAE of the median (forecast) or accuracy (classify)."""
+    """Scaled MAE of the median (or value), or accuracy of the class."""
+    kept_loss: float
+    """On validation, of the weights kept so far: each member's of its own best epoch."""
+    member_losses: list[float]
+    """Validation loss of each network alone, without what closed forms add."""
     gradient_norm: float
     """Mean over the epoch's steps, before clipping."""
     largest_gradient_norm: float
@@ -53,7 +61,7 @@ class EpochRecord:
     learning_rate: float
     """At the end of the epoch."""
     windows_per_second: float
-    """Windows (or sequences) trained per second, validation not counted."""
+    """Windows (or sequences, or labelled steps) trained per second, validation not counted."""
     seconds: float
 
 
@@ -83,7 +91,12 @@ class Training:
 
     @property
     def best_loss(self) -> float:
-        return min(self.validation_losses, default=math.inf)
+        """Validation loss of the best weights."""
+        return self.records[-1].kept_loss if self.records else math.inf
+
+    def member_losses(self, member: int) -> list[float]:
+        """Validation losses of one network alone, an epoch each."""
+        return [record.member_losses[member] for record in self.records]
 
 
 def start(
@@ -92,12 +105,12 @@ def start(
     *,
     scaler: Scaler | None = None,
     class_weight_K: NDArray | None = None,
-    ridges: Sequence[NDArray | None] = (),
+    solved: Sequence[Solved] = (),
 ) -> Training:
     """A fresh training of a network.
 
     Args:
-        ridges: of ``highway.closed_forms``; none: what the network's weights brought along.
+        solved: of ``closed_forms.closed_forms``; none: what the network's weights brought along.
         scaler: of the data; needed where the network speaks the target's own units.
         class_weight_K: of ``feed.class_weights``; needed where train.class_weights asks for any.
 
@@ -111,19 +124,26 @@ def start(
     for one in single(network):
         if isinstance(one, Forecaster) and scaler is not None:
             one.set_units(scaler)
-    for one, ridge_AH in zip(single(network), ridges, strict=bool(ridges)):
-        if ridge_AH is not None:
-            assert isinstance(one, Forecaster)
-            assert one.highway is not None
-            one.highway.ridge_AH.copy_(torch.from_numpy(ridge_AH))
     device = next(network.parameters()).device
-    return Training(
+    training = Training(
         network,
         make_optimiser(network, train),
         _copy(network.state_dict()),
         WeightAverage(network, train.weight_averaging) if train.weight_averaging else None,
         torch.from_numpy(class_weight_K).to(device) if class_weight_K is not None else None,
     )
+    if solved:
+        set_solved(training, solved)
+    return training
+
+
+def set_solved(training: Training, solved: Sequence[Solved]) -> None:
+    """Give a training that has taken no step its closed forms, of ``closed_forms.solved``."""
+    for one, buffers in zip(single(training.network), solved, strict=True):
+        own = dict(one.named_buffers())
+        for name, value in buffers.items():
+            own[name].copy_(torch.from_numpy(value))
+    training.best_weights = _copy(training.network.state_dict())
 
 
 def fit(
@@ -133,16 +153,21 @@ def fit(
     validation_batches: Callable[[], Iterable[Batch]],
     steps_per_epoch: int,
     *,
-    wrapped: nn.Module | None = None,
+    wrap: Callable[[nn.Module], nn.Module] = lambda network: network,
     add_up: Sum = lambda sums: sums,
+    add_up_later: Later | None = None,
     on_epoch: Callable[[EpochRecord], bool] = lambda record: True,
     rank: int = 0,
 ) -> None:
     """Train until the epochs or the patience run out, then leave the best weights in the network.
 
+    Each member of an ensemble learns as if it were alone: it has a patience and a best epoch of its own.
+
     Args:
-        wrapped: the network as it is called, where a wrapper averages gradients over processes.
+        wrap: gives the network as it is called, where a wrapper averages the gradients of those weights that ask for any
+            over processes; called again whenever a member has learned enough.
         add_up: sums a tensor over all processes.
+        add_up_later: begins to, beside other work; none: ``add_up`` when the sum is asked for.
         on_epoch: called after every epoch; training ends where it returns False.
         rank: number of this process, so that each augments in its own way.
 
@@ -151,20 +176,23 @@ def fit(
     """
     train = config.train
     steady_heap()
-    objective = Objective(config, training.network, wrapped or training.network, training.class_weight_K)
-    num_workers = float(add_up(torch.ones(1, device=objective.device)))
-    while training.finished_epochs < num_epochs(config, steps_per_epoch) and not _stopped(
-        training, config, steps_per_epoch
-    ):
+    num_workers, learners = 0.0, None
+    while training.finished_epochs < num_epochs(config, steps_per_epoch):
+        if learners != (learners := _learners(training, config, steps_per_epoch)):
+            if not learners:
+                break
+            _let_learn(training, learners)
+            objective = Objective(config, training.network, wrap(training.network), training.class_weight_K)
+            num_workers = float(add_up(torch.ones(1, device=objective.device)))
         epoch, began = training.finished_epochs, time.perf_counter()
-        gradients, num_windows = Gradients(training.network, config, epoch), 0.0
+        gradients, num_windows = Gradients(single(training.network), config, epoch), 0.0
         objective.called.train()
         with memory_named(config):
             for index, batch in enumerate(train_batches(epoch)):
                 rate = _set_rate(training, config, epoch * steps_per_epoch + index, steps_per_epoch)
                 key = (config.seed, epoch, index, rank)
                 lesson = augmented(objective.lesson(batch), train.augment, config.window, key)
-                gradients.clip(_backward(objective, lesson, num_workers, add_up))
+                gradients.clip(_backward(objective, lesson, num_workers, add_up_later or begun(add_up)))
                 training.optimiser.step()
                 training.optimiser.zero_grad(set_to_none=True)
                 if training.average is not None:
@@ -174,20 +202,24 @@ def fit(
         taught, norms = add_up(gradients.finish()), gradients.norms
         seconds = time.perf_counter() - began
         with training.average.in_place() if training.average is not None else nullcontext():
-            checked = validate_best(objective, validation_batches, add_up)
-            record = EpochRecord(
-                epoch=epoch,
-                train_loss=float(taught[0] / _or_one(taught[1])),
-                validation_loss=float(checked[0] / checked[1]),
-                validation_metric=float(checked[2] / checked[3]),
-                gradient_norm=float(norms.mean()),
-                largest_gradient_norm=float(norms.max()),
-                clipped_share=float((norms > train.clip_norm).float().mean()),
-                learning_rate=rate,
-                windows_per_second=float(add_up(torch.tensor(num_windows, device=taught.device))) / seconds,
-                seconds=seconds,
-            )
-            _remember(training, record)
+            found = score(objective, validation_batches(), add_up)
+            kept_loss = _keep(training, found, objective, validation_batches, add_up)
+        answer = found.best()
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=float(taught[0] / _or_one(taught[1])),
+            validation_loss=found.loss(answer),
+            validation_metric=found.metric(answer),
+            kept_loss=kept_loss,
+            member_losses=found.member_losses,
+            gradient_norm=float(norms.mean()),
+            largest_gradient_norm=float(norms.max()),
+            clipped_share=float((norms > train.clip_norm).float().mean()),
+            learning_rate=rate,
+            windows_per_second=float(add_up(torch.tensor(num_windows, device=taught.device))) / seconds,
+            seconds=seconds,
+        )
+        training.records.append(record)
         if not on_epoch(record):
             break
     training.network.load_state_dict(training.best_weights)
@@ -205,50 +237,7 @@ def validate(objective: Objective, batches: Iterable[Batch], add_up: Sum = lambd
         for batch in batches:
             sums += objective.sums(objective.lesson(batch))
     sums = add_up(sums)
-    if not sums[1] > 0:
-        raise InputError("the validation part has no observed value to score; move split.validation or fill its gaps")
-    if not torch.isfinite(sums[0]):
-        raise InputError(
-            f"training diverged: the validation loss is {float(sums[0])}; {lower_the_rate(objective.config)}"
-        )
-    return sums
-
-
-def validate_best(
-    objective: Objective, batches: Callable[[], Iterable[Batch]], add_up: Sum = lambda sums: sums
-) -> Tensor:
-    """``validate`` with each part that closed forms and kinds of members may have in the answer; leaves the best in place."""
-    network = objective.network
-    averaged = [
-        one.highway.share
-        for one in single(network)
-        if isinstance(one, Forecaster) and one.highway is not None and one.highway.kind == "average"
-    ]
-    shares = [torch.tensor(share) for share in SHARES] if averaged else []
-    found = _best([(averaged, value) for value in shares], objective, batches, add_up)
-    if isinstance(network, Ensemble) and network.kinds > 1:
-        found = _best([([network.weight_E], value) for value in network.choices()], objective, batches, add_up)
-    return validate(objective, batches(), add_up) if found is None else found
-
-
-def _best(
-    choices: list[tuple[list[Tensor], Tensor]],
-    objective: Objective,
-    batches: Callable[[], Iterable[Batch]],
-    add_up: Sum,
-) -> Tensor | None:
-    """The sums with the least loss, over values that some buffers may take; the buffers keep those. None without choices."""
-    tried = []
-    for buffers, value in choices:
-        for buffer in buffers:
-            buffer.copy_(value)
-        sums = validate(objective, batches(), add_up)
-        tried.append((float(sums[0] / sums[1]), sums, buffers, value))
-    if not tried:
-        return None
-    _, sums, buffers, value = min(tried, key=lambda one: one[0])
-    for buffer in buffers:
-        buffer.copy_(value)
+    require_scored(sums, objective)
     return sums
 
 
@@ -260,18 +249,27 @@ def load_matching(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
     return sum(value.numel() for value in fitting.values()) / sum(value.numel() for value in own.values())
 
 
-def _backward(objective: Objective, lesson: Lesson, num_workers: float, add_up: Sum) -> Tensor:
+def _backward(objective: Objective, lesson: Lesson, num_workers: float, add_up_later: Later) -> Tensor:
     """Gradients of the mean loss over the whole batch of all processes; returns this one's sums of loss and weight, [2].
 
-    Each process weighs by the weight over all of them, so the average of their gradients is the global mean's.
+    Each process takes the gradient of its sum of losses; the average of these over processes is then divided by the weight
+    over all of them, which has been added up meanwhile.
     """
     weight = objective.weight(lesson)
-    share = num_workers / _or_one(add_up(weight))
+    whole = add_up_later(weight)
     total = torch.zeros_like(weight)
     for loss in objective.losses(lesson):
-        (loss * share).backward()
+        loss.backward()
         total += loss.detach()
-    return torch.stack([total, weight])
+    gradients = [own.grad for own in objective.network.parameters() if own.grad is not None]
+    torch._foreach_mul_(gradients, num_workers / _or_one(whole()))
+    # Reported is the mean over those that learn; learned from, each one's own.
+    return torch.stack([total / objective.num_learners, weight])
+
+
+def begun(add_up: Sum) -> Later:
+    """A sum that begins when it is asked for."""
+    return lambda tensor: lambda: add_up(tensor)
 
 
 def _set_rate(training: Training, config: Config, index: int, steps_per_epoch: int) -> float:
@@ -283,19 +281,61 @@ def _set_rate(training: Training, config: Config, index: int, steps_per_epoch: i
 
 
 def _num_windows(batch: Batch, config: Config) -> float:
+    if config.task == "label":
+        return float((~np.isnan(batch.label_BT)).sum())
     return float(batch.origin_BN.sum() if config.task == "forecast" else (batch.label_B != IGNORED).sum())
 
 
-def _stopped(training: Training, config: Config, steps_per_epoch: int) -> bool:
-    """Whether validation has not improved, by as much as it must, for as long as the patience lasts."""
-    stalled = epochs_stalled(training.validation_losses, config.train.min_improvement)
-    return stalled >= patience(config, steps_per_epoch)
+def _learners(training: Training, config: Config, steps_per_epoch: int) -> list[int]:
+    """Networks whose validation loss alone has always improved, by as much as it must, within the patience."""
+    wait, least = patience(config, steps_per_epoch), config.train.min_improvement
+    able = [e for e, one in enumerate(single(training.network)) if learns(one)]
+    return [e for e in able if longest_stall(training.member_losses(e), least) < wait]
 
 
-def _remember(training: Training, record: EpochRecord) -> None:
-    if record.validation_loss < training.best_loss:
-        training.best_weights = _copy(training.network.state_dict())
-    training.records.append(record)
+def _let_learn(training: Training, learners: list[int]) -> None:
+    """From now on move these networks alone; the others rest at their best weights."""
+    network = training.network
+    if not isinstance(network, Ensemble):
+        return
+    network.learners = learners
+    for index, member in enumerate(network.members):
+        member.requires_grad_(index in learners)
+        if index not in learners:
+            for name, weight in member.named_parameters(f"members.{index}"):
+                with torch.no_grad():
+                    weight.copy_(training.best_weights[name])
+                if training.average is not None:
+                    training.average.set(name, training.best_weights[name])
+
+
+def _keep(
+    training: Training, found: Scores, objective: Objective, batches: Callable[[], Iterable[Batch]], add_up: Sum
+) -> float:
+    """Keep the weights of those that did best so far, and how they answer best together; returns the loss they have then.
+
+    Args:
+        found: of the network as it is.
+    """
+    network = training.network
+    better = [
+        e for e, loss in enumerate(found.member_losses) if loss < min(training.member_losses(e), default=math.inf)
+    ]
+    if not better:
+        return training.best_loss
+    now = _copy(network.state_dict())
+    if len(better) == len(single(network)):
+        training.best_weights = now
+    else:
+        own = tuple(f"members.{e}." for e in better)
+        training.best_weights |= {name: value for name, value in now.items() if name.startswith(own)}
+        network.load_state_dict(training.best_weights)
+        found = score(objective, batches(), add_up)
+    best = found.best()
+    apply(network, best)
+    training.best_weights = _copy(network.state_dict())
+    network.load_state_dict(now)
+    return found.loss(best)
 
 
 def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, class_weights, source
@@ -18,12 +18,12 @@ from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
-from lstm_ray.model.highway import closed_forms
-from lstm_ray.model.network import build
+from lstm_ray.model.closed_forms import closed_forms
+from lstm_ray.model.network import build, single
 from lstm_ray.model.objective import Objective
 from lstm_ray.model.training import EpochRecord, Training, start, validate
 from lstm_ray.model.warm_start import warm_start
-from lstm_ray.sections import SpaceConfig
+from lstm_ray.sections.stages import SpaceConfig
 
 DRAWS = 100
 """Attempts at settings not drawn before; then the space is taken to hold no more."""
@@ -38,6 +38,9 @@ NOT_TUNABLE = {
     "train.threads": "changes the speed alone, and a trial trains with one thread",
     "train.read": "changes the speed alone, and a trial keeps its data in memory",
 }
+
+CLOSED_FORM = {"window": ("history", "horizon", "patch"), "model": ("linear", "normalisation", "normalisation_steps")}
+"""Sections' fields that a closed form hangs on, beside the data."""
 
 
 def trial_config(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -89,6 +92,7 @@ def run_trial(
     on_epoch: Callable[[EpochRecord, float | None], bool] = lambda record, start_loss: True,
     whole: bool = False,
     scaler: Scaler | None = None,
+    base: Config | None = None,
 ) -> Training:
     """Train one trial; the best weights end up in the training's network.
 
@@ -101,6 +105,8 @@ def run_trial(
             returns False.
         whole: the epochs found in the folder are all there will be.
         scaler: of the data; None where the weights bring the target's own units along.
+        base: config that the weights were trained by, on the same data; its closed forms are then taken from them where
+            they are the trial's too. None: solved anew.
 
     Raises:
         InputError: the training diverged.
@@ -114,7 +120,7 @@ def run_trial(
         config,
         scaler=scaler,
         class_weight_K=class_weights(scaled, bounds, config),
-        ridges=closed_forms(config, scaled, bounds),
+        solved=() if brings_closed_forms(network, config, base) else closed_forms(config, scaled, bounds),
     )
     start_loss = _loss(training, all_batches(held_out, config), config) if share else None
     if folder is not None:
@@ -127,6 +133,18 @@ def run_trial(
         checkpoint.fit_kept(training, config, items, held_out, folder, lambda record: on_epoch(record, start_loss))
     training.network.load_state_dict(training.best_weights)
     return training
+
+
+def brings_closed_forms(network: nn.Module, config: Config, base: Config | None) -> bool:
+    """Whether a network that was warm-started from weights of ``base`` holds the closed forms of its own config."""
+    paths = [f"{section}.{field}" for section, fields in CLOSED_FORM.items() for field in fields]
+    if base is None or any(_value(config, path) != _value(base, path) for path in paths):
+        return False
+    buffers = [dict(one.named_buffers()) for one in single(network)]
+    maps = [
+        own[name] for own in buffers for name in ("highway.ridge_AH", "highway.plain_AH", "ridge_AK") if name in own
+    ]
+    return all(bool(one.any()) for one in maps)
 
 
 def _loss(training: Training, batches: Iterable[Batch], config: Config) -> float:

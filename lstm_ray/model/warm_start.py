@@ -8,11 +8,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lstm_ray.model.network import Classifier, Ensemble, Forecaster, Network, single
+from lstm_ray.model.network import Classifier, Ensemble, Forecaster, KernelRidge, Labeller, Network, single
 from lstm_ray.model.training import load_matching
 
 FIRST = "body.layers.0.weight_ih_l0"
 REVERSE = FIRST + "_reverse"
+SOLVED = "ridge_AK"
+"""Only networks that are a closed form have it."""
 LAYER = re.compile(r"body\.layers\.(\d+)\.(weight_ih|weight_hh|bias_ih|bias_hh)_l0")
 READERS = ("head.weight", "respond.weight", "query.weight")
 """What reads the states, beside deeper layers."""
@@ -22,15 +24,27 @@ def warm_start(network: Network, weights: Mapping[str, Tensor]) -> float:
     """``warm_start_one`` for every member of an ensemble, each from its own counterpart of its kind while there are any,
     then from the kind's first again; returns the mean share."""
     givers, takers = _members(weights), single(network)
-    kinds = network.kinds if isinstance(network, Ensemble) else 1
-    if len(givers) % kinds:
+    shares = [_solved_before(one, givers) for one in takers if isinstance(one, KernelRidge)]
+    givers = [given for given in givers if SOLVED not in given]
+    takers = [one for one in takers if not isinstance(one, KernelRidge)]
+    kinds = network.kinds - len(shares) if isinstance(network, Ensemble) else 1
+    if not givers or len(givers) % kinds:
         kinds = 1
     given, taking = len(givers) // kinds, len(takers) // kinds
-    shares = []
-    for index, one in enumerate(takers):
+    for index, one in enumerate(takers if givers else []):
         kind, place = divmod(index, taking)
         shares.append(warm_start_one(one, givers[kind * given + place % given]))
-    return sum(shares) / len(shares)
+    return sum(shares) / len(single(network))
+
+
+def _solved_before(network: KernelRidge, givers: list[dict[str, Tensor]]) -> float:
+    """Take over a ridge on the same features, thresholds and all; 1 where there is one, else 0."""
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    for given in givers:
+        if shapes == {name: value.shape for name, value in given.items()}:
+            network.load_state_dict(given)
+            return 1.0
+    return 0.0
 
 
 def warm_start_one(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
@@ -46,7 +60,7 @@ def warm_start_one(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
         Share of the network's parameters that were copied. 0, and nothing is copied, where the first layer reads other
         inputs, is narrower, or is wider and normalised or attended to: both mix all units, and new ones would be heard.
     """
-    assert isinstance(network, Forecaster | Classifier)
+    assert isinstance(network, Forecaster | Classifier | Labeller)
     own = network.state_dict()
     if FIRST not in weights or weights[FIRST].shape[1] != own[FIRST].shape[1]:
         return 0.0

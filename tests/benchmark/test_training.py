@@ -28,15 +28,16 @@ def answers(monkeypatch: pytest.MonkeyPatch, *found: Any) -> list[dict[str, Any]
 
 
 def test_speeds_are_compared_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare = {"every origin": [100.0, 100.0, 100.0], "every origin, values alone": [120.0] * 3}
+    bare = {"every origin, same network": [100.0, 100.0, 100.0], "the same, values alone": [120.0] * 3}
     patch_1 = {"trainer": [100.0, 90.0, 80.0], **bare, "256": [2.0, 1.0, 4.0], "32": [4.0] * 3}
     asked = answers(monkeypatch, patch_1, {"trainer": [80.0] * 3, **bare})
     found = {figure.name: figure for figure in training.speed(QUICK).figures}
     usual = found["patch 1: trainer / bare torch window at a time, batch 256"]
     assert (usual.value, usual.target, usual.holds) == (50.0, 40.0, True)  # of 50, 90 and 20
     assert found["patch 1: trainer / bare torch window at a time, batch 32"].target is None
-    assert found["patch 1: trainer / bare torch at every origin"].holds is True
-    assert found["patch 24: trainer / bare torch at every origin"].holds is False
+    assert found["patch 1: trainer / bare torch, every origin, same network"].holds is True
+    assert found["patch 24: trainer / bare torch, every origin, same network"].holds is False
+    assert found["patch 24: trainer / bare torch, the same, values alone"].target is None
     assert found["patch 24: trainer"].value == 80
     assert [(a["window"]["patch"], a["gpu"]) for a in asked] == [(1, False), (24, False)]
 
@@ -68,11 +69,13 @@ def test_seconds_to_accuracy_tells_seconds_and_error_apart(monkeypatch: pytest.M
 
 def test_workers_are_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training.os, "sched_getaffinity", lambda process: {0, 1})
-    asked = answers(monkeypatch, [100.0, 180.0, 50.0, 100.0, 80.0, 80.0])
+    asked = answers(monkeypatch, [100.0, 180.0, 120.0, 50.0, 100.0, 75.0, 80.0, 80.0, 80.0])
     results = training.two_workers(Options())
-    assert asked[0]["workers"] == [1, 2, 1, 2, 1, 2]
-    assert results.figures[0].value == pytest.approx(1.8)
-    assert results.sheets[0].rows[1] == ["2 of one thread", "180", "100", "80"]
+    assert asked[0]["trainings"] == [(1, 32), (2, 64), (2, 32)] * 3
+    own, shared = results.figures
+    assert (own.value, shared.value) == (pytest.approx(1.8), pytest.approx(1.2))
+    assert (own.target, shared.target) == (1.7, None)
+    assert results.sheets[0].rows[1] == ["2, batch 64", "180", "100", "80"]
 
 
 def test_two_workers_need_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from lstm_ray.data.windows import IGNORED
 from lstm_ray.model.augment import augmented, real_lengths
 from lstm_ray.model.network import build
 from lstm_ray.model.objective import Lesson, Objective
-from lstm_ray.sections import AugmentConfig
+from lstm_ray.sections.train import AugmentConfig
 from tests import made
 
 SEGMENTS = made.segments_of([140, 25], schema=made.schema_of(target=["load", "other"], known=["price"]))

@@ -7,18 +7,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config
-from lstm_ray.data.feed import source
-from lstm_ray.model import checkpoint
-from lstm_ray.model.highway import closed_forms
+from lstm_ray.data.feed import class_weights, source
+from lstm_ray.model import checkpoint, kernels
+from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import build
 from lstm_ray.model.training import Training, start
 from tests import made
+from tests.model.test_members import begun, learning, run, world
+from tests.model.test_training import AUTO
 
 CONFIG = made.make_config(train__max_epochs=4, model__dropout=0.4, model__layers=2)
 SEGMENTS = made.segments_of([240]).scaled(made.scaler_of(made.segments_of([240])))
@@ -95,6 +98,43 @@ def test_every_way_of_training_resumes_to_the_bit(values: dict[str, Any], tmp_pa
         assert all(torch.equal(resumed.average.state()[name], mean) for name, mean in whole.average.state().items())
 
 
+@pytest.mark.parametrize(
+    ("task", "values"),
+    [
+        ("forecast", {"train__learning_rate": 0.03, "train__truncate_steps": 16, "model__dropout": 0.2}),
+        ("forecast", AUTO | {"train__weight_averaging": 0.9}),
+        ("forecast", {"train__optimiser": "sgd", "train__learning_rate": 0.1, "seed": 9}),
+        ("classify", {"model__linear": "average", "train__weight_averaging": 0.8}),
+    ],
+    ids=str,
+)
+def test_a_training_resumes_to_the_bit_before_and_after_a_member_has_come_to_rest(
+    task: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "FEATURES", 100)
+    given = config, segments, parts = world(task, values)
+    torch.manual_seed(1)
+    whole = run(begun(*given), given)
+    epochs = len(whole.records)
+    rests = {int(np.argmin(whole.member_losses(e))) + 2 for e in learning(whole.network)}
+    assert min(rests) < epochs, "one of them rests before the end"
+    for until in range(1, epochs):
+        folder = tmp_path / str(until)
+        items, held_out = (source(segments, parts, part, config) for part in ("train", "validation"))
+        torch.manual_seed(1)
+        checkpoint.fit_kept(begun(*given), config, items, held_out, folder, lambda r, until=until: r.epoch + 1 < until)
+        torch.manual_seed(99)
+        # Neither what the seed draws nor what is solved is needed again.
+        network = build(config.model_copy(update={"seed": 1234}), segments.schema)
+        resumed = start(network, config, class_weight_K=class_weights(segments, parts, config))
+        assert checkpoint.load_newest(resumed, folder) == until
+        run(resumed, given)
+        assert records_of(resumed) == records_of(whole), until
+        for name, weight in whole.network.state_dict().items():
+            assert torch.equal(resumed.network.state_dict()[name], weight), (until, name)
+        assert resumed.best_loss == whole.best_loss
+
+
 def test_a_checkpoint_holds_the_best_weights_beside_the_newest(tmp_path: Path) -> None:
     training, loaded = fresh(), fresh(seed=1)
     training.best_weights = {name: value + 1 for name, value in training.best_weights.items()}
@@ -110,13 +150,12 @@ def test_a_checkpoint_carries_ridges_and_what_validation_chose(tmp_path: Path) -
     values = {"model__normalisation": "auto", "model__linear": "average", "train__weight_averaging": 0.9}
     config = made.make_config(train__max_epochs=4, **values)
     found = closed_forms(config, SEGMENTS, made.PARTS)
-    assert found[0] is not None
     # A ridge that is far off is of no use: validation leaves it out.
-    found[0][0] += 5.0
+    found[0]["highway.ridge_AH"][0] += 5.0
 
     def begun() -> Training:
         torch.manual_seed(config.seed)
-        return start(build(config, SEGMENTS.schema), config, ridges=found)
+        return start(build(config, SEGMENTS.schema), config, solved=found)
 
     whole, killed = go_on(begun(), config=config), begun()
     go_on(killed, tmp_path, until=2, config=config)
@@ -124,10 +163,9 @@ def test_a_checkpoint_carries_ridges_and_what_validation_chose(tmp_path: Path) -
     assert checkpoint.load_newest(resumed, tmp_path) == 2
     for name, weight in killed.best_weights.items():
         assert torch.equal(resumed.best_weights[name], weight), name
-    equal = torch.full((2,), 0.5)
-    newest = resumed.network.state_dict()
-    assert newest["members.0.highway.ridge_AH"].any()
-    assert float(newest["members.0.highway.share"]) == 0.0 or not torch.equal(newest["weight_E"], equal)
+    equal, best = torch.full((2,), 0.5), resumed.best_weights
+    assert resumed.network.state_dict()["members.0.highway.ridge_AH"].any()
+    assert float(best["members.0.highway.share"]) == 0.0 or not torch.equal(best["weight_E"], equal)
     go_on(resumed, config=config)
     assert records_of(resumed) == records_of(whole)
     for name, weight in whole.network.state_dict().items():

@@ -58,25 +58,28 @@ def loss_of(network: torch.nn.Module, config: Config) -> tuple[float, list[torch
     return total, gradients
 
 
-CASES = [*(("forecast", values) for values in FORECASTS), ("classify", {"model__members": 3})]
+CLASSES: list[dict[str, Any]] = [{"model__members": 3}, {"model__members": 2, "model__linear": "average"}]
+CASES = [*(("forecast", values) for values in FORECASTS), *(("classify", values) for values in CLASSES)]
 
 
 @pytest.mark.parametrize(("task", "values"), CASES, ids=str)
-def test_in_training_every_member_answers_and_learns_as_if_it_were_alone(task: str, values: dict[str, Any]) -> None:
+def test_in_training_every_member_that_learns_answers_and_gets_the_gradient_it_would_get_alone(
+    task: str, values: dict[str, Any]
+) -> None:
     config = config_of(task, values)
     network = ensemble(config)
     objective = Objective(config, network, network)
     inputs = objective.inputs(objective.lesson(lesson_batch(config)))
-    answers = network(*inputs)
-    assert len(answers) == len(network.members)
-    for answer, member in zip(answers, network.members, strict=True):
+    answers, learners = network(*inputs), [network.members[e] for e in network.learners]
+    assert len(answers) == len(learners) >= 2
+    for answer, member in zip(answers, learners, strict=True):
         assert torch.equal(answer, member(*inputs))
     together, gradients = loss_of(network, config)
-    alone = [loss_of(member, config) for member in network.members]
-    assert together == pytest.approx(np.mean([loss for loss, _ in alone]), rel=1e-5)
-    expected = [gradient / len(network.members) for _, of_member in alone for gradient in of_member]
+    alone = [loss_of(member, config) for member in learners]
+    assert together == pytest.approx(sum(loss for loss, _ in alone), rel=1e-5)
+    expected = [gradient for _, of_member in alone for gradient in of_member]
     for found, wanted in zip(gradients, expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        assert torch.equal(found, wanted)
     # What validation has chosen is no matter of training.
     network.weight_E.copy_(torch.eye(len(network.members))[0])
     assert loss_of(network, config)[0] == pytest.approx(together, rel=1e-6)
@@ -87,25 +90,25 @@ def test_members_start_from_weights_of_their_own(task: str, values: dict[str, An
     config = config_of(task, values)
     network = build(config, (DAYS if task == "classify" else SCALED).schema)
     assert isinstance(network, Ensemble)
-    first, *others = [member.head.weight for member in network.members]
+    first, *others = [network.members[e].head.weight for e in network.learners]
     assert all((other - first).abs().min() > 0 for other in others)
     again = build(config, (DAYS if task == "classify" else SCALED).schema)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(("task", "values"), CASES, ids=str)
-def test_in_use_the_answer_is_the_weighted_mean(task: str, values: dict[str, Any]) -> None:
+def test_in_use_the_answer_is_the_weighted_sum(task: str, values: dict[str, Any]) -> None:
     config = config_of(task, values)
     network = ensemble(config).eval()
     objective = Objective(config, network, network)
     inputs = objective.inputs(objective.lesson(lesson_batch(config)))
-    number = len(network.members)
-    uneven = torch.arange(1.0, number + 1)
+    uneven = torch.arange(1.0, len(network.members) + 1)
     with torch.inference_mode():
         own_E = torch.stack([member(*inputs) for member in network.members])
-        for weight_E in (torch.full((number,), 1 / number), uneven / uneven.sum()):
-            if weight_E[0] == weight_E[1]:
-                torch.testing.assert_close(network.weight_E, weight_E)
+        # First the mean of kinds; logits may be scaled, so weights need not add up to 1.
+        for weight_E in (network.mean_of(range(network.kinds)), uneven / uneven.sum(), uneven):
+            if weight_E is not uneven:
+                assert float(weight_E.sum()) == pytest.approx(1)
             network.weight_E.copy_(weight_E)
             torch.testing.assert_close(network(*inputs), torch.tensordot(weight_E, own_E, 1), rtol=1e-4, atol=1e-5)
 
@@ -134,14 +137,55 @@ def test_a_member_without_weight_is_not_run() -> None:
     assert runs == [2, 1, 2]
 
 
-def test_the_choices_are_all_alike_or_one_kind_alone() -> None:
-    members = [torch.nn.Identity() for _ in range(4)]
-    assert [choice.tolist() for choice in Ensemble(members).choices()] == [[0.25] * 4]
-    assert [choice.tolist() for choice in Ensemble(members, kinds=2).choices()] == [
-        [0.25] * 4,
-        [0.5, 0.5, 0.0, 0.0],
-        [0.0, 0.0, 0.5, 0.5],
-    ]
+def test_kinds_weigh_alike_however_many_members_they_have() -> None:
+    members = [torch.nn.Linear(1, 1) for _ in range(4)]
+    plain, several = Ensemble(members), Ensemble(members, [0, 0, 0, 1])
+    assert (plain.kinds, plain.weight_E.tolist()) == (1, [0.25] * 4)
+    assert several.kinds == 2
+    torch.testing.assert_close(several.weight_E, torch.tensor([1 / 6, 1 / 6, 1 / 6, 1 / 2]))
+    torch.testing.assert_close(several.mean_of([0]), torch.tensor([1 / 3, 1 / 3, 1 / 3, 0]))
+    assert several.mean_of([1]).tolist() == [0, 0, 0, 1]
+    pairs = Ensemble(members, [0, 0, 1, 1])
+    assert pairs.mean_of([1]).tolist() == [0, 0, 0.5, 0.5]
+    # A kind may count for several; alone it answers in full.
+    torch.testing.assert_close(pairs.mean_of([0, 1], [3, 1]), torch.tensor([3 / 8, 3 / 8, 1 / 8, 1 / 8]))
+    assert pairs.mean_of([0], [3, 1]).tolist() == [0.5, 0.5, 0, 0]
+
+
+@pytest.mark.parametrize(("task", "values"), CASES, ids=str)
+def test_those_that_still_learn_answer_in_training_and_anyone_who_is_asked(task: str, values: dict[str, Any]) -> None:
+    config = config_of(task, values)
+    network = ensemble(config)
+    learns = [bool(list(member.parameters())) for member in network.members]
+    assert network.learners == [e for e, one in enumerate(learns) if one]
+    inputs = Objective(config, network, network).inputs(
+        Objective(config, network, network).lesson(lesson_batch(config))
+    )
+    own = [member(*inputs) for member in network.members]
+    network.learners = [1]
+    [answer] = network(*inputs)
+    assert torch.equal(answer, own[1])
+    for _ in (network.train(), network.eval()):
+        own = [member(*inputs) for member in network.members]
+        chosen = network(*inputs, each=[len(own) - 1, 0])
+        assert len(chosen) == 2
+        assert torch.equal(chosen[0], own[-1])
+        assert torch.equal(chosen[1], own[0])
+
+
+@pytest.mark.parametrize("steps", [None, 8], ids=str)
+def test_a_member_at_rest_costs_nothing_and_gets_no_gradient(steps: int | None) -> None:
+    config = made.make_config(model__members=3, train__truncate_steps=steps)
+    network = ensemble(config)
+    alone = loss_of(network.members[1], config)
+    network.learners = [1]
+    assert Objective(config, network, network).num_learners == 1
+    loss, gradients = loss_of(network, config)
+    assert loss == pytest.approx(alone[0], rel=1e-6)
+    each = len(alone[1])
+    for index, gradient in enumerate(gradients):
+        expected = alone[1][index - each] if each <= index < 2 * each else torch.zeros_like(gradient)
+        assert torch.equal(gradient, expected)
 
 
 @pytest.mark.parametrize("values", FORECASTS, ids=str)

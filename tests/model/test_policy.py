@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from lstm_ray.config import Config, with_values
 from lstm_ray.data import grid
 from lstm_ray.data.schema import ColumnScale, LogScale
+from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments, read_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
+from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Classification, Forecast, Policy, SeriesInput
 from lstm_ray.model.views import members
@@ -479,3 +481,28 @@ def test_a_policy_of_several_classifiers_answers_by_their_mean_logits(tmp_path: 
         logits.append(np.log(alone.class_probabilities(DAYS, rows)))
     odds = np.exp(np.mean(logits, axis=0))
     np.testing.assert_allclose(found, odds / odds.sum(1, keepdims=True), rtol=1e-4)
+
+
+def test_a_policy_of_classifiers_and_a_ridge_answers_alike_by_sequence_and_by_series(tmp_path: Path) -> None:
+    """And each as if it were the only one that was asked."""
+    config = made.classify_config(model__linear="average", model__members=2, window__history=12)
+    parts: Boundaries = {"train": (0, 24 * 4), "validation": (24 * 4, 24 * 6), "test": (24 * 6, 24 * 7)}
+    weights = made.random_policy(config, DAYS).network.state_dict()
+    scaler = made.scaler_of(DAYS)
+    [*_, solved] = closed_forms(config, DAYS.scaled(scaler), parts)
+    weights |= {f"members.2.{name}": torch.from_numpy(value) for name, value in solved.items()}
+    # Temperatures: weights need not add up to 1.
+    weights["weight_E"] = torch.tensor([0.5, 0.5, 8.0])
+    policy = Policy(config, DAYS.schema, scaler, weights)
+    rows = np.arange(6)
+    expected_MK = policy.class_probabilities(DAYS, rows)
+    without = Policy(config, DAYS.schema, scaler, weights | {"weight_E": torch.tensor([0.5, 0.5, 0.0])})
+    assert np.abs(without.class_probabilities(DAYS, rows) - expected_MK).min() > 0.01, "the ridge is heard"
+    np.testing.assert_allclose(policy.class_probabilities(DAYS, rows, batch=1), expected_MK, rtol=1e-5)
+    for answer, expected_K in zip(
+        policy.predict([whole_sequence(DAYS, one) for one in rows]), expected_MK, strict=True
+    ):
+        assert isinstance(answer, Classification)
+        np.testing.assert_allclose(answer.probabilities, expected_K, rtol=1e-5)
+    policy.save(tmp_path)
+    np.testing.assert_array_equal(Policy.load(tmp_path).class_probabilities(DAYS, rows), expected_MK)

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge as ReferenceRidge
 
 from lstm_ray.model import ridge
 from lstm_ray.model.ridge import LinearSums, last_value, linear_sums, solve, spread
-from lstm_ray.sections import WindowConfig
+from lstm_ray.sections.data import WindowConfig
 
 WINDOW = WindowConfig(history=12, horizon=6, patch=4, season=6)
 TRAIN_M, VALIDATION_M = np.arange(11, 300), np.arange(311, 394)
@@ -32,7 +32,7 @@ def test_sums_of_chunks_and_of_workers_add_up_to_the_whole(monkeypatch: pytest.M
     shares = [linear_sums(values, measured(values), TRAIN_M[rank::2], WINDOW, last_value) for rank in range(2)]
     monkeypatch.setattr(ridge, "CHUNK_VALUES", 100)
     chunked = linear_sums(values, measured(values), TRAIN_M, WINDOW, last_value)
-    for found in (shares[0] + shares[1], chunked, LinearSums.from_flat(whole.flat(), WINDOW)):
+    for found in (shares[0] + shares[1], chunked, LinearSums.from_flat(whole.flat(), *whole.xy_AH.shape)):
         np.testing.assert_allclose(found.flat(), whole.flat(), rtol=1e-4, atol=1e-2)
 
 

@@ -8,9 +8,9 @@ import pytest
 from lstm_ray.model.schedules import (
     constant,
     cosine,
-    epochs_stalled,
     halvings,
     learning_rate,
+    longest_stall,
     num_epochs,
     one_cycle,
     patience,
@@ -42,10 +42,12 @@ def test_cosine_falls_from_its_peak_to_nothing_and_constant_stays() -> None:
         ([], 0.0, 0),
         ([3.0], 0.0, 0),
         ([3.0, 2.0, 2.0, 2.5], 0.0, 2),
-        ([3.0, 4.0, 2.9], 0.0, 0),
+        # Who has stalled for a while has so for good.
+        ([3.0, 4.0, 4.0, 2.9, 3.0, 2.8], 0.0, 2),
         # Each falls a little, but never by a tenth of what last counted, until together they have.
         ([1.0, 0.95, 0.92], 0.1, 2),
-        ([1.0, 0.95, 0.92, 0.89], 0.1, 0),
+        ([1.0, 0.95, 0.89, 0.85, 0.82, 0.79], 0.1, 2),
+        ([1.0, 0.95, 0.89], 0.1, 1),
         # Likelihoods may be negative.
         ([-1.0, -1.05], 0.1, 1),
         ([-1.0, -1.2], 0.1, 0),
@@ -55,7 +57,7 @@ def test_cosine_falls_from_its_peak_to_nothing_and_constant_stays() -> None:
 def test_an_epoch_counts_as_better_where_its_loss_fell_by_enough(
     losses: list[float], least: float, stalled: int
 ) -> None:
-    assert epochs_stalled(losses, least) == stalled
+    assert longest_stall(losses, least) == stalled
 
 
 def test_plateau_halves_the_rate_each_time_validation_stalls() -> None:
@@ -73,10 +75,10 @@ def test_the_rate_is_a_share_of_the_configured_peak() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps_per_epoch", "epochs"), [(2, 150), (11, 28), (40, 24), (100, 15), (310, 6), (10_000, 6)]
+    ("steps_per_epoch", "epochs"), [(2, 75), (11, 14), (40, 12), (100, 12), (200, 8), (310, 6), (10_000, 6)]
 )
 def test_epochs_left_open_make_enough_steps_but_not_more_than_that(steps_per_epoch: int, epochs: int) -> None:
     config = made.make_config(train__max_epochs=None)
     assert num_epochs(config, steps_per_epoch) == epochs
-    assert patience(config, steps_per_epoch) == max(8, epochs // 3)
+    assert patience(config, steps_per_epoch) == max(5, epochs // 3)
     assert num_epochs(made.make_config(train__max_epochs=5), steps_per_epoch) == 5

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lstm_ray.errors import InputError
+from lstm_ray.model import kernels, trial
+from lstm_ray.model.closed_forms import closed_forms
+from lstm_ray.model.network import KernelRidge, single
+from lstm_ray.model.training import start
 from lstm_ray.model.trial import draw, run_trial, trial_config
-from lstm_ray.sections import SpaceConfig
+from lstm_ray.sections.stages import SpaceConfig
 from tests import made
+from tests.model.test_training import DAY_PARTS, noisy_days
 
 SPACE = {
     "train.learning_rate": SpaceConfig(loguniform=(1e-4, 1e-2)),
@@ -141,3 +147,84 @@ def test_a_trial_that_diverges_says_so(world):
     config = trial_config(made.make_config(), {"train.learning_rate": 1e6})
     with pytest.raises(InputError, match=r"diverged.*learning_rate"):
         run_trial(config, scaled, made.PARTS, weights)
+
+
+LINEAR = {"model__linear": "average", "model__normalisation": "auto", "tune__max_epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """Scaled segments, a config with a linear map, and weights that hold it solved."""
+    segments = made.segments_of()
+    config = made.make_config(**LINEAR)
+    policy = made.random_policy(config, segments)
+    scaled = segments.scaled(policy.scaler)
+    start(policy.network, config, solved=closed_forms(config, scaled, made.PARTS))
+    return scaled, config, policy.network.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("settings", "solved"),
+    [
+        ({"train.learning_rate": 0.003}, 0),
+        ({"model.dropout": 0.3, "train.batch": 4}, 0),
+        ({"model.hidden": 12}, 0),
+        ({"model.members": 2}, 0),
+        # A narrower network takes nothing over.
+        ({"model.hidden": 4}, 1),
+        ({"model.normalisation": "mean_deviation"}, 1),
+        ({"model.normalisation": "mean", "model.normalisation_steps": 6}, 1),
+        ({"model.linear": "trained"}, 1),
+    ],
+    ids=str,
+)
+def test_closed_forms_are_solved_again_only_where_settings_change_them(taught, settings, solved, monkeypatch):
+    scaled, base, weights = taught
+    config = trial_config(base, settings)
+    expected = closed_forms(config, scaled, made.PARTS)
+    calls = []
+    monkeypatch.setattr(trial, "closed_forms", lambda *given: calls.append(1) or closed_forms(*given))
+    found = run_trial(config, scaled, made.PARTS, weights, base=base)
+    assert len(calls) == solved
+    for one, buffers in zip(single(found.network), expected, strict=True):
+        assert bool(buffers) == (one.highway is not None)
+        for name, value in buffers.items():
+            np.testing.assert_array_equal(one.state_dict()[name].numpy(), value)
+    again = run_trial(config, scaled, made.PARTS, weights)
+    assert len(calls) == solved + 1, "weights of an unknown config are not trusted"
+    assert curve(found) == curve(again)
+
+
+@pytest.mark.parametrize(
+    ("settings", "solved"),
+    [
+        ({"train.learning_rate": 0.003}, 0),
+        ({"model.hidden": 12}, 0),
+        ({"model.members": 3}, 0),
+        # Steps beyond a sequence's end count in its last patch.
+        ({"window.patch": 2}, 1),
+        ({"window.history": 8}, 1),
+        # Nobody has a ridge, so there is nothing to solve.
+        ({"model.linear": "none"}, 1),
+    ],
+    ids=str,
+)
+def test_a_trial_takes_the_ridge_beside_classifiers_along_where_it_would_be_the_same(settings, solved, monkeypatch):
+    monkeypatch.setattr(kernels, "FEATURES", 100)
+    segments = noisy_days()
+    base = made.classify_config(model__linear="average", model__members=2, tune__max_epochs=1, window__history=12)
+    policy = made.random_policy(base, segments)
+    scaled = segments.scaled(policy.scaler)
+    start(policy.network, base, solved=closed_forms(base, scaled, DAY_PARTS))
+    weights, config = policy.network.state_dict(), trial_config(base, settings)
+    expected = closed_forms(config, scaled, DAY_PARTS)
+    calls = []
+    monkeypatch.setattr(trial, "closed_forms", lambda *given: calls.append(1) or closed_forms(*given))
+    found = run_trial(config, scaled, DAY_PARTS, weights, base=base)
+    assert len(calls) == solved
+    for one, buffers in zip(single(found.network), expected, strict=True):
+        assert bool(buffers) == isinstance(one, KernelRidge)
+        for name, value in buffers.items():
+            np.testing.assert_array_equal(one.state_dict()[name].numpy(), value)
+    again = run_trial(config, scaled, DAY_PARTS, weights)
+    assert curve(found) == curve(again)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lstm_ray.data.windows import cut_sequences, cut_windows
-from lstm_ray.model.network import build
+from lstm_ray.model.network import KernelRidge, build
 from lstm_ray.model.objective import Objective
 from lstm_ray.model.training import start
 from lstm_ray.model.warm_start import warm_start
@@ -295,3 +295,81 @@ def test_classifiers_start_from_classifiers():
     assert warm_start(fresh, trained.state_dict()) == 1.0
     for ours, theirs in zip(fresh.parameters(), trained.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def ridged(seed=1, **values):
+    """Classifiers and a ridge beside them that is solved, in numbers at random."""
+    segments = made.sequences_of([8])
+    config = made.classify_config(**{"window__history": 12, "model__members": 2, "model__linear": "average"} | values)
+    network = build(config.model_copy(update={"seed": seed}), segments.schema).eval()
+    draw = torch.Generator().manual_seed(seed)
+    for one in network.modules():
+        if isinstance(one, KernelRidge):
+            torch.nn.init.normal_(one.ridge_AK, std=0.1, generator=draw)
+            torch.nn.init.normal_(one.threshold_VJW, generator=draw)
+    return network
+
+
+def class_answers(network):
+    """Of every member of its kind: networks, ridges."""
+    draw = torch.Generator().manual_seed(0)
+    given = torch.randn(4, 12, 1, generator=draw), torch.randn(4, 12, 2, generator=draw), torch.ones(4, 3)
+    with torch.inference_mode():
+        found = [(isinstance(one, KernelRidge), one(*given)) for one in getattr(network, "members", [network])]
+    return [answer for solved, answer in found if not solved], [answer for solved, answer in found if solved]
+
+
+def test_the_ridge_beside_classifiers_is_taken_over_kernels_and_thresholds_and_all():
+    trained, fresh = ridged(seed=1, data__past=["load"]), ridged(seed=2)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    for ours, theirs in zip(class_answers(fresh), class_answers(trained), strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_more_and_wider_classifiers_start_from_those_there_were_and_the_ridge_from_the_ridge():
+    trained, fresh = ridged(seed=1), ridged(seed=2, model__members=3)
+    assert warm_start(fresh, trained.state_dict()) == 1.0
+    (first, second), (ridge,) = class_answers(trained)
+    networks, ridges = class_answers(fresh)
+    for ours, theirs in zip(networks, (first, second, first), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(ridges[0], ridge)
+    grown = ridged(seed=2, model__hidden=12)
+    assert 0 < warm_start(grown, trained.state_dict()) < 1
+    networks, ridges = class_answers(grown)
+    torch.testing.assert_close(networks, [first, second], rtol=1e-5, atol=1e-5)
+    assert torch.equal(ridges[0], ridge)
+
+
+def test_a_ridge_of_other_kernels_is_left_behind_and_counts_for_nothing():
+    trained, fresh = ridged(seed=1), ridged(seed=2, window__history=40)
+    before = class_answers(fresh)[1][0]
+    assert warm_start(fresh, trained.state_dict()) == pytest.approx(2 / 3)
+    assert torch.equal(class_answers(fresh)[1][0], before)
+    assert torch.equal(class_answers(fresh)[0][0], class_answers(trained)[0][0])
+
+
+def test_classifiers_start_from_those_that_had_no_ridge_beside_them_and_the_other_way_round():
+    plain, several = ridged(seed=1, model__linear="none"), ridged(seed=2)
+    ridge = class_answers(several)[1][0]
+    assert warm_start(several, plain.state_dict()) == pytest.approx(2 / 3)
+    assert torch.equal(class_answers(several)[1][0], ridge)
+    torch.testing.assert_close(class_answers(several)[0], class_answers(plain)[0])
+    back = ridged(seed=3, model__linear="none", model__members=1)
+    assert warm_start(back, several.state_dict()) == 1.0
+    torch.testing.assert_close(class_answers(back)[0][0], class_answers(plain)[0][0])
+
+
+def test_a_labeller_grows_as_a_forecaster_does():
+    segments = made.labelled_of()
+    one = {"model__members": 1}
+    trained = build(made.label_config(**one).model_copy(update={"seed": 1}), segments.schema)
+    with torch.no_grad():
+        trained.newest.weight.normal_(0, 0.1)
+    inputs = [torch.randn(2, 12, 1), torch.ones(2, 12, 1), torch.randn(2, 12, 2), torch.ones(2, 12)]
+    with torch.inference_mode():
+        expected = trained.eval()(*inputs)
+        for added in ({"model__layers": 2, "model__residual": True}, {"model__attention": True}, {"model__hidden": 12}):
+            grown = build(made.label_config(**one, **added), segments.schema).eval()
+            assert warm_start(grown, trained.state_dict()) > 0
+            torch.testing.assert_close(grown(*inputs), expected, rtol=1e-5, atol=1e-6)
