@@ -41,7 +41,14 @@ def config_tree(source: str = "unused.csv") -> dict[str, Any]:
             "linear": "none",
             "pooling": "mean",
         },
-        "train": {"weight_averaging": None, "batch": 8, "origins": 5, "max_epochs": 3, "learning_rate": 0.01},
+        "train": {
+            "weight_averaging": None,
+            "precision": "float32",
+            "batch": 8,
+            "origins": 5,
+            "max_epochs": 3,
+            "learning_rate": 0.01,
+        },
     }
 
 

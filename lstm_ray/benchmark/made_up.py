@@ -33,7 +33,7 @@ def config(window: dict[str, int], **train: Any) -> Config:
             "data": {"source": "made up", "target": [TARGET]},
             "window": window,
             "model": {"hidden": HIDDEN, "dropout": 0.0, "linear": "none", "members": 1, "normalisation": "mean"},
-            "train": {"threads": 1, "patience": epochs, **train},
+            "train": {"threads": 1, "precision": "float32", "patience": epochs, **train},
         }
     )
 

@@ -24,7 +24,7 @@ MARGIN = 0.03
 """How much better validation must be before a part of the answer is left out. What a short stretch tells apart by less is
 mostly luck: the plain mean of forecasts is hard to beat (Bates & Granger 1969)."""
 TEMPERATURES = (0.0, 0.1, 0.25, 0.5, 1.0)
-SHARPNESS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+SHARPNESS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 """What logits of a kind are multiplied by, 0: not heard. Networks are too sure of themselves (Guo et al. 2017); a ridge on
 classes of 0 and 1 gives no logits at all."""
 Sum = Callable[[Tensor], Tensor]

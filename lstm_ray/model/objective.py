@@ -242,11 +242,20 @@ class Objective:
 
 
 def autocast(config: Config, device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 autocast (Kalamkar et al. 2019) where ``train.precision`` and the device say so."""
-    wanted = config.train.precision
-    if wanted == "float32" or (wanted == "auto" and device.type == "cpu"):
+    """bfloat16 autocast (Kalamkar et al. 2019) where ``precision`` says so."""
+    if precision(config, device) == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def precision(config: Config, device: torch.device) -> str:
+    """``train.precision``, 'auto' being bfloat16 where the device multiplies in it and float32 where it would only convert."""
+    if config.train.precision != "auto":
+        return config.train.precision
+    if device.type != "cpu":
+        return "bfloat16"
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if native else "float32"
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -94,6 +94,12 @@ class Training:
         """Validation loss of the best weights."""
         return self.records[-1].kept_loss if self.records else math.inf
 
+    @property
+    def best_epochs(self) -> list[int]:
+        """Of each network that learns, the number of the epoch whose weights it keeps, from 0."""
+        losses = [self.member_losses(e) for e, one in enumerate(single(self.network)) if learns(one)]
+        return [own.index(min(own)) for own in losses]
+
     def member_losses(self, member: int) -> list[float]:
         """Validation losses of one network alone, an epoch each."""
         return [record.member_losses[member] for record in self.records]

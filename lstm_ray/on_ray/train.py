@@ -24,6 +24,7 @@ from lstm_ray.model import checkpoint
 from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.heap import steady_heap
 from lstm_ray.model.network import build
+from lstm_ray.model.objective import precision
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.schedules import num_epochs
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved, start
@@ -60,8 +61,8 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     validation = validation_metrics(policy, segments, bounds)
     policy.facts["validation"] = validation
     policy.save(work.path / POLICY)
-    work.write_figures(training_figures(training.records))
-    best, last = training.best_record, training.records[-1]
+    work.write_figures(training_figures(training))
+    last = training.records[-1]
     speed = sum(r.windows_per_second for r in training.records) / len(training.records)
     findings = [*_findings(training, limit, config.train.schedule), reading.finding]
     if config.train.workers:
@@ -70,8 +71,8 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
         findings += workers.findings(folder)
     return Report(
         stage="train",
-        summary=f"{policy.num_parameters:,} parameters trained in {_where(config)} for {last.epoch + 1} epochs; "
-        f"the best was epoch {best.epoch + 1}, validation {_words(validation)}.",
+        summary=f"{policy.num_parameters:,} parameters trained in {_where(config)}{_short(config)} for {last.epoch + 1} "
+        f"epochs; {_best(training)}, validation {_words(validation)}.",
         findings=findings,
         validation=validation,
         num_parameters=policy.num_parameters,
@@ -155,23 +156,25 @@ def threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def training_figures(records: list[EpochRecord]) -> list[Figure]:
+def training_figures(training: Training) -> list[Figure]:
     """Loss curves, and gradient norm with learning rate."""
+    records = training.records
     epochs = [record.epoch + 1 for record in records]
     alone = [list(losses) for losses in zip(*(record.member_losses for record in records), strict=True)]
-    best = [losses.index(min(losses)) + 1 for losses in alone]
-    words = (
-        f"Validation loss was lowest, {records[best[0] - 1].validation_loss:.4f}, after epoch {best[0]} of {len(records)}; "
-        "those weights are kept."
-        if len(alone) == 1
-        else f"Of {len(alone)} networks each keeps its own best weights, of epochs {', '.join(map(str, best))} of "
-        f"{len(records)}; together they then lose {records[-1].kept_loss:.4f}."
-    )
+    kept = f"those weights are kept, and lose {training.best_loss:.4f} on validation"
     lines = {"training": [r.train_loss for r in records], "validation": [r.validation_loss for r in records]}
     if 1 < len(alone) <= SHOWN:
         lines |= {f"network {e} alone": losses for e, losses in enumerate(alone, 1)}
     return [
-        figure.lines("loss", "Loss by epoch", words, epochs, lines, x_title="epoch", y_title="loss"),
+        figure.lines(
+            "loss",
+            "Loss by epoch",
+            f"Of {len(records)} epochs {_best(training)}; {kept}.",
+            epochs,
+            lines,
+            x_title="epoch",
+            y_title="loss",
+        ),
         figure.lines(
             "gradient",
             "Gradient norm by epoch",
@@ -220,11 +223,24 @@ def _findings(training: Training, limit: int, schedule: str) -> list[Finding]:
     return [Finding(severity="info", text=words)]
 
 
+def _best(training: Training) -> str:
+    epochs = [str(epoch + 1) for epoch in training.best_epochs]
+    if len(epochs) == 1:
+        return f"the best was epoch {epochs[0]}"
+    return f"the networks were best after {', '.join(epochs[:-1])} and {epochs[-1]}"
+
+
 def _where(config: Config) -> str:
     workers = config.train.workers
     if isinstance(workers, tuple):
         return f"{workers[0]} to {workers[1]} Ray workers"
     return f"{workers} Ray worker{'s' * (workers > 1)}" if workers else "this process"
+
+
+def _short(config: Config) -> str:
+    """A training that would be another one on another machine says so."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return " in bfloat16" if precision(config, device) == "bfloat16" else ""
 
 
 def _words(validation: dict[str, float]) -> str:

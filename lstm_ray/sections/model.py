@@ -38,8 +38,8 @@ class ModelConfig(Section):
     normalisation: Literal["auto", "none", "last", "mean", "mean_deviation"] = Field(
         default="auto",
         description="level (and scale) taken out at each origin, from the steps before it alone; 'auto': two networks, one by "
-        "mean_deviation, one by the mean of half the history and without a linear map; both answer, unless one alone is clearly "
-        "better on validation",
+        "mean_deviation, one by the mean of half the history and without a linear map; both answer, unless one alone is "
+        "clearly better on validation",
     )
     normalisation_steps: int | None = Field(
         default=None, gt=0, description="trailing steps the level is measured over; none: the history"

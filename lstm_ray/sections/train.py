@@ -90,7 +90,9 @@ class TrainConfig(Section):
     )
     threads: int = Field(default=1, gt=0, description="CPU threads of each training process")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 autocast on a GPU, float32 on a CPU"
+        default="auto",
+        description="of LSTM and products in training, weights stay in float32; auto: bfloat16 where GPU or CPU multiply in it "
+        "(AVX-512 BF16, AMX), else float32",
     )
     read: Literal["auto", "memory", "stream"] = Field(
         default="auto", description="'memory': segments stay in each worker; 'stream': batches come from Ray Data tasks"

@@ -16,7 +16,7 @@ from lstm_ray.data.feed import source
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import IGNORED, Batch
 from lstm_ray.model.network import build
-from lstm_ray.model.objective import Objective
+from lstm_ray.model.objective import Objective, precision
 from tests import made
 
 SEGMENTS = made.segments_of([120], schema=made.schema_of(known=["price"]))
@@ -182,16 +182,29 @@ def each(batch: Batch) -> list[Batch]:
 
 def test_bfloat16_is_close_to_float32_and_sums_stay_float32() -> None:
     found = {}
-    for precision in ("float32", "auto", "bfloat16"):
-        config = made.make_config(train__precision=precision, model__hidden=32)
+    for wanted in ("float32", "bfloat16"):
+        config = made.make_config(train__precision=wanted, model__hidden=32)
         objective = objective_of(config)
-        found[precision] = objective.sums(objective.lesson(batch_of(config)))
-        assert found[precision].dtype == torch.float32
+        found[wanted] = objective.sums(objective.lesson(batch_of(config)))
+        assert found[wanted].dtype == torch.float32
         next(objective.losses(objective.lesson(batch_of(config)))).backward()
         assert all(torch.isfinite(w.grad).all() for w in objective.network.parameters() if w.grad is not None)
-    assert torch.equal(found["auto"], found["float32"]), "a CPU computes in float32 unless told otherwise"
     assert not torch.equal(found["bfloat16"], found["float32"])
     torch.testing.assert_close(found["bfloat16"], found["float32"], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(("short", "tiles", "expected"), [(True, False, "bfloat16"), (False, True, "bfloat16")])
+def test_a_cpu_that_multiplies_in_bfloat16_does_so(monkeypatch, short: bool, tiles: bool, expected: str) -> None:
+    config, here = made.make_config(train__precision="auto"), torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: short)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    assert precision(config, here) == expected
+    assert precision(made.make_config(train__precision="float32"), here) == "float32"
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert precision(config, here) == "float32", "one that would only convert computes in float32"
+    assert precision(config, torch.device("cuda")) == "bfloat16"
+    assert precision(made.make_config(train__precision="bfloat16"), here) == "bfloat16"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -202,6 +215,6 @@ def test_a_gpu_has_the_losses_of_a_cpu() -> None:
     network = build(config, SEGMENTS.schema).cuda()
     there = Objective(config, network, network)
     torch.testing.assert_close(there.sums(there.lesson(batch_of(config))).cpu(), expected, rtol=1e-3, atol=1e-2)
-    half = Objective(made.make_config(), network, network)
+    half = Objective(made.make_config(train__precision="auto"), network, network)
     assert torch.is_autocast_enabled("cuda") is False
     torch.testing.assert_close(half.sums(half.lesson(batch_of(config))).cpu(), expected, rtol=0.05, atol=0.05)
