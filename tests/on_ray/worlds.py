@@ -38,7 +38,7 @@ def small_config(file: Path, **values: object) -> Config:
             "preprocess": {"engine": "polars", "max_gap_steps": 6},
             "window": {"history": 48, "horizon": 12, "patch": 12},
             "model": {"hidden": 8, "dropout": 0.0, "quantiles": [0.1, 0.5, 0.9]},
-            "train": {"batch": 6, "origins": 5, "max_epochs": 3, "learning_rate": 0.005},
+            "train": {"precision": "float32", "batch": 6, "origins": 5, "max_epochs": 3, "learning_rate": 0.005},
             "plan": {"origins": 12, "paths": 3, "epochs": 1},
         }
     )
