@@ -97,17 +97,18 @@ def render(run: RunDir) -> str:
     views = {name: view for name in STAGES if (view := _stage(name, run, test))}
     environment = run.read_json("environment.json") if run.exists("environment.json") else {}
     verdict = scores.verdict(test) if test else None
+    task = config.get("task") or (test.task if test else "")
     scripts = {"page": _text("page.js") + _text("plots.js"), "plotly": _plotly()}
     return _template().render(
         policy=_content_security_policy(scripts.values()),
         style=Markup(_text("page.css")),
         scripts={name: Markup(text) for name, text in scripts.items()},
         name=config.get("name") or run.uri.rstrip("/").split("/")[-1],
-        task=config.get("task") or (test.task if test else ""),
+        task=task,
         verdict=verdict,
         verdict_text=_verdict_text(views),
         metric=scores.metric(verdict.name) if verdict else None,
-        tiles=_tiles(views, verdict),
+        tiles=_tiles(views, verdict, task),
         stages=STAGES,
         views=views,
         longest=max((view.report.wall_seconds for view in views.values()), default=0) or 1,
@@ -142,7 +143,7 @@ def _stage(name: str, run: RunDir, test: scores.Scores | None) -> StageView | No
     )
 
 
-def _tiles(views: Mapping[str, StageView], verdict: scores.Verdict | None) -> list[Tile]:
+def _tiles(views: Mapping[str, StageView], verdict: scores.Verdict | None, task: str) -> list[Tile]:
     """The key numbers that the stages so far can give."""
     tiles = []
     if verdict:
@@ -156,7 +157,7 @@ def _tiles(views: Mapping[str, StageView], verdict: scores.Verdict | None) -> li
     facts = {key: extra[key] for stage, extra in extras.items() for key in told[stage] if key in extra}
     for key, name, note in (
         ("num_parameters", "Parameters", "weights learned"),
-        ("windows_per_second", "Training speed", "windows per second"),
+        ("windows_per_second", "Training speed", f"{scores.UNITS.get(task, 'windows')} per second"),
     ):
         if words.is_number(facts.get(key)):
             tiles.append(Tile(name, words.number(round(facts[key])), note))

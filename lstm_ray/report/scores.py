@@ -44,7 +44,8 @@ METRICS: Mapping[str, Metric] = {
 HEADLINE = ("mae", "rmse", "macro_f1", "accuracy")
 """Metrics that may head the page, the first that is there: those that a policy is chosen by, then their neighbours."""
 
-
+UNITS = {"forecast": "windows", "classify": "sequences", "label": "labelled steps"}
+"""What is counted, by task."""
 POLICY_STAGES = ("train", "plan", "tune")
 
 

@@ -75,8 +75,7 @@ def of_scores(test: scores.Scores) -> list[Table]:
     verdict = scores.verdict(test)
     order = list(verdict.baselines) if verdict else []
     own = scores.comparison(test.policy, test.metrics, test.baselines, order)
-    kinds = {"classify": ("sequences", "classifier"), "label": ("labelled steps", "labeller")}
-    unit, who = kinds.get(test.task, ("windows", "forecaster"))
+    unit, who = scores.UNITS[test.task], {"classify": "classifier", "label": "labeller"}.get(test.task, "forecaster")
     caption = f"On the {test.split} part, {test.num_windows:,} {unit}, in the data's own units; the best are starred."
     if own.alone:
         alone = (f"{scores.metric(name).label} {words.number(test.metrics[name])}" for name in own.alone)

@@ -192,6 +192,14 @@ def test_the_best_of_each_column_is_marked_even_where_the_policy_loses(make_run:
     assert all("★" in cell.text for cell in table.all("td", of_class="best")), "weight and colour are not the only sign"
 
 
+def test_training_speed_counts_what_the_task_counts(make_run: MakeRun) -> None:
+    run = make_run("environment", "train")
+    text = run.read_bytes("config.yaml").decode()
+    run.write_bytes("config.yaml", re.sub("^task: forecast$", "task: label", text, flags=re.M).encode())
+    (tiles,) = parse(render(run)).all("dl", of_class="tiles")
+    assert "48,327 labelled steps per second" in " ".join(dd.text for dd in tiles.all("dd"))
+
+
 def test_the_top_says_who_is_ahead_and_by_how_much(make_run: MakeRun) -> None:
     page = parse(render(make_run()))
     assert page.all("h1")[0].text == "weather"
