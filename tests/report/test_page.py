@@ -313,7 +313,7 @@ def test_the_size_on_top_is_the_chosen_policys_where_it_is_known() -> None:
 
     train = view("train", num_parameters=1000, windows_per_second=5.0)
     chosen = view("evaluate", num_parameters=2000)
-    before = {tile.label: tile.value for tile in _tiles({"train": train}, None)}
-    after = {tile.label: tile.value for tile in _tiles({"train": train, "evaluate": chosen}, None)}
+    before = {tile.label: tile.value for tile in _tiles({"train": train}, None, "forecast")}
+    after = {tile.label: tile.value for tile in _tiles({"train": train, "evaluate": chosen}, None, "forecast")}
     assert (before["Parameters"], after["Parameters"]) == ("1,000", "2,000")
     assert before["Training speed"] == after["Training speed"]
