@@ -62,6 +62,25 @@ class Segments:
         """datetime64[us] (or integer steps) of each row."""
         return self.schema.times(self.steps(rows))
 
+    def stretches(self, range_M2: NDArray) -> Segments:
+        """Copies of the rows from each first to before each end, as segments of their own; none crosses a segment."""
+        first, length = range_M2[:, 0], range_M2[:, 1] - range_M2[:, 0]
+        bounds = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+        rows, of = np.repeat(first - bounds[:-1], length) + np.arange(bounds[-1]), self.series_of(first)
+        return replace(
+            self,
+            target_RC=self.target_RC[rows],
+            observed_RC=self.observed_RC[rows],
+            past_RP=self.past_RP[rows],
+            known_RK=self.known_RK[rows],
+            bounds=bounds,
+            series=[self.series[s] for s in of],
+            first_step=self.steps(first),
+            category_SK=self.category_SK[of],
+            label=None if self.label is None else self.label[of],
+            label_R=None if self.label_R is None else self.label_R[rows],
+        )
+
     def words(self, segment: int) -> dict[str, str]:
         """A segment's values of the categorical columns; UNSEEN where the training part does not hold its own."""
         columns = self.schema.categories.items()

@@ -122,42 +122,12 @@ def cut_out_steps(segments: Segments, plan: StepPlan) -> tuple[Segments, NDArray
     tells there, int64 [M, 2]."""
     told_first, told_end, start, readable, _ = plan.row_M5.T
     first = np.maximum(start, readable)
-    length = told_end - first
-    bounds = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    rows = np.repeat(first - bounds[:-1], length) + np.arange(bounds[-1])
-    of = segments.series_of(first)
-    assert segments.label_R is not None
-    cut = replace(
-        segments,
-        target_RC=segments.target_RC[rows],
-        observed_RC=segments.observed_RC[rows],
-        past_RP=segments.past_RP[rows],
-        known_RK=segments.known_RK[rows],
-        bounds=bounds,
-        series=[segments.series[s] for s in of],
-        first_step=segments.steps(first),
-        category_SK=segments.category_SK[of],
-        label_R=segments.label_R[rows],
-    )
-    return cut, np.stack([bounds[:-1] + told_first - first, bounds[1:]], axis=1)
+    cut = segments.stretches(np.stack([first, told_end], axis=1))
+    return cut, np.stack([cut.bounds[:-1] + told_first - first, cut.bounds[1:]], axis=1)
 
 
 def cut_out_sequences(segments: Segments, ids_M: NDArray, steps: int) -> Segments:
     """Copies of some whole sequences, their last ``steps`` steps at most."""
     end = segments.bounds[ids_M + 1]
     first = np.maximum(segments.bounds[ids_M], end - steps)
-    length = end - first
-    bounds = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    rows = np.repeat(first - bounds[:-1], length) + np.arange(bounds[-1])
-    return replace(
-        segments,
-        target_RC=segments.target_RC[rows],
-        observed_RC=segments.observed_RC[rows],
-        past_RP=segments.past_RP[rows],
-        known_RK=segments.known_RK[rows],
-        bounds=bounds,
-        series=[segments.series[s] for s in ids_M],
-        first_step=segments.steps(first),
-        label=None if segments.label is None else segments.label[ids_M],
-        category_SK=segments.category_SK[ids_M],
-    )
+    return segments.stretches(np.stack([first, end], axis=1))

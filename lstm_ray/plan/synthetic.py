@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lstm_ray.config import Config
 from lstm_ray.data.feed import Items, Source
 from lstm_ray.data.split import Boundaries
-from lstm_ray.data.steps import cut_steps, plan_part, rows_of, step_ranges
+from lstm_ray.data.steps import cut_steps, plan_part, step_ranges
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
 from lstm_ray.plan.rollouts import season_repeated
 from lstm_ray.sections.data import WindowConfig
@@ -47,43 +47,22 @@ def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, 
 
 def jittered(segments: Segments, ids_M: NDArray, deviation_P: NDArray, seed: int) -> Segments:
     """Copies of whole sequences with a little noise on their inputs and their own label."""
-    lengths = np.diff(segments.bounds)[ids_M]
-    rows = np.concatenate([np.arange(segments.bounds[i], segments.bounds[i + 1]) for i in ids_M])
-    noise = np.random.default_rng(seed).normal(size=(len(rows), segments.past_RP.shape[1])) * JITTER * deviation_P
     assert segments.label is not None
-    return replace(
-        segments,
-        target_RC=segments.target_RC[rows],
-        observed_RC=segments.observed_RC[rows],
-        past_RP=(segments.past_RP[rows] + noise).astype(np.float32),
-        known_RK=segments.known_RK[rows],
-        bounds=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        series=[segments.series[i] for i in ids_M],
-        first_step=segments.first_step[ids_M],
-        label=segments.label[ids_M],
-        category_SK=segments.category_SK[ids_M],
-    )
+    copies = segments.stretches(np.stack([segments.bounds[ids_M], segments.bounds[ids_M + 1]], axis=1))
+    return _with_noise(copies, deviation_P, seed)
 
 
 def jittered_steps(segments: Segments, bounds: Boundaries, deviation_P: NDArray, seed: int) -> Segments:
     """A copy of the training part with a little noise on its inputs and the labels of its steps (task: label)."""
     range_S2 = step_ranges(segments, bounds, "train")
     held = np.flatnonzero(range_S2[:, 1] > range_S2[:, 0])
-    rows = rows_of(range_S2[held])
-    noise = np.random.default_rng(seed).normal(size=(len(rows), segments.past_RP.shape[1])) * JITTER * deviation_P
     assert segments.label_R is not None
-    return replace(
-        segments,
-        target_RC=segments.target_RC[rows],
-        observed_RC=segments.observed_RC[rows],
-        past_RP=(segments.past_RP[rows] + noise).astype(np.float32),
-        known_RK=segments.known_RK[rows],
-        bounds=np.concatenate([[0], np.cumsum(np.diff(range_S2[held], axis=1))]).astype(np.int64),
-        series=[segments.series[i] for i in held],
-        first_step=segments.steps(range_S2[held, 0]),
-        category_SK=segments.category_SK[held],
-        label_R=segments.label_R[rows],
-    )
+    return _with_noise(segments.stretches(range_S2[held]), deviation_P, seed)
+
+
+def _with_noise(copies: Segments, deviation_P: NDArray, seed: int) -> Segments:
+    noise = np.random.default_rng(seed).normal(size=copies.past_RP.shape) * JITTER * deviation_P
+    return replace(copies, past_RP=(copies.past_RP + noise).astype(np.float32))
 
 
 def num_synthetic(real: Items | Source, config: Config) -> int:
