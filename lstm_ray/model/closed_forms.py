@@ -141,7 +141,7 @@ def _kernel_ridge(view: Config, reader: Reader, bounds: Boundaries) -> Solved:
     none = ridge.LinearSums.none(*network.ridge_AK.shape)
     ids = {part: sequences(index, bounds, part) for part in ("train", "validation")}
     taught = {part: ids_M[index.label[ids_M] != IGNORED] for part, ids_M in ids.items()}
-    sample_M = _spread(taught["train"], min(SAMPLE, max(1, SAMPLE_STEPS // steps)))
+    sample_M = ridge.spread(taught["train"], most=min(SAMPLE, max(1, SAMPLE_STEPS // steps)))
     read = [kernels.read(cut_sequences(some, own, steps, patch)) for some, own in reader.every(sample_M, "segment")]
     inputs, inside = (torch.cat(parts) for parts in zip(*read, strict=True))
     threshold_VJW = network.thresholds(inputs, inside)
@@ -155,7 +155,3 @@ def _kernel_ridge(view: Config, reader: Reader, bounds: Boundaries) -> Solved:
 def _total(reader: Reader, items_M: NDArray, by: By, none: ridge.LinearSums, fit: Fit) -> ridge.LinearSums:
     own = sum((fit(segments, some) for segments, some in reader.own(items_M, by)), none)
     return ridge.LinearSums.from_flat(reader.add_up(own.flat()), *none.xy_AH.shape)
-
-
-def _spread(items_M: NDArray, most: int) -> NDArray:
-    return items_M[:: -(-len(items_M) // most)] if len(items_M) else items_M

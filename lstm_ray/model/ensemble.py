@@ -39,7 +39,7 @@ class Ensemble(nn.Module):
         """Weights by which some kinds answer, each by its parts (none: all alike), and within a kind each member, [E]."""
         parts = {kind: (part_K or [1] * self.kinds)[kind] for kind in kinds}
         share_E = [parts.get(kind, 0) / (sum(parts.values()) * self.kind_E.count(kind)) for kind in self.kind_E]
-        return torch.tensor(share_E, device=self.weight_E.device if "weight_E" in self._buffers else None)
+        return torch.tensor(share_E)
 
     def forward(
         self, *inputs: Tensor | None, state: Tensor | None = None, each: Sequence[int] | None = None, **options: Any

@@ -64,9 +64,14 @@ def last_value(history_ML: NDArray) -> tuple[NDArray, NDArray]:
     return history_ML[:, -1:], np.ones((1, 1), dtype=np.float32)
 
 
-def spread(origins_M: NDArray, channels: int) -> NDArray:
-    """Origins that are enough to fit by: all, or about MAX_WINDOWS of one channel, evenly spread."""
-    return origins_M[:: max(1, -(-len(origins_M) * channels // MAX_WINDOWS))]
+def spread(items_M: NDArray, each: int = 1, most: int | None = None) -> NDArray:
+    """Items that are enough to fit by, evenly spread: all, or about so many that they come to ``most`` rows.
+
+    Args:
+        each: rows of an item, such as a window's channels.
+        most: none: MAX_WINDOWS.
+    """
+    return items_M[:: max(1, -(-len(items_M) * each // (most or MAX_WINDOWS)))]
 
 
 def linear_sums(

@@ -22,7 +22,7 @@ from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import IGNORED, Batch
 from lstm_ray.model.augment import augmented
 from lstm_ray.model.averaging import WeightAverage
-from lstm_ray.model.choosing import Scores, apply, require_scored, score
+from lstm_ray.model.choosing import Scores, Sum, apply, require_scored, score
 from lstm_ray.model.closed_forms import Solved
 from lstm_ray.model.ensemble import learns
 from lstm_ray.model.heap import steady_heap
@@ -34,8 +34,6 @@ from lstm_ray.model.schedules import learning_rate, longest_stall, num_epochs, p
 
 Batches = Callable[[int], Iterable[Batch]]
 """An epoch's number to its batches."""
-Sum = Callable[[Tensor], Tensor]
-"""Adds a tensor up over all processes."""
 Later = Callable[[Tensor], Callable[[], Tensor]]
 """Begins to add a tensor up over all processes; what it returns waits for the sum."""
 
@@ -97,7 +95,7 @@ class Training:
     @property
     def best_epochs(self) -> list[int]:
         """Of each network that learns, the number of the epoch whose weights it keeps, from 0."""
-        losses = [self.member_losses(e) for e, one in enumerate(single(self.network)) if learns(one)]
+        losses = [self.member_losses(e) for e in _able(self.network)]
         return [own.index(min(own)) for own in losses]
 
     def member_losses(self, member: int) -> list[float]:
@@ -295,8 +293,12 @@ def _num_windows(batch: Batch, config: Config) -> float:
 def _learners(training: Training, config: Config, steps_per_epoch: int) -> list[int]:
     """Networks whose validation loss alone has always improved, by as much as it must, within the patience."""
     wait, least = patience(config, steps_per_epoch), config.train.min_improvement
-    able = [e for e, one in enumerate(single(training.network)) if learns(one)]
-    return [e for e in able if longest_stall(training.member_losses(e), least) < wait]
+    return [e for e in _able(training.network) if longest_stall(training.member_losses(e), least) < wait]
+
+
+def _able(network: nn.Module) -> list[int]:
+    """Numbers of the networks in which there is anything to learn."""
+    return [e for e, one in enumerate(single(network)) if learns(one)]
 
 
 def _let_learn(training: Training, learners: list[int]) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lstm_ray.config import Config
 from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments
+from lstm_ray.model.choosing import Sum
 from lstm_ray.model.closed_forms import By, Reader, Solved, Whole, solved
-from lstm_ray.model.training import Sum
 from lstm_ray.on_ray.stream import Blocks
 
 
