@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.sections.base import Section
-from lstm_ray.sections.data import DataConfig, ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
+from lstm_ray.sections.data import DataConfig
 from lstm_ray.sections.model import ModelConfig
+from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
 from lstm_ray.sections.stages import DeployConfig, EvaluateConfig, PlanConfig, ScenarioConfig, SpaceConfig, TuneConfig
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
 
@@ -58,11 +59,9 @@ class Config(Section):
         elif self.task == "classify":
             if data.label_kind == "value":
                 raise ValueError("data.label_kind is value, but task 'classify' tells classes; remove it")
-            if data.layout == "wide":
-                raise ValueError("data.layout is wide, which has no labels; task 'classify' needs long or .ts files")
-            if self.preprocess.transform == "log":
+            if data.layout != "long":
                 raise ValueError(
-                    f"preprocess.transform is {self.preprocess.transform}, but there is no target; remove it"
+                    f"data.layout is {data.layout}, which has no labels; task 'classify' needs long or .ts files"
                 )
             if not data.label and not data.awaits_roles:
                 raise ValueError("data.label is missing; task 'classify' needs the column that holds the class")
@@ -84,18 +83,60 @@ class Config(Section):
                 f"plan.steps {self.plan.steps} is shorter than window.horizon {self.window.horizon}, so a rollout would "
                 "hold no window to learn from; raise it or leave it out"
             )
-        if self.preprocess.transform == "log" and (
-            model.output != "identity" or model.distribution == "negative_binomial"
-        ):
-            found = (
-                f"model.output {model.output}" if model.output != "identity" else "model.distribution negative_binomial"
-            )
-            raise ValueError(
-                f"{found} is meant in the target's own units, but preprocess.transform log learns logarithms, whose forecasts "
-                "never fall below 0; use one of them"
-            )
         if (steps := model.normalisation_steps) is not None and steps > self.window.history:
             raise ValueError(f"model.normalisation_steps {steps} exceeds window.history {self.window.history}")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_can_be_learned_as_asked(self) -> Config:
+        prepare, model = self.preprocess, self.model
+        asked: dict[str, str] = {"transform": prepare.transform} if prepare.transform not in ("auto", "none") else {}
+        asked |= {"scale_by": "series"} if prepare.scale_by == "series" else {}
+        own = f"model.output {model.output}" if model.output != "identity" else ""
+        own = "model.distribution negative_binomial" if model.distribution == "negative_binomial" else own
+        for name, value in asked.items():
+            if self.task != "forecast":
+                raise ValueError(
+                    f"preprocess.{name} is {value}, which is of targets, but task '{self.task}' has no target; remove it"
+                )
+            if own and name == "scale_by":
+                raise ValueError(
+                    f"{own} is meant in the target's own units, which lie elsewhere in each series' under preprocess.scale_by "
+                    "series; use one of them"
+                )
+            if own:
+                raise ValueError(
+                    f"{own} is meant in the target's own units, but preprocess.transform {value} learns others"
+                    f"{', whose forecasts never fall below 0' if value == 'log' else ''}; use one of them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _earlier_targets_can_be_read(self) -> Config:
+        lags, steps, history = self.window.lags, self.model.difference, self.window.history
+        if self.task != "forecast" and (lags or steps):
+            name, found = ("window.lags", lags) if lags else ("model.difference", steps)
+            raise ValueError(f"{name} is {found}, but task '{self.task}' has no target; remove it")
+        if steps and self.model.distribution:
+            raise ValueError(
+                f"model.difference is {steps}, but the sum of changes under model.distribution {self.model.distribution} has "
+                "no distribution of that kind; use model.quantiles, which are learned for the sums, or remove one"
+            )
+        if steps and steps >= history:
+            raise ValueError(
+                f"model.difference {steps} leaves no change to read in window.history {history}; lengthen the history beyond "
+                "it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_read_of_a_second_table(self) -> Config:
+        data = self.data
+        if data.static_source and not (data.static or data.categorical or self.split.group):
+            raise ValueError(
+                f"data.static_source is {data.static_source}, but no column of it is named in data.static, data.categorical or "
+                "split.group; name one or remove it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -103,8 +144,12 @@ class Config(Section):
         data, model, augment = self.data, self.model, self.train.augment
         if self.task != "label":
             return self
-        if data.is_ts or data.layout == "wide":
-            what = "names .ts files, which hold a class for each sequence" if data.is_ts else "is wide, without labels"
+        if data.is_ts or data.layout != "long":
+            what = (
+                "names .ts files, which hold a class for each sequence"
+                if data.is_ts
+                else f"is {data.layout}, without labels"
+            )
             raise ValueError(f"data.{'source' if data.is_ts else 'layout'} {what}; task 'label' needs a long table")
         if not data.label:
             raise ValueError(
@@ -117,8 +162,6 @@ class Config(Section):
             )
         if not data.past:
             raise ValueError("data.past is empty; task 'label' needs at least one input column")
-        if self.preprocess.transform == "log":
-            raise ValueError("preprocess.transform is log, but task 'label' has no target; remove it")
         for name, unused, why in (
             ("quantiles", bool(model.quantiles), "a label is one class or value, without quantiles"),
             ("distribution", bool(model.distribution), "a label is one class or value, without a distribution"),
@@ -200,14 +243,25 @@ class Config(Section):
     def _split_leaves_a_test_part(self) -> Config:
         split, own_test = self.split, self.data.has_own_test
         total = sum(part for part in (split.train, split.validation) if part is not None)
-        if own_test and (split.test is not None or split.gap_steps or not isinstance(split.train, float)):
+        own_way = (
+            split.test is not None or split.gap_steps or split.validation_from or split.until or split.by != "time"
+        )
+        if own_test and (own_way or not isinstance(split.train, float)):
             raise ValueError(
                 f"split is {split.model_dump(exclude_defaults=True)}, but the second .ts file is the test part: give "
-                "train and validation as fractions of the first file, and neither test nor gap_steps"
+                "train and validation as fractions of the first file, and neither test nor gap_steps, dates or by"
             )
         if not own_test and split.test is None and isinstance(split.train, float) and total >= 1:
             raise ValueError(
                 f"split: the parts add up to {total:g} of the data and leave nothing to test on; lower them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dealt_series_leave_the_name_of_their_part_free(self) -> Config:
+        if self.split.by != "time" and "part" in self.data.columns:
+            raise ValueError(
+                f"column 'part' has a name that segments use where split.by is {self.split.by}; rename it in the source"
             )
         return self
 

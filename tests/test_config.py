@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from lstm_ray.config import Config, parse, with_values
 from lstm_ray.config_file import load
-from lstm_ray.data import grid, segments
+from lstm_ray.data.preparing import segments
+from lstm_ray.data.timeline import grid
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.sections.data import RESERVED
 from tests.made import config_tree
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+DATES = {"split.validation_from": "2024-04-01", "split.test_from": "2024-05-01"}
 SCENARIO = {"name": "storm", "column": "wind", "operation": "shift", "value": 5}
 CLASSIFY = {
     "task": "classify",
@@ -93,6 +95,17 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     (CLASSIFY | {"window.stride": 2}, ["window.stride is 2", "whole sequences", "remove it"]),
     (CLASSIFY | {"train.loss": "huber"}, ["train.loss is huber", "focal", "remove it"]),
     ({"model.normalisation_steps": 13}, ["normalisation_steps 13", "window.history 12"]),
+    ({"window.lags": [6, 5]}, ["lags [5] are less than horizon 6", "use lags of 6 or more"]),
+    ({"window.lags": [6, 6]}, ["lags [6, 6] name one twice"]),
+    (CLASSIFY | {"window.lags": [6]}, ["window.lags is [6]", "no target", "remove it"]),
+    (LABEL | {"window.lags": [6]}, ["window.lags is [6]", "no target", "remove it"]),
+    ({"model.difference": 12}, ["model.difference 12", "window.history 12", "lengthen the history"]),
+    (
+        {"model.difference": 1, "model.distribution": "gaussian"},
+        ["model.difference is 1", "gaussian", "model.quantiles"],
+    ),
+    (CLASSIFY | {"model.difference": 1}, ["model.difference is 1", "no target", "remove it"]),
+    (LABEL | {"model.difference": 1}, ["model.difference is 1", "no target", "remove it"]),
     ({"plan.steps": 5}, ["plan.steps 5", "window.horizon 6", "raise it"]),
     ({"data.past": ["load"]}, ["'load' is both target and past", "give it one role"]),
     ({"data.known": ["wind"]}, ["'wind' is both past and known"]),
@@ -105,6 +118,25 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"split.train": 0.8, "split.validation": 0.3}, ["split", "1.1", "lower them"]),
     ({"split.train": 0.5, "split.validation": 10}, ["all fractions or all step counts", "[0.5, 10]"]),
     ({"split.train": 0.5, "split.validation": 0.3, "split.test": 0.3}, ["1.1"]),
+    ({"split.validation_from": "soon", "split.test_from": "later"}, ["validation_from is 'soon'", "write an ISO date"]),
+    ({"split.test_from": "2024-05-01"}, ["test_from is 2024-05-01", "validation_from is missing"]),
+    ({"split.validation_from": "2024-05-01"}, ["validation_from is 2024-05-01", "test_from is missing"]),
+    (DATES | {"split.test": 0.1}, ["test is 0.1", "validation_from 2024-04-01", "remove one"]),
+    (DATES | {"split.train": 100, "split.validation": 10}, ["train is 100", "by dates", "remove one"]),
+    (DATES | {"split.test_from": "2024-04-01"}, ["validation_from 2024-04-01 is not before test_from 2024-04-01"]),
+    (DATES | {"split.until": "2024-04-20"}, ["test_from 2024-05-01 is not before until 2024-04-20"]),
+    (DATES | {"split.until": 700}, ["test_from 2024-05-01 is not before until 700", "of one kind"]),
+    (DATES | {"split.by": "order"}, ["validation_from is 2024-04-01", "by: order deals whole series", "remove it"]),
+    ({"split.by": "group", "split.gap_steps": 3}, ["gap_steps is 3", "by: group deals whole series"]),
+    ({"split.by": "order", "split.folds": 3}, ["folds is 3", "by: order deals whole series"]),
+    ({"split.by": "order", "split.until": 9}, ["until is 9", "by: order deals whole series"]),
+    ({"split.group": "site"}, ["group is 'site'", "parts are cut by time", "set by: group"]),
+    ({"split.by": "order", "split.group": "site"}, ["group is 'site'", "parts are cut by order"]),
+    ({"split.by": "group", "split.train": 8, "split.validation": 3}, ["validation is 3", "as fractions"]),
+    ({"split.by": "group", "data.known": ["part"]}, ["column 'part'", "split.by is group", "rename it"]),
+    ({"split.folds": 1}, ["split.folds", "greater than or equal to 2"]),
+    ({"split.fold": 0}, ["fold is 0", "folds is missing", "at least 1"]),
+    ({"split.folds": 3, "split.fold": 3}, ["fold is 3", "there are 3, numbered from 0", "at least 4"]),
     ({"plan.scenarios": [SCENARIO, SCENARIO]}, ["['storm'] is taken", "rename"]),
     ({"plan.scenarios": [SCENARIO | {"name": "base"}]}, ["['base'] is taken"]),
     ({"tune.space": {"model.hidden": {}}}, ["exactly one of choice, uniform, loguniform", "found none"]),
@@ -335,6 +367,7 @@ def test_a_key_written_twice_is_refused_with_its_place(tmp_path):
 
 
 WIDE = {"data": {"source": "a.csv", "layout": "wide"}}
+COLUMNS = {"data": {"source": "a.csv", "layout": "columns", "time": "when"}}
 TS: dict[str, Any] = {"task": "classify", "data": {"source": ["a_TRAIN.ts", "a_TEST.ts"]}}
 
 
@@ -348,18 +381,49 @@ TS: dict[str, Any] = {"task": "classify", "data": {"source": ["a_TRAIN.ts", "a_T
         (WIDE | {"data.target": ["a", "b"]}, ["layout 'wide'", "['b']"]),
         (WIDE | {"data.time": "when"}, ["layout 'wide'", "['when']"]),
         (WIDE | {"task": "classify"}, ["data.layout is wide", "no labels"]),
+        (WIDE | {"data.static": ["area"]}, ["layout 'wide'", "['area']", "data.static_source"]),
+        (WIDE | {"data.weight": "counts"}, ["layout 'wide'", "['counts']"]),
+        (WIDE | {"data.irregular": "resample"}, ["irregular is resample", "without data.time"]),
+        (COLUMNS | {"data.time": None}, ["layout 'columns'", "no data.time"]),
+        (COLUMNS | {"data.target": ["a", "b"]}, ["layout 'columns'", "['b']"]),
+        (COLUMNS | {"data.categorical": ["kind"]}, ["layout 'columns'", "['kind']", "data.static_source"]),
+        (COLUMNS | {"task": "classify", "data.label": None}, ["data.layout is columns", "no labels"]),
+        (COLUMNS | {"task": "label", "data.past": ["a"]}, ["data.layout is columns, without labels"]),
+        ({"data.weight": "wind"}, ["'wind' is both past and weight"]),
+        ({"data.weight": "segment"}, ["'segment'", "segments use themselves"]),
+        ({"data.time": None, "data.duplicates": "mean"}, ["duplicates is mean", "without data.time", "remove it"]),
+        ({"data.time": None, "data.time_zone": "UTC"}, ["time_zone is UTC", "without data.time"]),
+        ({"data.time_zone": "Europe/Berlyn"}, ["'Europe/Berlyn' is no zone", "did you mean 'Europe/Berlin'"]),
+        ({"data.time_zone": "Mars"}, ["'Mars' is no zone", "write such as Europe/Berlin"]),
+        ({"data.irregular": "time_delta", "data.frequency": "1h"}, ["frequency is 1h", "reads every row as one step"]),
+        ({"data.irregular": "time_delta", "data.known": ["time_delta"]}, ["'time_delta' is made up", "rename yours"]),
+        ({"data.static_source": "b.csv", "data.series_id": []}, ["static_source is b.csv", "no series_id"]),
+        ({"data.static_source": "b.csv"}, ["static_source is b.csv", "name one or remove it"]),
+        (TS | {"data.weight": "counts"}, ["dimensions (data.past) and a label alone"]),
         (TS | {"task": "forecast"}, [".ts files", "set task: classify"]),
         (TS | {"data.source": ["a.ts", "b.csv"]}, ["one .ts file, or the training and then the test file"]),
         (TS | {"data.source": ["a.ts", "b.ts", "c.ts"]}, ["one .ts file, or the training and then the test file"]),
         (TS | {"data.known": ["price"]}, ["dimensions (data.past) and a label alone"]),
         (TS | {"split": {"test": 0.1}}, ["{'test': 0.1}", "second .ts file is the test part"]),
         (TS | {"split": {"gap_steps": 3}}, ["second .ts file is the test part"]),
+        (TS | {"split": {"by": "order"}}, ["{'by': 'order'}", "second .ts file is the test part", "dates or by"]),
+        (TS | {"split": {"until": "5"}}, ["{'until': '5'}", "second .ts file is the test part"]),
         (TS | {"split": {"train": 10, "validation": 5}}, ["second .ts file is the test part", "fractions"]),
         (TS | {"data.source": "a.ts", "split": {"train": 0.7, "validation": 0.3}}, ["split", "nothing to test on"]),
         ({"split.train": 0.8, "split.validation": 0.2}, ["split", "nothing to test on"]),
         (CLASSIFY | {"data.categorical": ["site2"]}, ["reads data.past alone"]),
         (CLASSIFY | {"preprocess.transform": "log"}, ["preprocess.transform is log", "no target"]),
+        ({"preprocess.impute": "linear"}, ["preprocess", "impute 'linear'", "causal: false"]),
         ({"preprocess.transform": "log", "model.output": "relu"}, ["model.output relu", "never fall below 0"]),
+        (
+            {"preprocess.transform": "box_cox", "model.output": "relu"},
+            ["output relu", "transform box_cox learns others"],
+        ),
+        ({"preprocess.scale_by": "series", "model.output": "softplus"}, ["output softplus", "scale_by series"]),
+        ({"preprocess.scale_by": "series", "preprocess.scale": "none"}, ["scale_by is series", "scale none"]),
+        ({"preprocess.scale_by": "series", "preprocess.transform": "log"}, ["transform is log", "log1p or none"]),
+        (CLASSIFY | {"preprocess.scale_by": "series"}, ["scale_by is series", "task 'classify' has no target"]),
+        (CLASSIFY | {"preprocess.transform": "log1p"}, ["transform is log1p", "no target", "remove it"]),
         (
             {"preprocess.transform": "log", "model.distribution": "negative_binomial"},
             ["model.distribution negative_binomial", "preprocess.transform log"],
@@ -379,3 +443,17 @@ def test_roles_that_the_source_tells_may_be_left_out() -> None:
     assert not parse(changed(TS | {"data.source": "https://host/a.TS?raw=1"})).data.has_own_test
     assert parse(changed(TS | {"data.source": "https://host/a.TS?raw=1"})).data.is_ts
     assert parse(changed({"data.time": None})).data.columns == ["site", "load", "wind"]
+    assert parse(changed(COLUMNS)).data.awaits_roles
+    assert not parse(changed(COLUMNS | {"data.target": ["load"], "data.series_id": ["site"]})).data.awaits_roles
+    wide = parse(changed(WIDE | {"data.static": ["area"], "data.static_source": "b.csv", "data.weight": None}))
+    assert wide.data.columns == ["area"]
+    weighted = parse(changed({"data.weight": "counts"})).data
+    assert (weighted.columns[-1], weighted.numeric) == ("counts", ["load", "wind", "counts"])
+
+
+def test_dates_may_be_written_bare_as_yaml_reads_them() -> None:
+    tree = yaml.safe_load("{validation_from: 2024-04-01, test_from: 2024-05-01T06:00:00Z}")
+    split = parse(changed({"split": tree})).split
+    assert (split.validation_from, split.test_from) == ("2024-04-01", "2024-05-01T06:00:00+00:00")
+    numbers = parse(changed({"split": {"validation_from": 100, "test_from": "200", "until": 300}})).split
+    assert (numbers.validation_from, numbers.test_from, numbers.until) == ("100", "200", "300")

@@ -1,38 +1,63 @@
-"""The sections of the data: where it is, how it is explored, put on a grid, split and windowed. Opens none of it."""
+"""The section of the table: where it is and what its columns mean. Opens none of it."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
-from lstm_ray.sections.base import Fraction, Section
+from lstm_ray.errors import nearest
+from lstm_ray.sections.base import Section
 
 RESERVED = ("series", "time", "segment", "step")
 """Columns that segments have of their own, beside those of the table."""
 OWN_TIME = "step"
 """The time column of sources that have none: wide tables and *.ts files."""
+TIME_DELTA = "time_delta"
+"""The past input that irregular: time_delta makes up: seconds since the row before."""
 
 
 class DataConfig(Section):
     """Where the table is and what its columns mean."""
 
     source: str | list[str] = Field(
-        description="CSV, Parquet or Arrow files: a path, a glob, a URI that pyarrow opens, a http(s) address, or a list of "
-        "these; [TRAIN.ts, TEST.ts] with sequences to classify; or a built-in example, 'example:NAME'"
+        description="CSV (also .csv.gz), Parquet or Arrow files, a folder of them (Hive partitions such as year=2024 become "
+        "columns) or a Delta table: a path, a glob, a URI that pyarrow or fsspec opens (s3://, gs://, az://), a http(s) "
+        "address, or a list of these; [TRAIN.ts, TEST.ts] with sequences to classify; or a built-in example, 'example:NAME'"
     )
     series_id: list[str] = Field(default=[], description="columns that together name a series; none: one series")
-    layout: Literal["long", "wide"] = Field(
+    layout: Literal["long", "wide", "columns"] = Field(
         default="long",
         description="'long': a row per series and time; 'wide': a row per series, its name first and then its values in "
-        "order, the files of a list continuing one another (files of classified sequences, *.ts, say so themselves)",
+        "order, the files of a list continuing one another; 'columns': a row per time, and a column per series beside "
+        "data.time (files of classified sequences, *.ts, say so themselves)",
     )
-    time: str | None = Field(default=None, description="column of time stamps; none: the rows of a series are in order")
+    time: str | None = Field(
+        default=None,
+        description="column of time stamps, dates or whole numbers; none: the rows of a series are in order",
+    )
+    time_zone: str | None = Field(
+        default=None,
+        description="zone of time stamps that name none, such as Europe/Berlin: its daylight saving is undone (of an hour "
+        "that comes twice, the first is summer time) and calendar features follow its clock; steps that are declared as whole "
+        "days stay on it; none: UTC",
+    )
     target: list[str] = Field(default=[], description="numeric columns to forecast; each is a channel")
     past: list[str] = Field(default=[], description="numeric columns known up to the origin")
     known: list[str] = Field(default=[], description="numeric columns known ahead over the horizon (plans, prices)")
     static: list[str] = Field(default=[], description="numeric columns constant within a series")
+    static_source: str | None = Field(
+        default=None,
+        description="second table with static and categorical columns (those that data.source lacks), a row per series, joined "
+        "by data.series_id; for layouts 'wide' and 'columns' its first column may hold their names too",
+    )
+    weight: str | None = Field(
+        default=None,
+        description="numeric column, 0 or above: how much a row counts in the training loss (task: classify: its mean over "
+        "the sequence); metrics never use it",
+    )
     categorical: list[str] = Field(
         default=[], description="text columns constant within a series, each learned as an embedding"
     )
@@ -47,21 +72,34 @@ class DataConfig(Section):
         "numbers are classes, other numbers are values",
     )
     frequency: str | None = Field(
-        default=None, description="grid step such as 15m, 1h, 1d; none: the commonest difference between time stamps"
+        default=None,
+        description="grid step such as 15m, 1h, 1d, or of a calendar, 1mo, 1q, 1y (any day stands for its month); none: the "
+        "calendar's where the first rows follow one, or the commonest difference between time stamps",
+    )
+    irregular: Literal["error", "resample", "time_delta"] = Field(
+        default="error",
+        description="time stamps off the grid: 'resample' takes the mean of what lies in each step (the last class or word), "
+        "steps counted from 1970 in UTC, weeks from Mondays; "
+        "'time_delta' reads every row as one step and learns the time since the row before as a past input; 'error' refuses",
+    )
+    duplicates: Literal["error", "last", "mean", "sum"] = Field(
+        default="error",
+        description="rows with the same series and time: refuse, keep the last one read, or join their numbers (classes and "
+        "words: the last)",
     )
 
     @model_validator(mode="after")
     def _each_column_has_one_role(self) -> DataConfig:
         seen: dict[str, str] = {}
-        roles = {"series_id": self.series_id, "time": [self.time] if self.time else [], "target": self.target}
-        roles |= {"past": self.past, "known": self.known, "static": self.static, "categorical": self.categorical}
-        roles |= {"label": [self.label] if self.label else []}
+        roles = {"series_id": self.series_id, "time": _one(self.time), "target": self.target, "past": self.past}
+        roles |= {"known": self.known, "static": self.static, "weight": _one(self.weight)}
+        roles |= {"categorical": self.categorical, "label": _one(self.label)}
         for role, columns in roles.items():
             for column in columns:
                 if column in seen:
                     raise ValueError(f"column '{column}' is both {seen[column]} and {role}; give it one role")
                 seen[column] = role
-        for column in (*self.numeric, *self.categorical, *roles["label"]):
+        for column in (*self.numeric, *self.categorical, *_one(self.label)):
             if column in RESERVED:
                 raise ValueError(f"column '{column}' has a name that segments use themselves; rename it in the source")
         if self.label_kind != "auto" and not self.label:
@@ -70,19 +108,56 @@ class DataConfig(Section):
             )
         if self.source == []:
             raise ValueError("source is empty, found []; name at least one file")
-        if self.frequency and not self.time:
-            raise ValueError(f"frequency is {self.frequency}, but without data.time steps are counted; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _what_needs_time_stamps_has_them(self) -> DataConfig:
+        for name, unused in (("frequency", None), ("time_zone", None), ("irregular", "error"), ("duplicates", "error")):
+            value = getattr(self, name)
+            if value != unused and (self.time is None or self.layout == "wide"):
+                raise ValueError(f"{name} is {value}, but without data.time steps are counted; remove it")
+        if self.irregular == "time_delta":
+            if self.frequency:
+                raise ValueError(
+                    f"frequency is {self.frequency}, but irregular: time_delta reads every row as one step, however far from "
+                    "the last; remove one of them"
+                )
+            if TIME_DELTA in {*self.columns} - {*self.past}:
+                raise ValueError(
+                    f"column '{TIME_DELTA}' is made up by irregular: time_delta; rename yours in the source"
+                )
+        if self.time_zone is not None:
+            try:
+                ZoneInfo(self.time_zone)
+            except (ValueError, OSError, KeyError):  # a name that is unknown, a path, or a folder of zones
+                hint = nearest(self.time_zone, available_timezones())
+                hint = hint if "did you mean" in hint else "; write such as Europe/Berlin or UTC"
+                raise ValueError(f"time_zone '{self.time_zone}' is no zone{hint}") from None
         return self
 
     @model_validator(mode="after")
     def _the_source_can_fill_its_roles(self) -> DataConfig:
+        joined = [] if self.static_source else [*self.static, *self.categorical]
+        if self.static_source and self.layout == "long" and not self.series_id:
+            raise ValueError(
+                f"static_source is {self.static_source}, but no series_id says which row belongs to which series; name it"
+            )
         if self.layout == "wide":
-            others = [*self.past, *self.known, *self.static, *self.categorical, *([self.label] if self.label else [])]
+            others = [*self.past, *self.known, *joined, *_one(self.weight), *_one(self.label)]
             if others or len(self.target) > 1 or len(self.series_id) > 1 or self.time not in (None, OWN_TIME):
                 found = others or [c for c in (*self.target[1:], *self.series_id[1:], self.time) if c]
                 raise ValueError(
                     f"layout 'wide' holds a name and values in every row, nothing else, found a role for {found}; leave "
-                    "series_id and time out and make up one name for the target"
+                    "series_id and time out and make up one name for the target (static columns: data.static_source)"
+                )
+        if self.layout == "columns":
+            if self.time is None:
+                raise ValueError("layout 'columns' holds a row for each time, found no data.time; name its column")
+            if joined or self.label or len(self.target) > 1 or len(self.series_id) > 1:
+                found = [*joined, *_one(self.label), *self.target[1:], *self.series_id[1:]]
+                raise ValueError(
+                    f"layout 'columns' holds a series in every column without a role, found a role for {found}; make up one "
+                    "name for the target and one for series_id, or leave them out (static columns: data.static_source)"
                 )
         is_ts = [_suffix(source) == ".ts" for source in self._sources]
         if any(is_ts):
@@ -90,7 +165,8 @@ class DataConfig(Section):
                 raise ValueError(f"source {self._sources}: give one .ts file, or the training and then the test file")
             if self.label_kind != "auto":
                 raise ValueError(f"label_kind is {self.label_kind}, but the label of a .ts file is a class; remove it")
-            if self.layout == "wide" or self.target or self.known or self.static or self.categorical:
+            others = [*self.target, *self.known, *self.static, *self.categorical, *_one(self.weight)]
+            if self.layout != "long" or others or self.static_source:
                 raise ValueError("a .ts file has dimensions (data.past) and a label alone; leave the other roles out")
         return self
 
@@ -111,105 +187,25 @@ class DataConfig(Section):
     @property
     def awaits_roles(self) -> bool:
         """Roles left empty are filled in when the source is opened, which has not happened yet."""
+        if self.layout == "columns":
+            return not (self.target and self.series_id)
         return (self.is_ts or self.layout == "wide") and self.time is None
 
     @property
     def columns(self) -> list[str]:
         """Every column that a role names, in role order."""
-        time, label = ([name] if name else [] for name in (self.time, self.label))
-        return [*self.series_id, *time, *self.numeric, *self.categorical, *label]
+        return [*self.series_id, *_one(self.time), *self.numeric, *self.categorical, *_one(self.label)]
 
     @property
     def numeric(self) -> list[str]:
         """The columns that must hold numbers."""
-        return [*self.target, *self.past, *self.known, *self.static]
+        return [*self.target, *self.past, *self.known, *self.static, *_one(self.weight)]
+
+
+def _one(name: str | None) -> list[str]:
+    return [name] if name else []
 
 
 def _suffix(source: str) -> str:
     """How a path or address ends, without a query; lower case."""
     return PurePosixPath(source.partition("?")[0] if "://" in source else source).suffix.lower()
-
-
-class ExploreConfig(Section):
-    """What exploration looks at."""
-
-    max_rows: int = Field(default=200_000, gt=0, description="rows looked at; more are sampled by whole series")
-    max_lag_steps: int = Field(default=168, gt=0, description="longest lag of the correlations, in steps")
-    outlier_deviations: float = Field(default=4.0, gt=0, description="robust deviations that make an outlier")
-
-
-class PreprocessConfig(Section):
-    """From the raw table to segments on a regular grid."""
-
-    impute: Literal["forward", "linear"] = Field(
-        default="forward", description="how short gaps are filled; 'forward' never looks ahead, 'linear' does"
-    )
-    max_gap_steps: int = Field(default=24, ge=0, description="a longer run of missing hours or values cuts the series")
-    outliers: Literal["keep", "clip"] = Field(
-        default="keep", description="'clip' limits values to outlier_deviations around the training part's mean"
-    )
-    outlier_deviations: float = Field(default=6.0, gt=0, description="limit of outliers: clip, in deviations")
-    transform: Literal["auto", "none", "log"] = Field(
-        default="auto",
-        description="'log': targets, 0 and above, are learned as logarithms; 'auto': so where all are above 0 and the series' "
-        "sizes differ tenfold or more",
-    )
-    calendar: list[Literal["hour", "weekday", "month"]] = Field(
-        default=["hour", "weekday"], description="cycles added as sine and cosine, known ahead"
-    )
-    engine: Literal["ray", "polars"] = Field(
-        default="ray", description="'ray' spreads series over the cluster with Ray Data; 'polars' stays in this process"
-    )
-
-
-class SplitConfig(Section):
-    """Chronological parts. Fractions of the time axis, or counts of steps where the value is an integer.
-
-    Where the source has a test file of its own, train and validation share the training file, in their proportion.
-    """
-
-    train: int | Fraction | None = Field(
-        default=0.7, gt=0, description="training part: fraction, or number of steps; none: all that the others leave"
-    )
-    validation: int | Fraction = Field(default=0.15, gt=0, description="validation part: fraction, or number of steps")
-    test: int | Fraction | None = Field(default=None, gt=0, description="test part, as above; none: all that is left")
-    gap_steps: int = Field(default=0, ge=0, description="steps left out between the parts")
-
-    @model_validator(mode="after")
-    def _parts_fit_and_agree(self) -> SplitConfig:
-        parts = [part for part in (self.train, self.validation, self.test) if part is not None]
-        if len({type(part) for part in parts}) > 1:
-            raise ValueError(f"train, validation and test must be all fractions or all step counts, found {parts}")
-        if self.train is None and self.test is None:
-            raise ValueError("train and test are both none, so nothing says where to cut; give one of them")
-        if isinstance(self.validation, float):
-            total = sum(parts)
-            if total > 1 + 1e-9:
-                raise ValueError(f"the parts add up to {total:g} of the data; lower them")
-        return self
-
-
-class WindowConfig(Section):
-    """The geometry of a window: how much is seen, how much is predicted."""
-
-    history: int = Field(default=168, gt=0, description="steps the model sees")
-    horizon: int = Field(default=24, gt=0, description="steps it must predict (task: forecast; unused by others)")
-    patch: int = Field(
-        default=24,
-        gt=0,
-        description="steps that one LSTM step reads; 1 is the classic LSTM. With task: label it also answers for all of them, "
-        "so a step's label may be told from up to patch - 1 steps after it; 1: from none",
-    )
-    stride: int = Field(
-        default=1, gt=0, description="steps between the windows that teach; history + horizon: none overlap"
-    )
-    season: int = Field(default=24, gt=0, description="steps of one season: the seasonal naive's lag and MASE's scale")
-
-    @model_validator(mode="after")
-    def _patch_divides_history(self) -> WindowConfig:
-        if self.history % self.patch:
-            nearby = max(self.patch, round(self.history / self.patch) * self.patch)
-            raise ValueError(
-                f"patch {self.patch} does not divide history {self.history}; set history to {nearby} or change patch"
-            )
-        return self

@@ -44,6 +44,13 @@ class ModelConfig(Section):
     normalisation_steps: int | None = Field(
         default=None, gt=0, description="trailing steps the level is measured over; none: the history"
     )
+    difference: int | None = Field(
+        default=None,
+        gt=0,
+        description="the network reads and forecasts changes against so many steps before (1, or a season; less than the "
+        "history), which are added up again exactly; normalisation then takes out no level, mean_deviation scales by the "
+        "changes' own size, and a linear map stays one of values; none: values themselves (task: forecast)",
+    )
     quantiles: list[Fraction] = Field(default=[], description="quantiles forecast beside the median, ascending")
     distribution: Literal["gaussian", "student_t", "negative_binomial"] | None = Field(
         default=None, description="learn the parameters of a distribution by likelihood; quantiles are read from it"
