@@ -10,7 +10,7 @@ import yaml
 
 from lstm_ray import __version__
 from lstm_ray.config import Config
-from lstm_ray.data.files import header, locate
+from lstm_ray.data.source.files import also_read, findings, header, locate
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 PACKAGES = ("ray", "torch", "polars", "pyarrow", "numpy", "pydantic", "safetensors", "scikit-learn", "statsmodels")
@@ -18,11 +18,12 @@ PACKAGES = ("ray", "torch", "polars", "pyarrow", "numpy", "pydantic", "safetenso
 
 def environment(config: Config, run: RunDir, work: StageDir) -> Report:
     """Check the config against the data's header; keep the resolved config and the environment with the run."""
-    columns = header(config.data)
+    also = also_read(config)
+    columns = header(config.data, also)
     files = locate(config.data)
     size = sum(file.size for file in files)
     fetched = sum("://" in file.name for file in files)
-    unused = [column for column in columns if column not in config.data.columns]
+    unused = [column for column in columns if column not in {*config.data.columns, *also}]
     facts = {
         "versions": {"python": platform.python_version(), "lstm_ray": __version__} | _versions(),
         "hardware": {
@@ -35,19 +36,19 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
     }
     run.write_bytes("config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
     run.write_json("environment.json", facts)
-    findings = [
+    found = [
         Finding(
             severity="info",
             text=f"The source holds {len(columns)} columns in {size / 1e6:.1f} MB{', downloaded' * bool(fetched)}.",
         )
     ]
     if unused:
-        findings.append(Finding(severity="info", text=f"Columns without a role are not read: {', '.join(unused)}."))
+        found.append(Finding(severity="info", text=f"Columns without a role are not read: {', '.join(unused)}."))
     what = config.data.label or ", ".join(config.data.target)
     return Report(
         stage="environment",
         summary=f"Task {config.task} of {what} with seed {config.seed}; the config agrees with the data's header.",
-        findings=findings,
+        findings=[*found, *findings(config.data, also)],
         environment=facts,
     )
 

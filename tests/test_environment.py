@@ -35,6 +35,15 @@ def test_columns_without_a_role_are_named(table: Path, tmp_path: Path) -> None:
     assert report.findings[1].text == "Columns without a role are not read: wind."
 
 
+def test_files_that_differ_are_told(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text(table.read_text().split("\n")[0] + ",extra\n")
+    config = made.make_config(table, data__source=[str(table), str(tmp_path / "more.csv")])
+    report = environment(config, RunDir(tmp_path / "run"), StageDir(tmp_path))
+    assert report.findings[-1].text.startswith(
+        "Columns that only some files hold (without a role it is not read): 'extra'"
+    )
+
+
 def test_a_column_that_is_not_there_stops_the_run_before_anything_is_written(table: Path, tmp_path: Path) -> None:
     config = made.make_config(table, data__past=["wnd"])
     with pytest.raises(InputError, match="column 'wnd' is not in"):

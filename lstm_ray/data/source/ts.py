@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lstm_ray.data.split import TEST_TIME
+from lstm_ray.data.parts import TEST_TIME
 from lstm_ray.errors import InputError
 from lstm_ray.sections.data import OWN_TIME
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from lstm_ray.data import download, files, grid
+from lstm_ray.data.source import download, files
+from lstm_ray.data.timeline import grid
 from lstm_ray.errors import InputError
 from lstm_ray.sections.data import DataConfig
 
@@ -122,3 +126,33 @@ def test_an_error_inside_the_file_names_the_address(server: Server) -> None:
     server.files["/data/table.csv"] = b"when,load\n1,high\n"
     with pytest.raises(InputError, match=f"column 'load' of '{server.address}/data/table.csv' is not numeric"):
         files.read(at(server))
+
+
+def test_a_compressed_table_is_read_however_its_server_calls_it(server: Server) -> None:
+    server.files["/data/table.csv.gz"] = gzip.compress(TABLE)
+    assert files.read(at(server, "/data/table.csv.gz"))["load"].to_pylist() == [2.5, 3.5]
+    download.fetch.cache_clear()
+    server.headers = {"Content-Encoding": "gzip"}  # then it arrives decompressed, under the same name
+    assert files.read(at(server, "/data/table.csv.gz"))["load"].to_pylist() == [2.5, 3.5]
+
+
+def test_a_disk_that_is_full_says_where_room_is_needed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(
+        InputError, match=r"cannot be kept in .*: No space left on device; make room there, or set TMPDIR"
+    ):
+        files.read(at(server))
+
+
+def test_a_second_table_may_lie_behind_an_address(server: Server, tmp_path: Path) -> None:
+    server.files["/second.csv"] = b"site,area\na,5\n"
+    (tmp_path / "t.csv").write_text("site,load\na,1\n")
+    second = f"{server.address}/second.csv"
+    data = DataConfig(
+        source=str(tmp_path / "t.csv"), series_id=["site"], target=["load"], static=["area"], static_source=second
+    )
+    assert files.read(data)["area"].to_pylist() == [5.0]
+    assert files.stamp(data)[-1][0] == second

@@ -11,14 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config, parse
-from lstm_ray.data import files, grid, ts
-from lstm_ray.data.split import PARTS, boundaries, own_test_start
+from lstm_ray.data.parts import PARTS
+from lstm_ray.data.source import files, ts
+from lstm_ray.data.split import boundaries, own_test_start
 from lstm_ray.data.store import load_scaler, load_segments
+from lstm_ray.data.timeline import grid
 from lstm_ray.data.windows import sequences
 from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.run_dir import RunDir
-from lstm_ray.sections.data import DataConfig, SplitConfig
+from lstm_ray.sections.data import DataConfig
+from lstm_ray.sections.prepare import SplitConfig
 
 HEAD = "# words\n@problemName Made\n@timeStamps false\n@univariate false\n@classLabel true up down\n@data\n"
 TWO = HEAD + "1,2,3:10,20,30:up\n4,?:40,50:down\n"

@@ -39,6 +39,10 @@ def fetch(address: str) -> Path:
                 out.write(block)
     except httpx.HTTPError as error:
         raise _refused(address, error) from None
+    except OSError as error:
+        raise InputError(
+            f"data.source '{address}' cannot be kept in {folder}: {error.strerror}; make room there, or set TMPDIR"
+        ) from None
     return file
 
 

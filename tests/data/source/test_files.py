@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from lstm_ray.config import parse
-from lstm_ray.data import files, grid
+from lstm_ray.data.source import files
+from lstm_ray.data.timeline import grid
 from lstm_ray.errors import InputError
 from lstm_ray.sections.data import DataConfig
 
@@ -84,7 +86,7 @@ def test_a_list_keeps_its_own_order_and_may_mix_formats(tmp_path: Path) -> None:
     pa_parquet.write_table(arrow(tmp_path), second)
     found = files.read(columns_at([str(first), str(second)]))
     assert found["load"].to_pylist() == ROWS["load"] * 2
-    assert found["when"][0].as_py() == "2024-03-01T00:00:00Z"
+    assert found["when"].to_pylist() == [datetime.fromisoformat(time) for time in ROWS["when"]] * 2
 
 
 @pytest.mark.parametrize("prefix", ["file://", ""])
@@ -138,8 +140,9 @@ def test_a_missing_column_is_named_with_its_file_and_the_nearest(tmp_path: Path)
         ("t.csv", "site,when,load,load,wind\na,b,1,2,3\n", "multiple columns named load"),
         ("t.parquet", "no parquet", "cannot be read"),
         ("t.arrow", "no arrow", "cannot be read"),
-        ("t.xls", "", r"ends in '.xls', which is no known format; use one of .csv, .parquet"),
-        ("t.csv.gz", "", r"ends in '.gz', which is no known format"),
+        ("t.xls", "", r"ends in '.xls', which is no known format; use one of .csv, .csv.gz, .parquet"),
+        ("t.csv.gz", "", "is empty"),
+        ("t.csv.bz2", "", r"ends in '.bz2', which is no known format"),
     ],
 )
 def test_a_file_that_holds_no_table_is_refused_by_name(tmp_path: Path, name: str, text: str, words: str) -> None:

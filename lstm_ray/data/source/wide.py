@@ -1,6 +1,6 @@
-"""Wide tables, a row per series, as one long table. Knows nothing of where files come from or of column roles.
+"""Wide tables, a row or a column per series, as one long table. Knows nothing of files' places or of column roles.
 
-Shapes: S series, W columns of values in one file.
+Shapes: S series, W columns of values in one file, R rows.
 """
 
 from __future__ import annotations
@@ -56,6 +56,28 @@ def to_long(parts: Sequence[tuple[str, pl.DataFrame]], name_column: str, value_c
             value_column: pa.array(np.concatenate(values), from_pandas=True),
         }
     )
+
+
+def from_columns(table: pa.Table, series: Sequence[str], name_column: str, value_column: str) -> pa.Table:
+    """A row for each series and row of ``table``: its other columns, ``name_column`` and ``value_column``.
+
+    Row by row, so that a table read in runs of rows gives the same as one read whole. Where there is nothing beside the
+    time, an empty cell is no row: series begin and end where they do.
+
+    Args:
+        table: ``series`` as float64 columns, the time, and columns that all series share.
+    """
+    of_series = {*series}
+    shared = [name for name in table.column_names if name not in of_series]
+    numbers = [table[name].to_numpy() for name in series]
+    values_RS = np.column_stack(numbers) if numbers else np.empty((table.num_rows, 0))
+    kept = ~np.isnan(values_RS).ravel() if len(shared) < 2 else np.ones(values_RS.size, dtype=bool)
+    row = np.repeat(np.arange(table.num_rows), len(series))[kept]
+    column = np.tile(np.arange(len(series), dtype=np.int32), table.num_rows)[kept]
+    names = pa.DictionaryArray.from_arrays(pa.array(column), pa.array(series, pa.string()))
+    long = table.select(shared).take(pa.array(row))
+    long = long.append_column(name_column, names.cast(pa.string()))
+    return long.append_column(value_column, pa.array(values_RS.ravel()[kept], from_pandas=True))
 
 
 def _names(file: str, table: pl.DataFrame) -> list[str]:

@@ -1,0 +1,1 @@
+"""Files to one table, typed by role."""
