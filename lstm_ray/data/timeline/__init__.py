@@ -1,0 +1,1 @@
+"""Times of any kind to a regular grid."""
