@@ -1,0 +1,127 @@
+"""What a caller sends is filled and cleaned as training was: a served answer equals the answer on segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lstm_ray.config import Config
+from lstm_ray.data.preparing.segments import make_schema, make_segments
+from lstm_ray.data.scaling.fit import fit_scaler
+from lstm_ray.data.schema import Schema
+from lstm_ray.data.store import to_segments
+from lstm_ray.data.windows import Segments
+from lstm_ray.model.network import build
+from lstm_ray.model.policy import Policy, SeriesInput
+from tests.made import classify_config, frame_of, label_config, make_config
+
+STEPS = 120
+STEP_TIME = 3_600_000_000
+
+
+def table() -> pl.DataFrame:
+    """One hourly series with holes in every column, and two spikes."""
+    random = np.random.default_rng(5)
+    step = np.arange(STEPS)
+    columns = {
+        "load": 20 + 3 * np.sin(2 * np.pi * step / 24) + random.normal(0, 0.3, STEPS),
+        "wind": random.normal(size=STEPS),
+        "price": random.normal(50, 5, STEPS),
+        "size": np.full(STEPS, 7.0),
+    }
+    columns["load"][[60, 95]] = 400, -300
+    columns["wind"][97] = 60
+    for name, values in columns.items():
+        values[random.random(STEPS) < (0.1 if name != "size" else 0.4)] = np.nan
+        values[[92, 93, 94, 98]] = np.nan if name != "size" else 7.0
+    columns["load"][[0, 60, 95, 99, 105]] = 20, 400, -300, 21, 20
+    # A line to a value after the origin, or after the horizon, is one that nobody can draw yet.
+    columns["wind"][[97, 99, 105]], columns["price"][105:113] = (60, 1, 1), 50
+    frame = frame_of(**{name: pl.Series(values).fill_nan(None) for name, values in columns.items()})
+    return frame.with_columns((pl.col("time") * STEP_TIME).cast(pl.Datetime("us")))
+
+
+def made_of(config: Config, frame: pl.DataFrame) -> tuple[Policy, Segments]:
+    schema = make_schema(frame, STEP_TIME, config)
+    segments = make_segments(frame, schema, config)
+    scaler = fit_scaler(segments, schema, pl.col("step") < 80, config)
+    policy = Policy(config, schema, scaler, build(config, schema).state_dict())
+    return policy, to_segments(segments, schema)
+
+
+def sent(frame: pl.DataFrame, schema: Schema, origin: int, horizon: int) -> SeriesInput:
+    """Everything up to a step as it was measured, and the known columns ahead."""
+    past, ahead = frame[: origin + 1], frame[origin + 1 : origin + 1 + horizon]
+    columns = {name: past[name].to_numpy() for name in (*schema.target, *schema.past, *schema.known)}
+    return SeriesInput(past["time"].to_list(), columns, {name: ahead[name].to_numpy() for name in schema.known}, "one")
+
+
+CLEANINGS: list[dict[str, Any]] = [
+    {},
+    {"preprocess__outliers": "clip"},
+    {"preprocess__outliers": "mask", "preprocess__outlier_method": "iqr"},
+    {"preprocess__outliers": "mask", "preprocess__outlier_method": "hampel", "preprocess__outlier_steps": 12},
+    {"preprocess__outliers": "clip", "preprocess__outlier_method": "hampel", "preprocess__outlier_steps": 12},
+]
+FILLINGS: list[dict[str, Any]] = [
+    {"preprocess__impute": how} for how in ("forward", "seasonal", "mean", "median", "zero", "constant")
+] + [{"preprocess__impute": "linear", "preprocess__causal": False}]
+
+
+@pytest.mark.parametrize("cleaning", CLEANINGS, ids=str)
+@pytest.mark.parametrize("filling", FILLINGS, ids=str)
+def test_a_served_forecast_equals_that_of_segments(filling: dict[str, Any], cleaning: dict[str, Any]) -> None:
+    config = make_config(data__known=["price"], data__static=["size"], **filling, **cleaning)
+    frame = table()
+    policy, segments = made_of(config, frame)
+    assert segments.bounds.tolist() == [0, STEPS]
+    origins_M = np.array([99, 105])
+    expected = policy.forecast_windows(segments, origins_M)
+    found = policy.predict([sent(frame, policy.schema, origin, 6) for origin in origins_M])
+    np.testing.assert_allclose([one.values_HCQ for one in found], expected, rtol=2e-4, atol=2e-4)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("cleaning", CLEANINGS, ids=str)
+@pytest.mark.parametrize("filling", FILLINGS, ids=str)
+def test_served_labels_equal_those_of_segments(filling: dict[str, Any], cleaning: dict[str, Any]) -> None:
+    config = label_config(**filling, **cleaning)
+    frame = table().select(
+        "series", "time", "load", state=pl.when(pl.col("price") > 50).then(pl.lit("a")).otherwise(pl.lit("b"))
+    )
+    policy, segments = made_of(config, frame)
+    expected = policy.tell_steps(segments, np.array([[0, STEPS]]))
+    (found,) = policy.predict([sent(frame, policy.schema, STEPS - 1, 0)])
+    np.testing.assert_allclose(found.answer_LA, expected, rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("cleaning", CLEANINGS, ids=str)
+def test_a_served_class_equals_that_of_segments(cleaning: dict[str, Any]) -> None:
+    config = classify_config(preprocess__impute="median", **cleaning)
+    short = table()[70:82].select("series", "time", "load", kind=pl.lit("up"))
+    other = short.with_columns(series=pl.lit("b"), kind=pl.lit("down"), load=pl.col("load") + 1)
+    policy, segments = made_of(config, pl.concat([short, other]).sort("series", "time"))
+    expected = policy.class_probabilities(segments, np.arange(2))
+    found = policy.predict([sent(part, policy.schema, 11, 0) for part in (short, other)])
+    order = [segments.series.index(name) for name in ("all", "b")]
+    np.testing.assert_allclose([one.probabilities for one in found], expected[order], rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_a_caller_is_told_of_outliers_and_what_was_done_to_them() -> None:
+    frame = table()
+    for action, words in (("mask", "was an outlier and masked"), ("clip", "was an outlier and clipped")):
+        config = make_config(preprocess__outliers=action, preprocess__outlier_method="iqr")
+        policy, _ = made_of(config, frame.drop("price", "size"))
+        (found,) = policy.predict([sent(frame, policy.schema, 99, 6)])
+        assert f"1 of 12 values of 'load' {words}" in found.warnings
+        assert f"1 of 12 values of 'wind' {words}" in found.warnings
+
+
+def test_what_lies_before_the_history_fills_it_by_the_rule() -> None:
+    policy, _ = made_of(make_config(preprocess__impute="mean"), table().drop("price", "size"))
+    frame = table()
+    whole = policy.predict([sent(frame, policy.schema, 99, 6)])[0]
+    later = policy.predict([sent(frame[80:], policy.schema, 19, 6)])[0]
+    assert not np.allclose(whole.values_HCQ, later.values_HCQ)  # type: ignore[union-attr]
