@@ -1,0 +1,1 @@
+"""Units in which a network reads and answers, fitted on the training part."""
