@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import PARTS, Boundaries, Part
+from lstm_ray.data.parts import PARTS, Boundaries, Part
 from lstm_ray.data.steps import class_counts, cut_steps, labelled_rows, plan_part
 from lstm_ray.data.windows import (
     Batch,
-    Plan,
     Segments,
     chunks,
     cut,
@@ -71,11 +70,13 @@ def planned(scaled: Segments, bounds: Boundaries, part: Part, config: Config) ->
         return _planned_labels(scaled, bounds, part, config)
     else:
         plan = plan_sequences(scaled, bounds, part, window, config.train.origins)
-        steps, origins, every = plan.steps, plan.origins, plan.every
+        # A task is sent this function: it must not hold the rows of all sequences.
+        shape = replace(plan, start_M=plan.start_M[:0], end_M=plan.end_M[:0], num_origins_M=plan.num_origins_M[:0])
 
         def cut_rows(here: Segments, rows_B3: NDArray) -> Batch:
             start_B, end_B, num_B = rows_B3.T
-            return cut(here, Plan(start_B, end_B, num_B, steps, origins, every), np.arange(len(rows_B3)))
+            plan_B = replace(shape, start_M=start_B, end_M=end_B, num_origins_M=num_B)
+            return cut(here, plan_B, np.arange(len(rows_B3)))
 
         found = Items(np.stack([plan.start_M, plan.end_M, plan.num_origins_M], axis=1), plan.num_windows, cut_rows)
     if not found.num_windows:

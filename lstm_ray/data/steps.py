@@ -12,9 +12,9 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.data.windows import Batch, Segments, read_rows
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.data.parts import Boundaries, Part
+from lstm_ray.data.windows import Batch, Segments, numbered, read_rows
+from lstm_ray.sections.prepare import WindowConfig
 
 PHASE = 0.382
 """Share of a patch by which a training sequence's patches lie off those of the one before: what the golden section leaves,
@@ -42,23 +42,29 @@ class StepPlan:
 
 
 def step_ranges(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
-    """First and after-last row of each segment in a part, int64 [S, 2]."""
+    """First and after-last row of each segment in a part, int64 [S, 2]; none of series dealt to another."""
     part_first, part_end = bounds[part]
     start, end = segments.bounds[:-1], segments.bounds[1:]
     first = np.clip(start - segments.first_step + part_first, start, end)
-    return np.stack([first, np.clip(start - segments.first_step + part_end, first, end)], axis=1)
+    end = np.where(segments.held_by(part), np.clip(start - segments.first_step + part_end, first, end), first)
+    return np.stack([first, end], axis=1)
 
 
-def rows_of(range_S2: NDArray) -> NDArray:
-    """Every row of some ranges, in order, int64 [M]."""
-    return np.concatenate([np.arange(first, end) for first, end in range_S2] or [np.empty(0, np.int64)])
+def rows_in(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
+    """Which rows lie in a part, bool [R]."""
+    range_S2 = step_ranges(segments, bounds, part)
+    held_S2 = range_S2[range_S2[:, 1] > range_S2[:, 0]]
+    edge_R = np.zeros(segments.bounds[-1] + 1, np.int8)
+    # One segment's range may begin where that of the one before ends.
+    edge_R[held_S2[:, 0]] += 1
+    edge_R[held_S2[:, 1]] -= 1
+    return np.cumsum(edge_R, dtype=np.int8)[:-1] > 0
 
 
 def labelled_rows(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
     """Rows of a part that have a label, int64 [M]."""
     assert segments.label_R is not None, "task label has labels"
-    rows = rows_of(step_ranges(segments, bounds, part))
-    return rows[~np.isnan(segments.label_R[rows])]
+    return np.flatnonzero(rows_in(segments, bounds, part) & ~np.isnan(segments.label_R))
 
 
 def class_counts(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
@@ -91,25 +97,21 @@ def plan_steps(range_S2: NDArray, first_S: NDArray, window: WindowConfig, num_pa
     """
     patch = window.patch
     longest = int(np.max(range_S2[:, 1] - range_S2[:, 0], initial=1))
-    num_patches = min(num_patches, -(-longest // patch))
-    found = [np.empty((0, 5), np.int64)]
-    warm_up = 0
-    for (first, end), readable in zip(range_S2, first_S, strict=True):
-        if first == end:
-            continue
-        begin = end - -(-(end - first) // patch) * patch
-        length = num_patches * patch
-        # One sequence that reaches the end leaves nothing to a next one.
-        apart = length - shift if end - begin > length else length
-        start_M = np.arange(begin, end, apart)
-        if len(start_M) > 1 and start_M[-2] + length >= end:
-            start_M = start_M[:-1]
-        to_M = np.append(start_M[1:], end)
-        before_M = np.minimum(window.history // patch, -(-np.maximum(start_M - readable, 0) // patch))
-        warm_up = max(warm_up, int(before_M.max()))
-        rows = [np.maximum(start_M, first), to_M, start_M - before_M * patch]
-        found.append(np.stack([*rows, np.full(len(start_M), readable), np.full(len(start_M), end)], axis=1))
-    return StepPlan(np.concatenate(found).astype(np.int64), (warm_up + num_patches) * patch, patch)
+    length = min(num_patches, -(-longest // patch)) * patch
+    held_S = range_S2[:, 1] > range_S2[:, 0]
+    (first_S, end_S), readable_S = range_S2[held_S].T, first_S[held_S]
+    begin_S = end_S - -(-(end_S - first_S) // patch) * patch
+    # One sequence that reaches the end leaves nothing to a next one.
+    apart_S = np.where(end_S - begin_S > length, length - shift, length)
+    number_S = -(-(end_S - begin_S) // apart_S)
+    number_S -= (number_S > 1) & (begin_S + (number_S - 2) * apart_S + length >= end_S)
+    of_M, turn_M = numbered(number_S)
+    start_M, end_M, readable_M = begin_S[of_M] + turn_M * apart_S[of_M], end_S[of_M], readable_S[of_M]
+    to_M = np.where(turn_M + 1 < number_S[of_M], start_M + apart_S[of_M], end_M)
+    before_M = np.minimum(window.history // patch, -(-np.maximum(start_M - readable_M, 0) // patch))
+    told = [np.maximum(start_M, first_S[of_M]), to_M]
+    row_M5 = np.stack([*told, start_M - before_M * patch, readable_M, end_M], axis=1).astype(np.int64)
+    return StepPlan(row_M5, int(before_M.max(initial=0)) * patch + length, patch)
 
 
 def phase_shift(patch: int) -> int:

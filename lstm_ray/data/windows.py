@@ -7,16 +7,20 @@ windows, B sequences of a batch, T steps, N origins of a sequence, L history, H 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data import room
+from lstm_ray.data.lags import lagged_rows
+from lstm_ray.data.parts import PARTS, Boundaries, Part
+from lstm_ray.data.quality.clean import seen
+from lstm_ray.data.scaling import units
 from lstm_ray.data.schema import Scaler, Schema
-from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 IGNORED = -100
 """The label of a sequence that is not counted."""
@@ -48,6 +52,21 @@ class Segments:
     ``schema.categories``."""
     label_R: NDArray | None = None
     """float32 [R] class or value of each step, NaN where it has none (task: label)."""
+    weight_R: NDArray | None = None
+    """float32 [R] how much each row counts in the training loss; none: all alike (data.weight)."""
+
+    part_S: NDArray | None = None
+    """int8 [S] the part (index into PARTS; -1: none) that holds each segment's series, where series are dealt to parts
+    (split.by: order or group); none: steps are."""
+
+    spread_C: NDArray | None = None
+    """float32 [C] training deviation of each target as it is scaled; none: 1 (preprocess.scale)."""
+
+    def held_by(self, part: Part) -> NDArray:
+        """Which segments a part may hold steps of, bool [S]: where series are dealt those dealt to it, else all."""
+        if self.part_S is None:
+            return np.ones(len(self.series), dtype=bool)
+        return self.part_S == PARTS.index(part)
 
     def series_of(self, rows: NDArray) -> NDArray:
         """Index of the segment that each row belongs to."""
@@ -79,6 +98,8 @@ class Segments:
             category_SK=self.category_SK[of],
             label=None if self.label is None else self.label[of],
             label_R=None if self.label_R is None else self.label_R[rows],
+            part_S=None if self.part_S is None else self.part_S[of],
+            weight_R=None if self.weight_R is None else self.weight_R[rows],
         )
 
     def words(self, segment: int) -> dict[str, str]:
@@ -88,17 +109,31 @@ class Segments:
         return {name: [UNSEEN, *values][code] for (name, values), code in zip(columns, codes_K, strict=True)}
 
     def scaled(self, scaler: Scaler) -> Segments:
-        """The same segments as a network reads them."""
-        num_columns = len(self.schema.known)
-        known = np.concatenate(
-            [scaler.scale(self.known_RK[:, :num_columns], "known"), self.known_RK[:, num_columns:]], axis=1
+        """The same segments as a network reads them. Beside the answer, one chunk of rows at a time is worked on."""
+        mine = seen(self, scaler)
+        own, num_columns = units.of_segments(mine, scaler), len(self.schema.known)
+        target_RC, past_RP, known_RK = (
+            room.empty(values.shape, np.float32) for values in (mine.target_RC, mine.past_RP, mine.known_RK)
         )
+        for first in range(0, len(target_RC), room.CHUNK_ROWS):
+            rows = slice(first, first + room.CHUNK_ROWS)
+            of_rows = None
+            if own is not None:
+                of_rows = own.take(self.series_of(np.arange(first, min(rows.stop, len(target_RC)))))
+            target_RC[rows] = scaler.scale(mine.target_RC[rows], "target", of_rows)
+            past_RP[rows] = scaler.scale(mine.past_RP[rows], "past")
+            known_RK[rows, :num_columns] = scaler.scale(mine.known_RK[rows, :num_columns], "known")
+            known_RK[rows, num_columns:] = mine.known_RK[rows, num_columns:]
+            room.let_go(target_RC, past_RP, known_RK, self.target_RC, self.past_RP, self.known_RK)
+        label_R = None if self.label_R is None else scaler.scale_label(self.label_R)
+        spread_C = scaler.spread("target")
         return replace(
-            self,
-            target_RC=scaler.scale(self.target_RC, "target"),
-            past_RP=scaler.scale(self.past_RP, "past"),
-            known_RK=known,
-            label_R=None if self.label_R is None else scaler.scale_label(self.label_R),
+            mine,
+            target_RC=target_RC,
+            past_RP=past_RP,
+            known_RK=known_RK,
+            label_R=label_R,
+            spread_C=None if (spread_C == 1).all() else spread_C,
         )
 
 
@@ -110,6 +145,7 @@ class Batch:
     observed_BTC: NDArray
     past_BTP: NDArray
     known_BTK: NDArray
+    """Known and static columns, the calendar's, and those of window.lags (``lags``)."""
     origin_BN: NDArray
     """1 where the n-th origin of the sequence teaches, 0 where its horizon is not all there; where whole sequences are
     read, 1 for patches that hold data."""
@@ -119,6 +155,9 @@ class Batch:
     """int64 [B, K] code of each categorical column; 0 is unseen."""
     label_BT: NDArray
     """float32 class or scaled value of each answered step, NaN where it teaches nothing (task: label), else [B, 0]."""
+    weight_BT: NDArray
+    """float32 weight of each step in the training loss; of a whole sequence to classify its mean, [B, 1]; [B, 0] where all
+    count alike."""
 
     def silent_after(self, count: int) -> Batch:
         """The same batch, its sequences from ``count`` on teaching nothing."""
@@ -144,6 +183,8 @@ class Plan:
     """N: origins of a sequence, a patch apart."""
     every: int = 1
     """Patches from one origin that teaches to the next."""
+    lags: tuple[int, ...] = ()
+    """Of window.lags."""
 
     def teaches(self, chosen: NDArray) -> NDArray:
         """float32 [B, N]: 1 where the n-th origin of a chosen sequence teaches."""
@@ -162,7 +203,8 @@ def origin_ranges(segments: Segments, bounds: Boundaries, part: Part, window: Wi
     """First and after-last origin row of each segment in a part, int64 [S, 2].
 
     An origin is the last observed step of a window. Its horizon lies wholly in the part; its history lies in the same
-    segment and may reach back into the part before, as it would be known by then.
+    segment and may reach back into the part before, as it would be known by then. Of a dealt series every window that fits
+    is its part's.
     """
     part_first, part_end = bounds[part]
     start, end = segments.bounds[:-1], segments.bounds[1:]
@@ -171,19 +213,26 @@ def origin_ranges(segments: Segments, bounds: Boundaries, part: Part, window: Wi
     last = np.minimum(end, row_of_step_0 + part_end) - window.horizon - 1
     if part == "train":
         first = np.maximum(first, row_of_step_0 + part_first + window.history - 1)
-    return np.stack([first, np.maximum(last + 1, first)], axis=1)
+    return np.stack([first, np.where(segments.held_by(part), np.maximum(last + 1, first), first)], axis=1)
 
 
 def origins(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig) -> NDArray:
     """Row of the last observed step of every window of a part, stride 1, int64 [M]."""
-    ranges = origin_ranges(segments, bounds, part, window)
-    return np.concatenate([np.arange(first, end) for first, end in ranges] or [np.empty(0, np.int64)])
+    return rows_of(origin_ranges(segments, bounds, part, window))
+
+
+def rows_of(range_S2: NDArray) -> NDArray:
+    """Every row of some ranges, in order, int64 [M]."""
+    range_M, turn_M = numbered(range_S2[:, 1] - range_S2[:, 0])
+    rows_M: NDArray = range_S2[range_M, 0] + turn_M
+    return rows_M
 
 
 def sequences(segments: Segments, bounds: Boundaries, part: Part) -> NDArray:
-    """Segments (whole sequences) that begin in a part, int64 [M] (task: classify)."""
+    """Segments (whole sequences) that begin in a part, or are dealt to it, int64 [M] (task: classify)."""
     first, end = bounds[part]
-    return np.flatnonzero((segments.first_step >= first) & (segments.first_step < end))
+    begins_S = (segments.first_step >= first) & (segments.first_step < end)
+    return np.flatnonzero(begins_S & segments.held_by(part))
 
 
 def longest_sequence(segments: Segments, history: int) -> int:
@@ -204,19 +253,23 @@ def plan_sequences(segments: Segments, bounds: Boundaries, part: Part, window: W
     every = apart // window.patch
     longest = int(np.max((ranges[:, 1] - ranges[:, 0] + apart - 1) // apart, initial=1))
     teaching = max(1, min(-(-num_origins // every), longest))
-    starts, ends, counts = [], [], []
-    for first, end in ranges:
-        for phase_first in range(first, min(first + apart, end), stride):
-            of_phase = np.arange(phase_first, end, apart)
-            head = of_phase[::teaching]
-            starts.append(head - window.history + 1)
-            counts.append(np.minimum(teaching, len(of_phase) - teaching * np.arange(len(head))))
-            ends.append(np.full(len(head), end + window.horizon, dtype=np.int64))
-    empty = [np.empty(0, np.int64)]
+    first_S, end_S = ranges.T
+    segment_P, phase_P = numbered(-(-np.minimum(apart, end_S - first_S) // stride))
+    first_P = first_S[segment_P] + phase_P * stride
+    held_P = -(-(end_S[segment_P] - first_P) // apart)
+    phase_M, turn_M = numbered(-(-held_P // teaching))
+    first_rows = first_P[phase_M] + turn_M * teaching * apart - window.history + 1
+    num = np.minimum(teaching, held_P[phase_M] - teaching * turn_M)
+    end_rows = end_S[segment_P[phase_M]] + window.horizon
     origins_each = (teaching - 1) * every + 1
     steps = window.history + (origins_each - 1) * window.patch + window.horizon
-    first_rows, end_rows, num = (np.concatenate(part or empty) for part in (starts, ends, counts))
-    return Plan(first_rows, end_rows, num, steps, origins_each, every)
+    return Plan(first_rows, end_rows, num, steps, origins_each, every, tuple(window.lags))
+
+
+def numbered(count_N: NDArray) -> tuple[NDArray, NDArray]:
+    """For things that hold so many others each: which thing every other is of, and its number there, from 0."""
+    of = np.repeat(np.arange(len(count_N)), count_N)
+    return of, np.arange(len(of)) - np.repeat(np.cumsum(count_N) - count_N, count_N)
 
 
 def epoch_batches(num_sequences: int, batch: int, seed: int, epoch: int) -> list[NDArray]:
@@ -228,20 +281,27 @@ def epoch_batches(num_sequences: int, batch: int, seed: int, epoch: int) -> list
 def cut(segments: Segments, plan: Plan, chosen: NDArray) -> Batch:
     """Read the chosen sequences of a plan from scaled segments."""
     rows = plan.start_M[chosen, None] + np.arange(plan.steps)
-    inside = rows < plan.end_M[chosen, None]
-    rows = np.minimum(rows, plan.end_M[chosen, None] - 1)
-    observed = segments.observed_RC.take(rows, 0) * inside[:, :, None]
-    return read_rows(segments, rows, observed.astype(np.float32), plan.teaches(chosen))
+    return _windows(segments, rows, plan.end_M[chosen] - 1, plan.teaches(chosen), plan.lags)
 
 
 def cut_windows(segments: Segments, origin_M: NDArray, window: WindowConfig) -> Batch:
     """One window per origin from scaled segments; rows past the end of the data repeat the last one, unobserved."""
     rows = origin_M[:, None] + np.arange(1 - window.history, window.horizon + 1)
-    last = segments.bounds[segments.series_of(origin_M) + 1][:, None] - 1
-    inside = rows <= last
-    rows = np.minimum(rows, last)
-    observed = segments.observed_RC.take(rows, 0) * inside[:, :, None]
-    return read_rows(segments, rows, observed.astype(np.float32), np.ones((len(rows), 1), np.float32))
+    last_B = segments.bounds[segments.series_of(origin_M) + 1] - 1
+    return _windows(segments, rows, last_B, np.ones((len(rows), 1), np.float32), window.lags)
+
+
+def _windows(segments: Segments, row_BT: NDArray, last_B: NDArray, origin_BN: NDArray, lags: Sequence[int]) -> Batch:
+    """Windows of consecutive rows; those past the last that may be read repeat it, unobserved."""
+    inside_BT = row_BT <= last_B[:, None]
+    read_BT = np.minimum(row_BT, last_B[:, None])
+    observed_BTC = (segments.observed_RC.take(read_BT, 0) * inside_BT[:, :, None]).astype(np.float32)
+    batch = read_rows(segments, read_BT, observed_BTC, origin_BN)
+    if not lags:
+        return batch
+    first_B = segments.bounds[segments.series_of(row_BT[:, 0])]
+    lagged_BTJ = lagged_rows(segments.target_RC, row_BT, lags, first_B, last_B)
+    return replace(batch, known_BTK=np.concatenate([batch.known_BTK, lagged_BTJ], axis=2))
 
 
 def cut_sequences(segments: Segments, ids_M: NDArray, steps: int, patch: int) -> Batch:
@@ -259,7 +319,22 @@ def cut_sequences(segments: Segments, ids_M: NDArray, steps: int, patch: int) ->
     batch = read_rows(segments, rows, np.zeros((*rows.shape, 0), np.float32), patches)
     held = inside[:, :, None]
     past, known = batch.past_BTP * held, batch.known_BTK * held
-    return replace(batch, past_BTP=past, known_BTK=known, label_B=segments.label[ids_M])
+    return replace(
+        batch,
+        past_BTP=past,
+        known_BTK=known,
+        label_B=segments.label[ids_M],
+        weight_BT=batch.weight_BT if segments.weight_R is None else sequence_weights(segments, ids_M)[:, None],
+    )
+
+
+def sequence_weights(segments: Segments, ids_M: NDArray) -> NDArray:
+    """Mean weight of each whole sequence, float32 [M]; 1 where nothing has a weight."""
+    if segments.weight_R is None:
+        return np.ones(len(ids_M), np.float32)
+    total = np.concatenate([[0], np.cumsum(segments.weight_R, dtype=np.float64)])
+    first, end = segments.bounds[ids_M], segments.bounds[ids_M + 1]
+    return ((total[end] - total[first]) / (end - first)).astype(np.float32)
 
 
 def chunks(items_M: NDArray, size: int) -> Iterator[NDArray]:
@@ -276,4 +351,5 @@ def read_rows(segments: Segments, rows_BT: NDArray, observed_BTC: NDArray, origi
     )
     category_BS = segments.category_SK[segments.series_of(rows_BT[:, 0])]
     label_B, label_BT = np.zeros(len(rows_BT), np.int64), np.zeros((len(rows_BT), 0), np.float32)
-    return Batch(target_BTC, observed_BTC, past_BTP, known_BTK, origin_BN, label_B, category_BS, label_BT)
+    weight_BT = label_BT if segments.weight_R is None else segments.weight_R.take(rows_BT)
+    return Batch(target_BTC, observed_BTC, past_BTP, known_BTK, origin_BN, label_B, category_BS, label_BT, weight_BT)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import Source, all_batches, class_weights, share, source, steps_per_epoch, train_batches
-from lstm_ray.data.split import PARTS, Boundaries, Part
+from lstm_ray.data.parts import PARTS, Boundaries, Part
 from lstm_ray.data.windows import IGNORED, Batch, Segments
 from lstm_ray.errors import InputError
 from tests import made

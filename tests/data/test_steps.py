@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_ray.data.split import Part
+from lstm_ray.data.parts import Part
 from lstm_ray.data.steps import (
     class_counts,
     cut_steps,
@@ -15,11 +15,11 @@ from lstm_ray.data.steps import (
     phase_shift,
     plan_part,
     plan_steps,
-    rows_of,
     step_ranges,
     told_steps,
 )
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.data.windows import rows_of
+from lstm_ray.sections.prepare import WindowConfig
 from tests import made
 
 SEGMENTS = made.labelled_of((240, 60, 7, 1), (0, 100, 10, 150))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lstm_ray.data.split import PARTS, Boundaries, Part
+from lstm_ray.data.parts import PARTS, Boundaries, Part
+from lstm_ray.data.steps import labelled_rows, plan_part, rows_in, step_ranges
+from lstm_ray.data.store import DEALT, load_segments
 from lstm_ray.data.windows import (
     Segments,
     chunks,
@@ -22,8 +29,9 @@ from lstm_ray.data.windows import (
     plan_sequences,
     sequences,
 )
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 from tests import made
+from tests.data.staged import staged
 
 
 @st.composite
@@ -41,14 +49,24 @@ def layouts(draw: st.DrawFn) -> tuple[Segments, Boundaries, WindowConfig]:
     patch, stride = draw(st.integers(1, 4)), draw(st.sampled_from([1, 1, 2, 3, 7]))
     history, horizon = patch * draw(st.integers(1, 4)), draw(st.integers(1, 5))
     window = WindowConfig(history=history, horizon=horizon, patch=patch, stride=stride)
-    return made.segments_of(lengths, first, seed=len(lengths)), bounds, window
+    made_up = made.segments_of(lengths, first, seed=len(lengths))
+    if draw(st.booleans()):
+        return made_up, bounds, window
+    # Whole series dealt to parts, or to none.
+    dealt = np.array([draw(st.integers(-1, 2)) for _ in lengths], dtype=np.int8)
+    return replace(made_up, part_S=dealt), dict.fromkeys(PARTS, (0, 70)), window
 
 
 def legal_origins(segments: Segments, bounds: Boundaries, part: Part, window: WindowConfig) -> list[int]:
-    """Rows whose history lies in their segment and whose horizon lies in the part; in training the history does too."""
+    """Rows whose history lies in their segment and whose horizon lies in the part; in training the history does too. Of
+    dealt segments, those of the part alone."""
     found = []
     first_step, end_step = bounds[part]
-    for first, end, step in zip(segments.bounds[:-1], segments.bounds[1:], segments.first_step, strict=True):
+    for s, (first, end, step) in enumerate(
+        zip(segments.bounds[:-1], segments.bounds[1:], segments.first_step, strict=True)
+    ):
+        if segments.part_S is not None and segments.part_S[s] != PARTS.index(part):
+            continue
         for origin in range(first, end):
             history = range(origin - window.history + 1, origin + 1)
             horizon = range(origin + 1, origin + window.horizon + 1)
@@ -70,6 +88,73 @@ def strided(segments: Segments, origin: list[int], part: Part, window: WindowCon
 @given(layouts(), st.sampled_from(PARTS))
 def test_origins_are_all_legal_windows(layout: tuple[Segments, Boundaries, WindowConfig], part: Part) -> None:
     assert origins(*layout[:2], part, layout[2]).tolist() == legal_origins(*layout[:2], part, layout[2])
+
+
+@given(layouts(), st.sampled_from(PARTS))
+def test_windows_are_as_many_as_the_closed_formula_says(
+    layout: tuple[Segments, Boundaries, WindowConfig], part: Part
+) -> None:
+    """Of n steps that a window may lie in, n - (history + horizon) + 1 begin one; only what trains has no history before."""
+    segments, bounds, window = layout
+    first, end = bounds[part]
+    begins, ends = segments.first_step, segments.first_step + np.diff(segments.bounds)
+    reaches_back = 0 if part == "train" else window.history
+    length = np.minimum(ends, end) - np.maximum(begins, first - reaches_back)
+    expected = np.maximum(0, length - window.history - window.horizon + 1)
+    if segments.part_S is not None:
+        expected[segments.part_S != PARTS.index(part)] = 0
+    of_segment = segments.series_of(origins(segments, bounds, part, window))
+    assert np.bincount(of_segment, minlength=len(expected)).tolist() == expected.tolist()
+
+
+@given(layouts())
+def test_no_step_is_scored_in_two_parts(layout: tuple[Segments, Boundaries, WindowConfig]) -> None:
+    segments, bounds, window = layout
+    scored = {
+        part: {
+            int(row) + ahead
+            for row in origins(segments, bounds, part, window)
+            for ahead in range(1, window.horizon + 1)
+        }
+        for part in PARTS
+    }
+    assert not scored["train"] & scored["validation"]
+    assert not scored["validation"] & scored["test"]
+    assert not scored["train"] & scored["test"]
+
+
+@given(layouts(), st.sampled_from(PARTS))
+def test_the_rows_of_a_part_are_told_by_their_steps(
+    layout: tuple[Segments, Boundaries, WindowConfig], part: Part
+) -> None:
+    segments, bounds, _ = layout
+    rows = np.arange(segments.bounds[-1])
+    first, end = bounds[part]
+    of_part = [True] * len(rows)
+    if segments.part_S is not None:
+        of_part = [segments.part_S[s] == PARTS.index(part) for s in segments.series_of(rows)]
+    expected = [first <= step < end and own for step, own in zip(segments.steps(rows), of_part, strict=True)]
+    assert rows_in(segments, bounds, part).tolist() == expected
+    ranges = step_ranges(segments, bounds, part)
+    assert [row for low, high in ranges for row in range(low, high)] == np.flatnonzero(expected).tolist()
+
+
+@given(st.lists(st.integers(-1, 2), min_size=1, max_size=6), st.integers(1, 4))
+def test_dealt_sequences_and_labels_lie_in_one_part(parts: list[int], patch: int) -> None:
+    whole: Boundaries = dict.fromkeys(PARTS, (0, 200))
+    dealt = np.array(parts, dtype=np.int8)
+    days = replace(made.sequences_of([7] * len(parts)), part_S=dealt)
+    steps = replace(made.labelled_of([9] * len(parts)), part_S=dealt)
+    window = WindowConfig(history=2 * patch, patch=patch)
+    for index, part in enumerate(PARTS):
+        own = np.flatnonzero(dealt == index)
+        assert sequences(days, whole, part).tolist() == own.tolist()
+        rows = labelled_rows(steps, whole, part)
+        assert set(steps.series_of(rows)) <= set(own.tolist())
+        plan = plan_part(steps, whole, part, window, 2)
+        assert set(steps.series_of(plan.row_M5[:, 0])) <= set(own.tolist())
+        told = {row for first, end in plan.row_M5[:, :2] for row in range(first, end)}
+        assert set(rows.tolist()) <= told
 
 
 @given(layouts(), st.sampled_from(PARTS), st.integers(1, 6))
@@ -243,3 +328,67 @@ def test_batches_carry_the_categories_of_their_segments() -> None:
     np.testing.assert_array_equal(
         cut(whole, plan, chosen).category_BS, whole.category_SK[whole.series_of(plan.start_M)]
     )
+
+
+SPLITS = (
+    {"train": 0.5, "validation": 0.25},
+    {"train": 30, "validation": 15, "test": 12, "gap_steps": 3},
+    {"validation_from": "2024-03-02T08", "test_from": "2024-03-02T22", "until": "2024-03-03T12", "gap_steps": 2},
+    {"train": 0.6, "validation": 0.15, "folds": 3, "fold": 0, "gap_steps": 1},
+    {"train": 0.6, "validation": 0.15, "folds": 3, "fold": 1},
+    {"by": "order", "train": 0.4, "validation": 0.3},
+    {"by": "group", "train": 0.4, "validation": 0.3},
+)
+
+
+@settings(max_examples=20, phases=[Phase.generate])
+@given(st.data(), st.sampled_from(SPLITS), st.integers(1, 3), st.integers(1, 4))
+def test_windows_of_a_table_are_all_unbroken_stretches_of_its_parts(
+    data: st.DataObject, split: dict[str, Any], patch: int, horizon: int
+) -> None:
+    """Told from the table alone: every value says whose it is and of which step."""
+    names = [f"s{i}" for i in range(8)]
+    there = {}
+    for i, name in enumerate(names):
+        first, length = data.draw(st.integers(0, 20)), data.draw(st.integers(8, 60))
+        # Some series are long and whole, so that no part is without a window.
+        holes = set(data.draw(st.lists(st.integers(1, 50), max_size=6))) if i % 2 else set()
+        there[name] = [step for step in (range(first, first + length) if i % 2 else range(70)) if step not in holes]
+    rows = [(name, made.START + step, 1000.0 * i + step) for i, name in enumerate(names) for step in there[name]]
+    columns = {"site": [row[0] for row in rows], "when": np.array([row[1] for row in rows], "datetime64[us]")}
+    code = [row[2] for row in rows]
+    config = made.make_config(
+        data={"source": "unused", "series_id": ["site"], "time": "when", "target": ["load"]},
+        window={"history": 2 * patch, "horizon": horizon, "patch": patch},
+        preprocess={"engine": "polars", "max_gap_steps": 0, "transform": "none"},
+        split=split,
+    )
+    with TemporaryDirectory() as folder:
+        run = staged(config, pl.DataFrame({**columns, "load": code}), Path(folder) / "run")
+        segments, bounds = load_segments(run)
+        dealt = read_dealt(Path(folder))
+    window = config.window
+    for part in PARTS:
+        first, end = bounds[part]
+        expected = []
+        for i, name in enumerate(names):
+            held, own = set(there[name]), dealt.get(name, part) == part
+            for origin in range(90):
+                history = set(range(origin - window.history + 1, origin + 1))
+                future = set(range(origin + 1, origin + horizon + 1))
+                inside = future | history if part == "train" else future
+                if own and history | future <= held and all(first <= step < end for step in inside):
+                    expected.append(1000.0 * i + origin)
+        found_M = origins(segments, bounds, part, window)
+        assert segments.target_RC[found_M, 0].tolist() == expected
+        batch = cut_windows(segments, found_M, window)
+        steps = np.arange(1 - window.history, horizon + 1)
+        np.testing.assert_array_equal(batch.target_BTC[:, :, 0], np.array(expected)[:, None] + steps)
+    if config.split.by == "time":
+        assert all(bounds[late][0] - bounds[early][1] >= config.split.gap_steps for early, late in pairwise(PARTS))
+
+
+def read_dealt(folder: Path) -> dict[str, str]:
+    """The part of each series, where they were dealt."""
+    file = folder / "run" / "run" / "preprocess" / DEALT
+    return dict(pl.read_parquet(file).select("series", "part").rows()) if file.exists() else {}
