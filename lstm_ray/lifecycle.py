@@ -5,20 +5,26 @@ Importing this imports no stage: a stage's module (and torch, Ray, Polars) is lo
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from importlib import import_module
+from operator import getitem
 
 from lstm_ray import __version__
 from lstm_ray.config import Config
-from lstm_ray.data.files import resolved, stamp
+from lstm_ray.data.source.files import stamp
+from lstm_ray.data.timeline.grid import resolved
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a system says of a disk, a quota or a file that has no room left."""
 StageFunction = Callable[[Config, RunDir, StageDir], Report]
 
 
@@ -29,11 +35,14 @@ class Stage:
     function: str
     """``module:function`` with the signature StageFunction."""
     sections: tuple[str, ...]
+    """Sections of the YAML, or single fields of them as SECTION.FIELD."""
     after: tuple[str, ...] = ()
     """Stages it needs; they run first where they are missing or stale."""
     uses: tuple[str, ...] = ()
     """Stages whose result it takes into account where they have run."""
     reads_data: bool = False
+    seed: Callable[[Config], int | None] = lambda config: None
+    """The seed, where the stage draws by it under some settings alone."""
 
 
 STAGES: Mapping[str, Stage] = {
@@ -41,7 +50,12 @@ STAGES: Mapping[str, Stage] = {
     "explore": Stage(
         "lstm_ray.explore.stage:explore", ("task", "seed", "data", "explore", "split", "window"), reads_data=True
     ),
-    "preprocess": Stage("lstm_ray.on_ray.ingest:preprocess", ("task", "data", "preprocess", "split"), reads_data=True),
+    "preprocess": Stage(
+        "lstm_ray.on_ray.ingest:preprocess",
+        ("task", "data", "preprocess", "split", "window.season"),
+        reads_data=True,
+        seed=lambda config: config.seed if config.split.by == "group" else None,
+    ),
     "split": Stage("lstm_ray.data.stage:split", ("task", "split", "window"), after=("preprocess",)),
     "train": Stage("lstm_ray.on_ray.train:train", ("seed", "model", "train"), after=("split",)),
     "plan": Stage("lstm_ray.on_ray.rollouts:plan", ("plan",), after=("train",)),
@@ -88,12 +102,27 @@ def _run_one(name: str, fingerprint: str, config: Config, run: RunDir) -> Report
     module, function = STAGES[name].function.split(":")
     stage: StageFunction = getattr(import_module(module), function)
     started = time.perf_counter()
-    with run.stage(name, fingerprint) as work:
+    with _room_on_disk(name, run), run.stage(name, fingerprint) as work:
         report = stage(config, run, work)
         report.fingerprint = fingerprint
         report.wall_seconds = round(time.perf_counter() - started, 3)
         work.write_json(REPORT, report)
     return report
+
+
+@contextmanager
+def _room_on_disk(name: str, run: RunDir) -> Iterator[None]:
+    """A disk without room becomes one clear error; what the run held before stays whole."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = error.filename or run.uri
+        raise InputError(
+            f"the stage '{name}' found no room to write '{where}' ({error.strerror}); make room on that disk, or set --run-dir "
+            "(and TMPDIR) to a larger one. What the run held before is whole, and the same command goes on from here"
+        ) from None
 
 
 def _with_needs(names: list[str]) -> list[str]:
@@ -109,9 +138,11 @@ def _fingerprint(name: str, config: Config, run: RunDir, data_stamp: list[list[s
     """What the stage's result depends on: version, config sections, data files and the stages before it."""
     stage = STAGES[name]
     before = {other: report.fingerprint for other in (*stage.after, *stage.uses) if (report := run.report(other))}
-    sections = {section: config.model_dump(mode="json")[section] for section in stage.sections}
+    tree = config.model_dump(mode="json")
+    sections = {path: reduce(getitem, path.split("."), tree) for path in stage.sections}
     data = data_stamp if stage.reads_data else None
-    return digest({"version": __version__, "sections": sections, "data": data, "before": before})
+    content = {"version": __version__, "sections": sections, "data": data, "before": before}
+    return digest(content | ({} if (seed := stage.seed(config)) is None else {"seed": seed}))
 
 
 @contextmanager

@@ -10,15 +10,14 @@ import numpy as np
 import polars as pl
 
 from lstm_ray.config import Config, parse
-from lstm_ray.data import grid
-from lstm_ray.data.schema import ColumnScale, Scaler, Schema
-from lstm_ray.data.segments import fit_scaler, make_schema, make_segments, with_categories
-from lstm_ray.data.split import Boundaries, boundaries
-from lstm_ray.data.store import SEGMENTS
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.scaling.transform import Transform
+from lstm_ray.data.schema import ColumnScale, Scaler, Schema, Units
 from lstm_ray.data.windows import Segments
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
-from lstm_ray.run_dir import REPORT, Report, RunDir
+from lstm_ray.on_ray.ingest import preprocess
+from lstm_ray.run_dir import REPORT, RunDir
 
 HOUR = 3_600_000_000
 START = np.datetime64("2024-03-01T00", "h")
@@ -103,21 +102,10 @@ def write_table(file: Path, steps: int = 240, series: Sequence[str] = ("a", "b")
 
 
 def prepared_run(config: Config, folder: Path) -> RunDir:
-    """A run directory as the preprocess stage leaves it, made in this process."""
-    run, frame = RunDir(folder), grid.load(config.data)
-    step = grid.frequency(frame, config.data)
-    schema = make_schema(frame, step, config)
-    segments = make_segments(grid.regular(frame, step), schema, config)
-    num_steps = int(segments["step"].max()) + 1  # type: ignore[arg-type]
-    train_end = boundaries(config.split, num_steps)["train"][1]
-    schema = with_categories(schema, segments.lazy(), train_end, config)
-    scaler = fit_scaler(segments.lazy(), schema, train_end, config)
+    """A run directory as the preprocess stage leaves it."""
+    run = RunDir(folder)
     with run.stage("preprocess", "0" * 64) as work:
-        (work.path / SEGMENTS).mkdir()
-        segments.write_parquet(work.path / SEGMENTS / "part-0.parquet")
-        work.write_json("schema.json", schema)
-        work.write_json("scaler.json", scaler)
-        work.write_json(REPORT, Report(stage="preprocess", summary="Made."))
+        work.write_json(REPORT, preprocess(config, run, work))
     return run
 
 
@@ -219,6 +207,14 @@ def scaler_of(segments: Segments) -> Scaler:
     if segments.label_R is not None and not segments.schema.classes:
         label = ColumnScale(mean=[float(np.nanmean(segments.label_R))], deviation=[float(np.nanstd(segments.label_R))])
     return Scaler(target=scale(segments.target_RC), past=scale(segments.past_RP), known=scale(known), label=label)
+
+
+def in_logarithms(scaler: Scaler, offset: float, mean: float, deviation: float) -> Scaler:
+    """The scaler, its targets learned as logarithms of value plus offset with this mean and deviation."""
+    num = len(scaler.target.mean)
+    transform = Transform(kind="log", power=[0.0] * num, offset=[offset] * num, least=[0.0] * num, unit=[1.0] * num)
+    units = Units(zero=[mean] * num, unit=[deviation] * num, typical=[mean] * num, spread=[deviation] * num)
+    return scaler.model_copy(update={"transform": transform, "read": {"target": units}})
 
 
 def random_policy(config: Config, segments: Segments) -> Policy:

@@ -13,7 +13,7 @@ import pytest
 
 from lstm_ray import lifecycle
 from lstm_ray.config import Config, with_values
-from lstm_ray.data import files
+from lstm_ray.data.source import files
 from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import STAGES, run_stages
 from lstm_ray.run_dir import Report, RunDir, StageDir
@@ -125,7 +125,7 @@ AFTER = {
     ("path", "value", "stale"),
     [
         ("explore.max_rows", 5, ["explore"]),
-        ("preprocess.impute", "linear", AFTER["preprocess"]),
+        ("preprocess.impute", "median", AFTER["preprocess"]),
         ("split.train", 0.6, ["explore", *AFTER["preprocess"]]),
         ("window.horizon", 5, ["explore", *AFTER["split"]]),
         ("model.hidden", 9, AFTER["train"]),

@@ -1,22 +1,35 @@
-"""Segments between Parquet files in a run directory and flat arrays. Knows nothing of how either is used."""
+"""Segments between Parquet files in a run directory and flat arrays. Knows nothing of how either is used.
+
+An index says where each segment lies, a row each, so that planning windows reads no values and loading them reads one file
+after the other. A segment whose series was continued by later files lies in several pieces.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from lstm_ray.data.grid import SERIES
-from lstm_ray.data.schema import Scaler, Schema
-from lstm_ray.data.segments import OBSERVED, SEGMENT, STEP
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data import room
+from lstm_ray.data.parts import PARTS, Boundaries
+from lstm_ray.data.preparing.segments import OBSERVED, SEGMENT, STEP
+from lstm_ray.data.scaling import units
+from lstm_ray.data.schema import Role, Scaler, Schema
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.data.windows import Segments
 from lstm_ray.run_dir import RunDir
 
 SEGMENTS = "segments"
 """The directory of Parquet files inside the preprocess stage's."""
+INDEX, DEALT = "index.parquet", "dealt.parquet"
+FILE, FILE_ROW, NUM_STEPS, FIRST_STEP, PART = "file", "file_row", "num_steps", "first_step", "part"
+"""Columns of the index beside series and segment: where a piece of a segment lies, and since when it has how many steps."""
 
 
 class SplitFile(BaseModel):
@@ -26,19 +39,64 @@ class SplitFile(BaseModel):
 
 
 def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
-    """All segments of a run, in the data's own units, and the split's boundaries."""
-    schema = load_schema(run)
-    segments = fill_leading(to_segments(read_segments(run), schema), load_scaler(run))
+    """All segments of a run, in the data's own units, and the split's boundaries. Large arrays lie on disk (``room``).
+
+    Raises InputError where files are missing or damaged.
+    """
+    schema, scaler = load_schema(run), load_scaler(run)
+    index = read_index(run)
+    shell, row_P = laid_out(index, schema)
+    segments = with_room(shell)
+    files = index[FILE].to_numpy()
+    with run.local_copy("preprocess") as path:
+        for file in index[FILE].unique().sort():
+            own = np.flatnonzero(files == file)
+            own = own[np.argsort(index[FILE_ROW].to_numpy()[own])]
+            target = rows_of(row_P[own], index[NUM_STEPS].to_numpy()[own])
+            fill(segments, _chunks(path / SEGMENTS / file, run, columns_of(schema)), target, scaler)
     return segments, run.read_model("split/boundaries.json", SplitFile).parts
 
 
+def load_index(run: RunDir) -> Segments:
+    """Where the segments of a run begin and end and, for labels of steps, the labels; no values."""
+    schema = load_schema(run)
+    index = read_index(run)
+    shell, row_P = laid_out(index, schema)
+    if schema.label is None:
+        return shell
+    label_R = room.empty([shell.bounds[-1]], np.float32)
+    files = index[FILE].to_numpy()
+    with run.local_copy("preprocess") as path:
+        for file in index[FILE].unique().sort():
+            own = np.flatnonzero(files == file)
+            own = own[np.argsort(index[FILE_ROW].to_numpy()[own])]
+            target, done = rows_of(row_P[own], index[NUM_STEPS].to_numpy()[own]), 0
+            for chunk in _chunks(path / SEGMENTS / file, run, [schema.label]):
+                label_R[target[done : done + chunk.height]] = _labels(chunk, schema)
+                done += chunk.height
+    return replace(shell, label_R=label_R)
+
+
 def read_segments(run: RunDir) -> pl.DataFrame:
-    """The table that ``make_segments`` gave. Raises InputError where its files are missing or damaged."""
+    """The whole table that ``make_segments`` gave. Raises InputError where its files are missing or damaged."""
     with run.local_copy("preprocess") as path:
         try:
             return pl.read_parquet(path / SEGMENTS / "*.parquet")
         except (pl.exceptions.PolarsError, OSError) as error:
             raise run.damaged(f"preprocess/{SEGMENTS}", str(error).partition("\n")[0]) from None
+
+
+def read_index(run: RunDir) -> pl.DataFrame:
+    """Every piece of every segment, with the part of its series where these were dealt."""
+    with run.local_copy("preprocess") as path:
+        try:
+            index = pl.read_parquet(path / INDEX)
+            dealt = pl.read_parquet(path / DEALT, columns=[SERIES, PART]) if (path / DEALT).exists() else None
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise run.damaged(f"preprocess/{INDEX}", str(error).partition("\n")[0]) from None
+    return (
+        index if dealt is None else index.join(dealt.select(SERIES, PART), on=SERIES, how="left", maintain_order="left")
+    )
 
 
 def load_schema(run: RunDir) -> Schema:
@@ -49,60 +107,186 @@ def load_scaler(run: RunDir) -> Scaler:
     return run.read_model("preprocess/scaler.json", Scaler)
 
 
+def index_of(frame: pl.DataFrame, constant: Sequence[str]) -> pl.DataFrame:
+    """The index of one table of segments but for its file, its rows in order within each segment.
+
+    Args:
+        constant: columns that do not change in a series: categories, and the class of a whole sequence.
+    """
+    starts = (pl.col(SERIES) != pl.col(SERIES).shift()) | (pl.col(SEGMENT) != pl.col(SEGMENT).shift())
+    head = frame.select(starts.fill_null(True).arg_true()).to_series()
+    ends = pl.concat([head[1:], pl.Series([frame.height], dtype=head.dtype)]) if len(head) else head
+    return frame[head].select(
+        head.cast(pl.Int64).alias(FILE_ROW),
+        (ends - head).cast(pl.Int64).alias(NUM_STEPS),
+        pl.col(STEP).alias(FIRST_STEP),
+        SERIES,
+        SEGMENT,
+        *(pl.col(c) for c in constant),
+    )
+
+
 def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
-    """A table of segments (``make_segments``) as flat arrays, ordered by first step (classify) or series."""
-    order = [SERIES, SEGMENT, STEP]
+    """A table of segments (``make_segments``) as flat arrays, ordered by series, or by first step (classify)."""
+    frame = frame.sort(SERIES, SEGMENT, STEP)
+    classes = [] if schema.label or not schema.classes else [_class_column(frame, schema)]
+    index = index_of(frame, [*schema.categories, *classes]).with_columns(pl.lit("").alias(FILE))
+    shell, row_P = laid_out(index, schema)
+    segments = with_room(shell)
+    fill(segments, [frame], rows_of(row_P, index[NUM_STEPS].to_numpy()), None)
+    return segments
+
+
+def laid_out(index: pl.DataFrame, schema: Schema) -> tuple[Segments, NDArray]:
+    """All segments without values, and the row at which each piece of the index begins, int64 [pieces].
+
+    Segments lie in the order of their files, so that large ones are filled from end to end; sequences to classify in that
+    of their first steps.
+    """
+    index = index.with_row_index("_piece").sort(FIRST_STEP, maintain_order=True)
+    place = [pl.col(name).first().over(SERIES, SEGMENT).alias(f"_{name}") for name in (FILE, FILE_ROW)]
+    order = [f"_{FILE}", f"_{FILE_ROW}", FIRST_STEP]
     if schema.classes and schema.label is None:
-        frame = frame.with_columns(_first=pl.col(STEP).min().over(SERIES))
+        place.append(pl.col(FIRST_STEP).min().over(SERIES).alias("_first"))
         order = ["_first", *order]
-    frame = frame.sort(order)
-    heads = frame.select(pl.struct(SERIES, SEGMENT).rle_id().diff().fill_null(1) != 0).to_series().to_numpy()
-    start = np.flatnonzero(heads)
-    steps = frame[STEP].to_numpy()
-    label = label_R = None
-    if schema.label is not None:
-        codes = (
-            frame[schema.label].cast(pl.Enum(schema.classes)).to_physical() if schema.classes else frame[schema.label]
-        )
-        label_R = codes.cast(pl.Float32).fill_null(np.nan).to_numpy()
-    elif schema.classes:
-        (name,) = set(frame.columns) - {SERIES, SEGMENT, STEP, "_first", *schema.past, *schema.categories}
-        kind = pl.Enum(schema.classes)
-        label = frame[name].cast(kind).to_physical().to_numpy().astype(np.int64)[start]
-    known = _floats(frame, schema.known)
-    return Segments(
-        target_RC=_floats(frame, schema.target),
-        observed_RC=_floats(frame, [OBSERVED + c for c in schema.observed]),
-        past_RP=_floats(frame, schema.past),
-        known_RK=np.concatenate([known, schema.calendar_features(schema.times(steps))], axis=1),
-        bounds=np.append(start, len(steps)).astype(np.int64),
-        series=frame[SERIES].gather(start).to_list(),
-        first_step=steps[start].astype(np.int64),
+    index = index.with_columns(place).sort(order)
+    ends = np.cumsum(index[NUM_STEPS].to_numpy())
+    row_P = np.empty(index.height, dtype=np.int64)
+    row_P[index["_piece"].to_numpy()] = ends - index[NUM_STEPS].to_numpy()
+    begins = index.select(
+        ((pl.col(SERIES) != pl.col(SERIES).shift()) | (pl.col(SEGMENT) != pl.col(SEGMENT).shift())).fill_null(True)
+    ).to_series()
+    first = begins.arg_true().to_numpy()
+    heads = index[first]
+    label = None
+    if schema.classes and schema.label is None:
+        (name,) = set(heads.columns) - {*_OWN, *schema.categories}
+        label = heads[name].cast(pl.Enum(schema.classes)).to_physical().to_numpy().astype(np.int64)
+    part_S = None
+    if PART in heads.columns:
+        part_S = heads[PART].cast(pl.Enum(PARTS)).to_physical().cast(pl.Int8).fill_null(-1).to_numpy()
+    none = np.empty((0, 0), dtype=np.float32)
+    shell = Segments(
+        target_RC=none,
+        observed_RC=none,
+        past_RP=none,
+        known_RK=none,
+        bounds=np.append(row_P[index["_piece"].to_numpy()[first]], ends[-1] if len(ends) else 0).astype(np.int64),
+        series=heads[SERIES].to_list(),
+        first_step=heads[FIRST_STEP].to_numpy().astype(np.int64),
         label=label,
         schema=schema,
-        category_SK=_codes(frame[start], schema),
-        label_R=label_R,
+        category_SK=_codes(heads, schema),
+        part_S=part_S,
     )
+    return shell, row_P
 
 
-def fill_leading(segments: Segments, scaler: Scaler) -> Segments:
-    """What precedes a column's first value becomes the training part's mean, as scaling would make it."""
+_OWN = {FILE, FILE_ROW, NUM_STEPS, FIRST_STEP, SERIES, SEGMENT, PART, "_piece", "_first", f"_{FILE}", f"_{FILE_ROW}"}
 
-    def fill(values_RF: np.ndarray, mean: list[float]) -> np.ndarray:
-        own = values_RF[:, : len(mean)]
-        return np.where(np.isnan(own), np.asarray(mean, dtype=np.float32), own)
 
-    known = segments.known_RK.copy()
-    known[:, : len(scaler.known.mean)] = fill(known, scaler.known.mean)
+def with_room(shell: Segments) -> Segments:
+    """The same segments with arrays to be filled."""
+    schema, rows = shell.schema, int(shell.bounds[-1])
     return replace(
-        segments,
-        target_RC=fill(segments.target_RC, scaler.centre("target")),
-        past_RP=fill(segments.past_RP, scaler.centre("past")),
-        known_RK=known,
+        shell,
+        target_RC=room.empty([rows, len(schema.target)], np.float32),
+        observed_RC=room.empty([rows, len(schema.observed)], np.float32),
+        past_RP=room.empty([rows, len(schema.past)], np.float32),
+        known_RK=room.empty([rows, schema.num_known], np.float32),
+        label_R=None if schema.label is None else room.empty([rows], np.float32),
+        weight_R=None if schema.weight is None else room.empty([rows], np.float32),
     )
 
 
-def _codes(heads: pl.DataFrame, schema: Schema) -> np.ndarray:
+def rows_of(first_P: NDArray, length_P: NDArray) -> NDArray:
+    """Numbers of the rows of some pieces, one piece after the other, int64."""
+    begins = np.cumsum(length_P) - length_P
+    return np.repeat(first_P - begins, length_P) + np.arange(int(length_P.sum()))
+
+
+def fill(segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scaler: Scaler | None) -> None:
+    """Write tables of segments, one after the other, into the arrays' rows.
+
+    Args:
+        scaler: what precedes a column's first value becomes the training part's mean, as scaling would make it; None: it
+            stays missing.
+    """
+    schema, done = segments.schema, 0
+    for chunk in chunks:
+        to = rows[done : done + chunk.height]
+        done += chunk.height
+        own = slice(int(to[0]), int(to[-1]) + 1) if len(to) and to[-1] - to[0] == len(to) - 1 else to
+        num_known = len(schema.known)
+        columns: dict[Role, tuple[NDArray, list[str]]] = {
+            "target": (segments.target_RC, schema.target),
+            "past": (segments.past_RP, schema.past),
+            "known": (segments.known_RK[:, :num_known], schema.known),
+        }
+        for role, (array, names) in columns.items():
+            values = _floats(chunk, names)
+            if scaler is not None:
+                values = np.where(np.isnan(values), np.asarray(scaler.centre(role), dtype=np.float32), values)
+            array[own] = values
+        segments.observed_RC[own] = _floats(chunk, [OBSERVED + c for c in schema.observed])
+        segments.known_RK[own, num_known:] = _calendar(chunk[STEP].to_numpy(), schema)
+        if segments.label_R is not None:
+            segments.label_R[own] = _labels(chunk, schema)
+        if segments.weight_R is not None:
+            segments.weight_R[own] = _floats(chunk, [str(schema.weight)])[:, 0]
+        room.let_go(segments.target_RC, segments.past_RP, segments.known_RK, segments.observed_RC)
+
+
+def _calendar(steps: NDArray, schema: Schema) -> NDArray:
+    """Calendar features of some steps, each step's computed once where many series share them."""
+    first, last = (int(steps.min()), int(steps.max())) if len(steps) else (0, -1)
+    if last - first >= len(steps):
+        return schema.calendar_features(schema.times(steps))
+    every = schema.calendar_features(schema.times(np.arange(first, last + 1)))
+    return every.take(steps - first, axis=0)
+
+
+def columns_of(schema: Schema) -> list[str]:
+    """What ``fill`` reads of a table of segments."""
+    observed = [OBSERVED + c for c in schema.observed]
+    others = [name for name in (schema.label, schema.weight) if name]
+    return [STEP, *schema.target, *schema.past, *schema.known, *observed, *others]
+
+
+def _chunks(file: Path, run: RunDir, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """A file of segments, some rows at a time. Raises InputError where it is missing or damaged."""
+    try:
+        with pq.ParquetFile(file) as whole:
+            for batch in whole.iter_batches(room.CHUNK_ROWS, columns=columns):
+                yield pl.DataFrame(batch)
+    except (OSError, ValueError) as error:
+        raise run.damaged(f"preprocess/{SEGMENTS}/{file.name}", str(error).partition("\n")[0]) from None
+
+
+def _typical_targets(chunk: pl.DataFrame, scaler: Scaler) -> list[float] | np.ndarray:
+    """What stands for a missing target: of each column, or in each row where series have units of their own."""
+    if scaler.series is None:
+        return scaler.centre("target")
+    names, of_row = np.unique(chunk[SERIES].to_numpy(), return_inverse=True)
+    return units.centres(names.tolist(), scaler)[of_row]
+
+
+def _class_column(frame: pl.DataFrame, schema: Schema) -> str:
+    """The column that holds the class of a whole sequence: the one that is nothing else."""
+    known = {SERIES, SEGMENT, STEP, schema.weight, *schema.past, *schema.categories}
+    (name,) = {column for column in frame.columns if not column.startswith(OBSERVED)} - known
+    return name
+
+
+def _labels(frame: pl.DataFrame, schema: Schema) -> NDArray:
+    """Class or value of each step, float32 [R]; NaN where it has none."""
+    assert schema.label is not None
+    own = frame[schema.label]
+    codes = own.cast(pl.Enum(schema.classes)).to_physical() if schema.classes else own
+    return codes.cast(pl.Float32).fill_null(np.nan).to_numpy()
+
+
+def _codes(heads: pl.DataFrame, schema: Schema) -> NDArray:
     """Each segment's categorical values as codes, int64 [S, K]; 0 where the training part does not hold the value."""
     codes = np.zeros((heads.height, len(schema.categories)), dtype=np.int64)
     for k, (column, values) in enumerate(schema.categories.items()):
@@ -111,7 +295,7 @@ def _codes(heads: pl.DataFrame, schema: Schema) -> np.ndarray:
     return codes
 
 
-def _floats(frame: pl.DataFrame, columns: list[str]) -> np.ndarray:
+def _floats(frame: pl.DataFrame, columns: list[str]) -> NDArray:
     if not columns:
         return np.empty((frame.height, 0), dtype=np.float32)
     return frame.select(pl.col(columns).cast(pl.Float32)).to_numpy(order="c")

@@ -1,158 +1,209 @@
-"""Preprocessing: whole series to segments in Parquet, spread by Ray Data or in this process, with the same answer."""
+"""The preprocess stage: a table to segments, in this process or spread over a cluster, with the same answer.
+
+Two passes over blocks of whole series: who is there and when (``facts``), then segments and the training part's sums. Where
+files were only added to the source, they alone are read.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import ray
-import ray.data
 
-from lstm_ray import figure
 from lstm_ray.config import Config
-from lstm_ray.data import grid
+from lstm_ray.data.preparing import append, facts
+from lstm_ray.data.preparing.account import account_of
+from lstm_ray.data.preparing.append import Earlier
+from lstm_ray.data.preparing.blocks import BLOCK_ROWS, WHOLE_BYTES, Blocks, Whole, pieces_of
+from lstm_ray.data.preparing.facts import Facts
+from lstm_ray.data.preparing.prepare import Plan, Prepared, Told
+from lstm_ray.data.preparing.segments import SEGMENT, STEP, classes_of, schema_of
+from lstm_ray.data.quality import clean
+from lstm_ray.data.scaling import fit
+from lstm_ray.data.scaling.fit import TrainSums
 from lstm_ray.data.schema import Scaler, Schema
-from lstm_ray.data.segments import OBSERVED, SEGMENT, STEP, fit_scaler, make_schema, make_segments, with_categories
-from lstm_ray.data.split import boundaries, own_test_start
-from lstm_ray.data.store import SEGMENTS
+from lstm_ray.data.source.files import Piece
+from lstm_ray.data.split import PART, boundaries_of, deal, train_rows
+from lstm_ray.data.store import DEALT, FILE, FIRST_STEP, INDEX, NUM_STEPS, SEGMENTS, to_segments
+from lstm_ray.data.timeline import grid
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.errors import InputError
-from lstm_ray.figure import Figure
-from lstm_ray.on_ray import cluster
-from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+from lstm_ray.run_dir import Report, RunDir, StageDir
 
-ROWS_PER_BLOCK = 250_000
-"""Rows of a Ray Data block; a series is never cut between blocks."""
+
+@dataclass(frozen=True)
+class Written:
+    """What all blocks together are known to hold, their segments being in files."""
+
+    index: pl.DataFrame
+    sums: TrainSums
+    told: Told
+    tail: pl.DataFrame
 
 
 def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
-    """Write ``segments/*.parquet``, ``schema.json`` and ``scaler.json``."""
-    frame = grid.load(config.data)
-    step = grid.frequency(frame, config.data)
-    schema = make_schema(frame, step, config)
+    """Write ``segments/*.parquet``, ``index.parquet``, ``schema.json`` and ``scaler.json``; where series are dealt to parts,
+    ``dealt.parquet``; and for files that are added later, ``manifest.json`` and ``tail.parquet``.
+
+    Raises InputError where the table cannot be read, laid on a grid or split, or no segment is left.
+    """
     folder = work.path / SEGMENTS
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    if config.preprocess.engine == "ray":
-        _with_ray(frame, schema, config, str(folder))
-    else:
-        segments_of(frame, schema, config).write_parquet(folder / "part-0.parquet")
-    segments = pl.scan_parquet(folder / "*.parquet")
-    counts = segments.select(pl.len(), pl.col(STEP).max()).collect()
-    num_rows, last_step = counts.row(0)
-    if not num_rows:
+    pieces = pieces_of(config)
+    before = append.earlier(config, run, pieces)
+    blocks = blocks_of(config, before.pieces if before else pieces)
+    found = facts.total(blocks.facts())
+    if before and not append.goes_on(found, before):
+        before, blocks = None, blocks_of(config, pieces)
+        found = facts.total(blocks.facts())
+    plan = _continuing(config, found, before) if before else _from_the_start(config, found)
+    num_kept = _keep(run, folder) if before else 0
+    written = _write(blocks.prepared(plan), folder, num_kept)
+    if before:
+        written = _joined(before, written)
+    grid.require_values(written.told.present)
+    if not written.index.height:
         raise InputError("no segment is left after cutting at gaps; raise preprocess.max_gap_steps")
-    test_start = own_test_start(config.data, schema.axis_start)
-    train_end = boundaries(config.split, last_step + 1, test_start)["train"][1]
-    schema = with_categories(schema, segments, train_end, config)
-    scaler = fit_scaler(segments, schema, train_end, config)
+    schema, scaler = _learned(config, plan, written, before, folder)
+    manifest = append.manifest_of(config, pieces, written.told)
+    written.index.write_parquet(work.path / INDEX)
+    written.tail.write_parquet(work.path / append.TAIL)
+    if plan.dealt is not None:
+        plan.dealt.write_parquet(work.path / DEALT)
     work.write_json("schema.json", schema)
     work.write_json("scaler.json", scaler)
-    facts = _facts(frame, segments, schema)
-    work.write_figures(_figures(facts, scaler, schema))
+    work.write_json(append.MANIFEST, manifest)
+    outliers = _outliers(folder, schema, scaler) if config.preprocess.outliers != "keep" else {}
+    account = account_of(config, schema, written.told, written.index, outliers)
+    work.write_figures(account.figures)
+    how = (
+        f"; of {len(manifest.files)} files, only the {len(append.described(before.pieces))} added were read"
+        if before
+        else ""
+    )
     return Report(
         stage="preprocess",
-        summary=f"{facts['rows']:,} rows became {facts['segments']:,} segments of {facts['grid_rows']:,} steps of "
-        f"{grid.describe_step(step, schema.is_time)}.",
-        findings=_findings(facts, config),
-        num_rows=facts["rows"],
-        num_segments=facts["segments"],
+        summary=f"{manifest.rows:,} rows became {account.num_segments:,} segments of {account.num_steps:,} steps of "
+        f"{grid.describe_step(schema.step, schema.is_time, schema.in_months)}, {blocks.words}{how}.",
+        findings=account.findings,
+        num_rows=manifest.rows,
+        num_segments=account.num_segments,
     )
 
 
-def segments_of(frame: pl.DataFrame, schema: Schema, config: Config) -> pl.DataFrame:
-    """Whole series, as loaded, to segments."""
-    return make_segments(grid.regular(frame, schema.step), schema, config)
+def blocks_of(config: Config, pieces: list[Piece]) -> Blocks:
+    """The source in blocks: whole in this process, or over a cluster where that is asked for or the source is large."""
+    engine = config.preprocess.engine
+    if engine == "polars" or (engine == "auto" and sum(piece.num_bytes for piece in pieces) < WHOLE_BYTES):
+        return Whole(config, pieces)
+    # Only now, so that a small table never waits for Ray.
+    from lstm_ray.on_ray.blocks import spread
+
+    return spread(config, pieces)
 
 
-def _with_ray(frame: pl.DataFrame, schema: Schema, config: Config, folder: str) -> None:
-    def convert(block: pa.Table) -> pa.Table:
-        part = pl.from_arrow(block)
-        assert isinstance(part, pl.DataFrame)
-        return segments_of(part, schema, config).to_arrow()
-
-    cluster.ensure()
-    blocks = [block.to_arrow() for block in _blocks_of_whole_series(frame)]
-    dataset = ray.data.from_arrow(blocks).map_batches(convert, batch_format="pyarrow", batch_size=None)
-    dataset.write_parquet(folder)
+def _from_the_start(config: Config, found: Facts) -> Plan:
+    step = grid.step_of(found.differences, config.data, found.is_time)
+    first, last = facts.axis_of(found, step, config.data)
+    schema = schema_of(config, step, found.is_time, first, last, [])
+    # The last time stamp may lie after the last target; if so, sums are made again when that is known.
+    parts = boundaries_of(config, schema, (last - first) // step + 1)
+    return Plan(config, schema, parts, deal(found.series, config) if config.split.by != "time" else None)
 
 
-def _blocks_of_whole_series(frame: pl.DataFrame) -> list[pl.DataFrame]:
-    """Cut a table sorted by series into blocks of about ROWS_PER_BLOCK rows, between series; at least two if it can."""
-    starts = frame.select((pl.col(grid.SERIES) != pl.col(grid.SERIES).shift(1)).fill_null(True).arg_true()).to_series()
-    size = min(ROWS_PER_BLOCK, -(-frame.height // 2))
-    cuts = [0]
-    for start in [*starts.to_list()[1:], frame.height]:
-        if start - cuts[-1] >= size or start == frame.height:
-            cuts.append(start)
-    return [frame[first:end] for first, end in pairwise(cuts)]
+def _continuing(config: Config, found: Facts, before: Earlier) -> Plan:
+    """As it was begun; the training part ends where it did, until all is written."""
+    schema, dealt = before.schema, before.dealt
+    if dealt is not None:
+        columns = [column for column in dealt.columns if column != PART]
+        fresh = found.series.join(dealt, on=SERIES, how="anti")
+        dealt = deal(pl.concat([dealt.select(columns), fresh.select(columns)]), config)
+    num_steps = (found.axis[1] - schema.axis_start) // schema.step + 1
+    return Plan(config, schema, boundaries_of(config, schema, num_steps), dealt, before.tail)
 
 
-def _facts(frame: pl.DataFrame, segments: pl.LazyFrame, schema: Schema) -> dict:
-    observed = [(1 - pl.col(OBSERVED + c).mean()).alias(c) for c in schema.observed]
-    lengths = segments.group_by(grid.SERIES, SEGMENT).agg(n=pl.len()).collect()["n"]
-    inputs = [*schema.target, *schema.past, *schema.known]
-    missing = frame.select(pl.col(inputs).null_count() / max(1, frame.height)).row(0, named=True)
-    imputed = segments.select(observed).collect().row(0, named=True) if observed else {}
-    return {
-        "rows": frame.height,
-        "grid_rows": int(lengths.sum()),
-        "segments": len(lengths),
-        "series": frame[grid.SERIES].n_unique(),
-        "lengths": lengths.to_numpy(),
-        "missing": missing,
-        "imputed": imputed,
-    }
+def _keep(run: RunDir, folder: Path) -> int:
+    """Take over the files of segments that were written before; how many there are."""
+    with run.local_copy("preprocess") as path:
+        kept = sorted((path / SEGMENTS).glob("*.parquet"))
+        for file in kept:
+            try:
+                os.link(file, folder / file.name)
+            except OSError:
+                shutil.copy2(file, folder / file.name)
+    return len(kept)
 
 
-def _findings(facts: dict, config: Config) -> list[Finding]:
-    findings = []
-    for column, part in facts["imputed"].items():
-        if part > 0:
-            how = "; they never count as truth" if config.task == "forecast" else ", and are read as such"
-            filled = config.preprocess.impute if config.task == "forecast" else "forward"
-            text = f"{part:.2%} of the steps of '{column}' were filled ({filled}){how}."
-            findings.append(Finding(severity="info" if part < 0.1 else "warning", text=text))
-    for column, part in facts["missing"].items():
-        if part > 0.05 and column not in facts["imputed"]:
-            advice = "leave it out of data.past unless it helps on validation" if part > 0.5 else ""
-            text = f"Input '{column}' is missing in {part:.1%} of the rows; the last value stands in."
-            findings.append(Finding(severity="advice", text=text, advice=advice))
-    if facts["segments"] > facts["series"]:
-        text = (
-            f"Gaps over {config.preprocess.max_gap_steps} steps cut {facts['series']} series into {facts['segments']}."
-        )
-        findings.append(
-            Finding(severity="info", text=text, advice="preprocess.max_gap_steps: a higher limit fills them")
-        )
-    return findings
+def _write(blocks: Iterable[Prepared], folder: Path, first_number: int) -> Written:
+    """Write each block's file as it comes, so that no more of them are held than are under way."""
+    index, tails, told, sums = [], [], Told(), None
+    for number, block in enumerate(blocks, first_number):
+        name = f"part-{number:05d}.parquet"
+        (folder / name).write_bytes(block.content)
+        index.append(block.index.with_columns(pl.lit(name).alias(FILE)))
+        tails.append(block.tail)
+        told += block.told
+        sums = block.sums if sums is None else sums.merge(block.sums)
+    assert sums is not None, "a table has at least one block"
+    return Written(pl.concat(index), sums, told, pl.concat(tails))
 
 
-def _figures(facts: dict, scaler: Scaler, schema: Schema) -> list[Figure]:
-    missing = facts["missing"]
-    worst = max(missing, key=lambda name: missing[name])
-    figures = [
-        figure.bars(
-            "missing-inputs",
-            "Values missing from the source",
-            f"'{worst}' misses most: {missing[worst]:.2%} of its rows. Filled values are marked and never count as truth.",
-            list(missing),
-            {"share of rows": [float(v) for v in missing.values()]},
-            y_title="share of rows",
-        )
-    ]
-    if schema.observed and facts["lengths"].min() < facts["lengths"].max():
-        counts, edges = np.histogram(facts["lengths"], bins=min(30, facts["segments"]))
-        figures.append(
-            figure.bars(
-                "segment-lengths",
-                "Unbroken stretches",
-                f"{facts['segments']} segments, from {facts['lengths'].min():,} to {facts['lengths'].max():,} steps.",
-                [f"{int(edge):,}" for edge in edges[:-1]],
-                {"segments": counts},
-                x_title="steps from",
-            )
-        )
-    return figures
+def _joined(before: Earlier, written: Written) -> Written:
+    index = pl.concat([before.index, written.index.select(before.index.columns)])
+    gone_on = written.tail.select(SERIES).unique()
+    tail = pl.concat([before.tail.join(gone_on, on=SERIES, how="anti"), written.tail])
+    return replace(written, index=index, tail=tail, told=before.told + written.told)
+
+
+def _learned(
+    config: Config, plan: Plan, written: Written, before: Earlier | None, folder: Path
+) -> tuple[Schema, Scaler]:
+    """The schema and the scaler; those of before, where they are not to be fitted anew."""
+    if before and not config.preprocess.refit:
+        return before.schema, before.scaler
+    num_steps = int((written.index[FIRST_STEP] + written.index[NUM_STEPS]).max())  # type: ignore[arg-type]
+    parts = boundaries_of(config, plan.schema, num_steps)
+    sums = written.sums
+    if before or parts != plan.parts:
+        sums = _summed(folder, written.index, replace(plan, parts=parts))
+    labels = pl.Series(list(written.told.labels), dtype=None if written.told.labels else pl.String)
+    update = {"classes": classes_of(labels, config), "categories": fit.categories_of(sums)}
+    schema = plan.schema.model_copy(update=update)
+    return schema, fit.scaler_of(sums, schema, config)
+
+
+def _outliers(folder: Path, schema: Schema, scaler: Scaler) -> dict[str, tuple[int, int]]:
+    """Of each column the values that the network will not see as they are, and all values."""
+    found: dict[str, tuple[int, int]] = {}
+    for file in sorted(folder.glob("*.parquet")):
+        segments = to_segments(pl.read_parquet(file), schema)
+        found = clean.add(found, clean.count(segments, scaler))
+    return found
+
+
+def _summed(folder: Path, index: pl.DataFrame, plan: Plan) -> TrainSums:
+    """The training part's sums, from the files of segments, some whole series at a time."""
+    train, total = train_rows(plan.config.split, plan.parts), None
+    for names in _some_series(index):
+        rows = pl.scan_parquet(folder / "*.parquet").join(names.lazy(), on=SERIES, how="semi")
+        block = rows.sort(SERIES, SEGMENT, STEP).collect()
+        if plan.dealt is not None:
+            block = block.join(plan.dealt, on=SERIES, how="left", maintain_order="left")
+        sums = fit.sums_of(block, train, plan.schema, plan.config)
+        total = sums if total is None else total.merge(sums)
+    assert total is not None, "there is at least one segment"
+    return total
+
+
+def _some_series(index: pl.DataFrame, rows: int = 4 * BLOCK_ROWS) -> Iterator[pl.DataFrame]:
+    """Names of series that have about so many rows together, from files that lie beside each other."""
+    series = index.group_by(SERIES, maintain_order=True).agg(pl.col(NUM_STEPS).sum())
+    cut = series[NUM_STEPS].cum_sum().to_numpy() // rows
+    for number in np.unique(cut):
+        yield series.filter(pl.Series(cut == number)).select(SERIES)

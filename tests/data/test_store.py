@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from lstm_ray.config import Config, with_values
-from lstm_ray.data.split import PARTS
+from lstm_ray.data.parts import PARTS
 from lstm_ray.data.stage import split
 from lstm_ray.data.store import load_scaler, load_segments, to_segments
 from lstm_ray.errors import InputError
@@ -93,7 +93,7 @@ def test_classified_sequences_are_in_order_of_time_with_their_class() -> None:
         ("preprocess/schema.json", b"{}"),
         ("preprocess/schema.json", b'{"a": "\xff"}'),
         ("preprocess/scaler.json", b"[1"),
-        ("preprocess/segments/part-0.parquet", b"PAR1 no longer"),
+        ("preprocess/segments/part-00000.parquet", b"PAR1 no longer"),
         ("split/boundaries.json", b'{"parts": {"train": [0]}}'),
         ("split/boundaries.json", b"{}"),
     ],

@@ -41,4 +41,4 @@ def test_categories_and_logarithms_are_the_same_with_ray_and_without(local_ray, 
         here, there = (run.read_json(f"preprocess/{name}") for run in runs)
         assert here == there
     assert load_schema(runs[1]).categories == {"kind": ["shop", "store"]}
-    assert load_scaler(runs[1]).log is not None
+    assert load_scaler(runs[1]).transform is not None

@@ -1,4 +1,4 @@
-"""Gaps cut or filled, nothing looked up ahead of time, and scaling that sees the training part alone."""
+"""Gaps cut or filled, and nothing looked up ahead of time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config
-from lstm_ray.data import grid
-from lstm_ray.data.impute import forward_fill
+from lstm_ray.data.preparing.segments import checked, classes_of, labels_in, make_schema, make_segments
+from lstm_ray.data.preparing.segments import schema_of as schema_from
+from lstm_ray.data.quality.impute import forward_fill
+from lstm_ray.data.scaling.fit import categories_of, fit_scaler, sums_of
 from lstm_ray.data.schema import Schema
-from lstm_ray.data.segments import fit_scaler, make_schema, make_segments, with_categories
 from lstm_ray.data.store import to_segments
+from lstm_ray.data.timeline import grid
 from lstm_ray.errors import InputError
 from tests.made import frame_of, label_config, make_config, schema_of
 
@@ -86,15 +88,82 @@ def test_a_value_changes_nothing_that_was_prepared_before_it(
 
 
 @given(MAYBE)
-def test_linear_filling_draws_a_line_through_targets_and_known_columns_alone(load: list[float | None]) -> None:
-    made = segments_of(three(load, load, load), impute="linear", max_gap_steps=2)
+def test_linear_filling_draws_a_line_through_every_column_and_repeats_its_last_value(load: list[float | None]) -> None:
+    made = segments_of(three(load, load, load), impute="linear", causal=False, max_gap_steps=2)
     at = [step for step, value in enumerate(load) if value is not None]
     known = [value for value in load if value is not None]
     line = np.interp(made["step"].to_numpy(), at, known) if at else np.empty(0)
-    np.testing.assert_allclose(made["load"].to_numpy(), line, rtol=1e-12)
-    np.testing.assert_allclose(made["price"].to_numpy(), line, rtol=1e-12)
-    forward = segments_of(three(load, load, load), max_gap_steps=2)
-    assert made["wind"].equals(forward["wind"]), "a past input is filled without looking ahead"
+    for name in ("load", "wind", "price"):
+        np.testing.assert_allclose(made[name].to_numpy(), line, rtol=1e-12)
+
+
+@given(MAYBE, st.integers(1, 29), st.sampled_from(["forward", "seasonal", "mean", "median", "zero", "constant"]))
+def test_causal_filling_is_the_same_whatever_the_future_holds(load: list[float | None], step: int, how: str) -> None:
+    wind = [value if index % 3 else None for index, value in enumerate(load)]
+    later = [v if i < step or v is None else 1e9 for i, v in enumerate(load)]
+    found = [segments_of(three(x, wind, x), impute=how).filter(pl.col("step") < step) for x in (load, later)]
+    assert found[0].equals(found[1])
+
+
+def test_means_that_are_not_causal_are_those_of_the_series_training_part() -> None:
+    frame = pl.concat(
+        [
+            three([1, None, 3, None, 1e9], [1] * 5, [1] * 5).with_columns(series=pl.lit("a")),
+            three([5, None, None, None, 7], [1] * 5, [1] * 5).with_columns(series=pl.lit("b")),
+        ]
+    )
+    config = make_config(preprocess__impute="mean", preprocess__causal=False, preprocess__max_gap_steps=2)
+    dealt = frame.with_columns(part=pl.lit(0))
+    made = make_segments(dealt, NUMBERS, config, (pl.col("step") < 4) & (pl.col("part") == 0))
+    assert made["load"].to_list() == [1.0, 2.0, 3.0, 2.0, 1e9, 5.0, 7.0]
+    alone = make_segments(frame, NUMBERS, config)
+    assert alone["load"].to_list()[1] == pytest.approx((1 + 3 + 1e9) / 3)
+
+
+KINDS = ["forward", "seasonal", "mean", "median", "zero", "constant", "linear"]
+
+
+@given(
+    st.lists(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=12), min_size=2, max_size=5),
+    st.data(),
+    st.sampled_from(KINDS),
+    st.integers(0, 3),
+)
+def test_blocks_of_whole_series_make_the_segments_of_the_whole_table(
+    loads: list[list[float | None]], data: st.DataObject, how: str, max_gap: int
+) -> None:
+    frames = [
+        three(load, load[::-1], load).with_columns(
+            series=pl.lit(f"s{i}"), kind=pl.lit(f"k{i}"), time=pl.col("time") + i, worth=pl.lit(2.0)
+        )
+        for i, load in enumerate(loads)
+    ]
+    config = make_config(
+        data__categorical=["kind"],
+        data__weight="worth",
+        preprocess__impute=how,
+        preprocess__causal=how != "linear",
+        preprocess__max_gap_steps=max_gap,
+    )
+    whole = make_segments(pl.concat(frames), NUMBERS, config)
+    cut = data.draw(st.integers(1, len(frames) - 1))
+    blocks = [make_segments(pl.concat(part), NUMBERS, config) for part in (frames[:cut], frames[cut:])]
+    assert pl.concat(blocks).equals(whole)
+
+
+def test_weights_go_with_their_rows_and_are_1_where_nobody_told_them() -> None:
+    frame = three([1, 2, None, 4, None], [1] * 5, [1] * 5).with_columns(worth=pl.Series([3.0, 0.0, None, 2.0, 9.0]))
+    config = make_config(data__weight="worth", preprocess__impute="zero")
+    assert make_segments(frame, NUMBERS, config)["worth"].to_list() == [3.0, 0.0, 1.0, 2.0]
+    with pytest.raises(InputError, match="weight 'worth' is below 0 in 1 rows, such as -2; use 0 or above"):
+        make_schema(frame.with_columns(worth=pl.Series([3.0, 0.0, None, -2.0, 9.0])), 1, config)
+
+
+def test_a_static_columns_gaps_hold_its_own_value_whatever_the_rule() -> None:
+    config = make_config(preprocess__impute="zero", data__static=["price"])
+    frame = three([1, None, 2], [1, None, 1], [5, None, 5])
+    made = make_segments(frame, NUMBERS, config)
+    assert made.select("load", "wind", "price").rows() == [(1, 1, 5), (0, 0, 5), (2, 1, 5)]
 
 
 def test_a_gap_counts_where_every_target_is_missing() -> None:
@@ -119,45 +188,6 @@ def test_series_never_fill_each_other() -> None:
 def test_static_columns_reach_into_gaps() -> None:
     frame = frame_of(load=[1, None, 2], wind=[1, 1, 1], price=[5, None, 5])
     assert segments_of(frame)["price"].to_list() == [5.0, 5.0, 5.0]
-
-
-def scaled_frame(seed: int = 0) -> tuple[pl.DataFrame, Schema, Config]:
-    random = np.random.default_rng(seed)
-    holes = [None if random.random() < 0.2 else float(v) for v in random.normal(50, 7, 60)]
-    frame = segments_of(three(holes, random.normal(-3, 2, 60).tolist(), random.normal(0, 1e3, 60).tolist()))
-    return frame, NUMBERS, make_config()
-
-
-def test_the_scaler_is_the_mean_and_deviation_of_measured_training_values() -> None:
-    frame, schema, config = scaled_frame()
-    scaler = fit_scaler(frame.lazy(), schema, 40, config)
-    train = frame.filter(pl.col("step") < 40)
-    measured = train.filter("observed:load")["load"].to_numpy()
-    assert len(measured) < train.height
-    for scale, values in (
-        (scaler.target, measured),
-        (scaler.past, train["wind"].to_numpy()),
-        (scaler.known, train["price"].to_numpy()),
-    ):
-        np.testing.assert_allclose([scale.mean[0], scale.deviation[0]], [values.mean(), values.std()], rtol=1e-8)
-    assert scaler.limit is None
-
-
-def test_the_scaler_never_sees_validation() -> None:
-    frame, schema, config = scaled_frame()
-    later = [pl.when(pl.col("step") < 40).then(c).otherwise(pl.lit(1e9)).alias(c) for c in ("load", "wind", "price")]
-    assert fit_scaler(frame.with_columns(later).lazy(), schema, 40, config) == fit_scaler(
-        frame.lazy(), schema, 40, config
-    )
-    assert fit_scaler(frame.lazy(), schema, 60, config) != fit_scaler(frame.lazy(), schema, 40, config)
-
-
-def test_clipping_limits_inputs_to_the_configured_deviations() -> None:
-    frame, schema, _ = scaled_frame()
-    config = make_config(preprocess__outliers="clip", preprocess__outlier_deviations=2.0)
-    scaler = fit_scaler(frame.lazy(), schema, 40, config)
-    scaled = scaler.scale(np.array([[1e6], [-1e6], [np.nan], [scaler.target.mean[0]]]), "target")
-    np.testing.assert_allclose(scaled[:, 0], [2, -2, 0, 0], atol=1e-6)
 
 
 def labelled(kinds: list[str | None]) -> pl.DataFrame:
@@ -190,57 +220,31 @@ def test_labels_that_teach_nothing_are_refused(kinds: list[str | None], words: s
         classify(labelled(kinds))
 
 
+def test_facts_of_blocks_make_the_schema_of_the_whole_table() -> None:
+    tree = {"source": "x", "series_id": ["day"], "time": "when", "past": ["load"], "label": "kind"}
+    config = Config.model_validate({"name": "c", "task": "classify", "data": tree})
+    frame = labelled(["up", "up", "down", "down"])
+    blocks = [frame[:2], frame[2:]]
+    for block in blocks:
+        checked(block, config)
+    labels = pl.concat([labels_in(block, config) for block in blocks])
+    assert schema_from(config, 1, False, 0, 3, classes_of(labels, config)) == make_schema(frame, 1, config)
+
+
+def test_values_of_steps_have_no_classes_to_join() -> None:
+    config = steps_config("value")
+    frame = labelled_frame([1.0, 2.0, 3.0], [None, 7.0, 8.0], pl.Float64)
+    labels = labels_in(frame, config)
+    assert len(labels) == 1
+    assert classes_of(labels, config) == []
+    with pytest.raises(InputError, match="label 'state' has no values at all"):
+        classes_of(labels_in(frame[:1], config), config)
+
+
 def test_series_that_share_no_grid_are_refused() -> None:
     frame = pl.DataFrame({"series": ["a", "a", "b", "b"], "time": [0, 10, 5, 15], "load": [1.0] * 4, "wind": [1.0] * 4})
     with pytest.raises(InputError, match="2 rows of 'when' lie between the grid's steps"):
         make_schema(frame, 10, make_config())
-
-
-LOG = {"preprocess__transform": "log"}
-
-
-def test_logarithms_are_fitted_on_measured_training_values_beside_the_raw_statistics() -> None:
-    random = np.random.default_rng(3)
-    holes = [None if random.random() < 0.2 else float(v) for v in np.exp(random.normal(3, 1, 60))]
-    frame = segments_of(three(holes, [1.0] * 60, [1.0] * 60))
-    scaler = fit_scaler(frame.lazy(), NUMBERS, 40, make_config(**LOG))
-    measured = frame.filter((pl.col("step") < 40) & pl.col("observed:load"))["load"].to_numpy()
-    assert scaler.log is not None
-    np.testing.assert_allclose(scaler.log.offset, [0.02 * measured.mean()], rtol=1e-6)
-    logarithm = np.log(measured + scaler.log.offset[0])
-    np.testing.assert_allclose(
-        [scaler.log.mean[0], scaler.log.deviation[0]], [logarithm.mean(), logarithm.std()], rtol=1e-6
-    )
-    plain = fit_scaler(frame.lazy(), NUMBERS, 40, make_config())
-    assert scaler.model_copy(update={"log": None}) == plain
-    later = frame.with_columns(pl.when(pl.col("step") < 40).then("load").otherwise(pl.lit(-1e9)).alias("load"))
-    assert fit_scaler(later.lazy(), NUMBERS, 40, make_config(**LOG)) == scaler
-
-
-def test_the_offset_of_logarithms_does_not_drown_small_series() -> None:
-    sizes = {"a": 10.0, "b": 1000.0, "c": 100_000.0}
-    frame = pl.concat(
-        [
-            frame_of(load=[s, s, 0.0], wind=[0.0] * 3, price=[0.0] * 3).with_columns(series=pl.lit(n))
-            for n, s in sizes.items()
-        ]
-    )
-    scaler = fit_scaler(segments_of(frame).lazy(), NUMBERS, 3, make_config(**LOG))
-    assert scaler.log is not None
-    assert scaler.log.offset[0] == pytest.approx(0.02 * 1000 * 2 / 3)
-
-
-def test_a_negative_value_in_training_has_no_logarithm() -> None:
-    frame = segments_of(three([3.0, -2.5, 4.0], [1.0] * 3, [1.0] * 3))
-    with pytest.raises(InputError, match=r"transform is log, but target 'load' holds -2.5 in the training part"):
-        fit_scaler(frame.lazy(), NUMBERS, 3, make_config(**LOG))
-    assert fit_scaler(frame.lazy(), NUMBERS, 1, make_config(**LOG)).log is not None
-
-
-def test_targets_that_are_all_zero_have_a_logarithm() -> None:
-    frame = segments_of(three([0.0] * 3, [1.0] * 3, [1.0] * 3))
-    scaler = fit_scaler(frame.lazy(), NUMBERS, 3, make_config(**LOG))
-    assert np.isfinite(scaler.scale(np.zeros((1, 1)), "target")).all()
 
 
 def of_kinds(*kinds: str | None) -> pl.DataFrame:
@@ -262,7 +266,8 @@ def test_known_categories_are_those_of_series_that_begin_in_the_training_part() 
     schema = make_schema(frame, 1, config)
     segments = make_segments(grid.regular(frame, 1), schema, config)
     assert segments["kind"].to_list() == ["up", "up", "down", "down", "new", "new"]
-    found = with_categories(schema, segments.lazy(), 3, config)
+    categories = categories_of(sums_of(segments, pl.col("step") < 3, schema, config))
+    found = schema.model_copy(update={"categories": categories})
     assert found.categories == {"kind": ["down", "up"]}
     assert to_segments(segments, found).category_SK.tolist() == [[2], [1], [0]]
     assert to_segments(segments, found).words(2) == {"kind": "(unseen)"}
@@ -282,94 +287,6 @@ def test_known_categories_are_those_of_series_that_begin_in_the_training_part() 
 def test_a_category_that_moves_or_is_empty_is_refused(kinds: tuple[str | None, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make_schema(of_kinds(*kinds), 1, make_config(data__categorical=["kind"]))
-
-
-WIDE_SERIES = {"a": (1.0, 0.0), "b": (4.0, 0.0), "c": (10.0, 0.0)}
-"""Size of each series, and what is taken off its smallest value."""
-
-
-def sized(series: dict[str, tuple[float, float]], after: float = 0.0) -> pl.DataFrame:
-    """Segments of 8 steps of each size, 6 of them to learn from and the others ``after`` more; one value is missing."""
-    shape = np.array([0.5, 1.5, 1.0, 1.0, 0.5, 1.5, 1.0, 1.0])
-    frames = []
-    for name, (size, less) in series.items():
-        values: list[float | None] = list(size * shape + after * (np.arange(8) >= 6))
-        values[0] = size * 0.5 - less
-        frames.append(three([*values[:3], None, *values[4:]], [0.0] * 8, [0.0] * 8).with_columns(series=pl.lit(name)))
-    return segments_of(pl.concat(frames))
-
-
-def is_log(frame: pl.DataFrame, **values: Any) -> bool:
-    config = make_config(**({"preprocess__transform": "auto"} | values))
-    return fit_scaler(frame.lazy(), NUMBERS, 6, config).log is not None
-
-
-def test_series_that_differ_tenfold_in_size_are_learned_as_logarithms() -> None:
-    assert is_log(sized(WIDE_SERIES))
-    assert make_config().preprocess.transform == "auto"
-    assert not is_log(sized(WIDE_SERIES), preprocess__transform="none")
-
-
-@pytest.mark.parametrize(
-    "series",
-    [
-        {"a": (1.0, 0.0)},
-        {"a": (1.0, 0.0), "b": (9.5, 0.0)},
-        WIDE_SERIES | {"a": (1.0, 0.5)},
-        WIDE_SERIES | {"a": (1.0, 3.0)},
-        {f"s{index}": (1.0, 0.0) for index in range(30)} | {"one": (1000.0, 0.0)},
-    ],
-    ids=["one series", "similar sizes", "a zero", "a negative value", "one large series of many"],
-)
-def test_other_targets_are_learned_as_they_are(series: dict[str, tuple[float, float]]) -> None:
-    assert not is_log(sized(series))
-
-
-@pytest.mark.parametrize(
-    ("values", "log"),
-    [
-        ({"model__output": "softplus"}, False),
-        ({"model__output": "relu"}, False),
-        ({"model__distribution": "negative_binomial"}, False),
-        ({"model__distribution": "gaussian"}, True),
-    ],
-    ids=str,
-)
-def test_a_network_that_speaks_the_targets_own_units_learns_no_logarithms(values: dict[str, Any], log: bool) -> None:
-    assert is_log(sized(WIDE_SERIES), **values) == log
-
-
-def test_what_follows_the_training_part_does_not_choose_the_transform() -> None:
-    assert is_log(sized(WIDE_SERIES, after=-100.0))
-    assert not is_log(sized({"a": (1.0, 0.0), "b": (2.0, 0.0)} | {"c": (3.0, 0.0)}, after=100.0))
-    grows = sized({"a": (1.0, 0.0), "b": (2.0, 0.0)}).with_columns(
-        load=pl.when((pl.col("series") == "b") & (pl.col("step") >= 6)).then(1e4).otherwise("load")
-    )
-    assert not is_log(grows)
-
-
-def test_values_that_were_filled_in_do_not_choose_the_transform() -> None:
-    frame = sized(WIDE_SERIES)
-    filled = pl.when(pl.col("observed:load")).then("load").otherwise(0.0)
-    assert is_log(frame.with_columns(load=filled))
-
-
-def test_every_target_must_ask_for_logarithms() -> None:
-    schema = schema_of(target=["load", "heat"], known=["price"], is_time=False)
-    wide = sized(WIDE_SERIES)
-    config = make_config(data__target=["load", "heat"])
-    for heat, log in ((pl.col("load") * 2, True), (pl.lit(3.0), False)):
-        both = wide.with_columns(heat.alias("heat"), pl.col("observed:load").alias("observed:heat"))
-        assert (fit_scaler(both.lazy(), schema, 6, config).log is not None) == log
-
-
-def test_sequences_to_classify_have_no_target_to_transform() -> None:
-    frame = labelled(["up", "up", "down", "down"])
-    schema = classify(frame)
-    tree = {"source": "x", "series_id": ["day"], "time": "when", "past": ["load"], "label": "kind"}
-    config = Config.model_validate({"name": "c", "task": "classify", "data": tree})
-    segments = make_segments(grid.regular(frame, 1), schema, config)
-    assert fit_scaler(segments.lazy(), schema, 4, config).log is None
 
 
 def labelled_frame(
@@ -430,14 +347,14 @@ def test_values_of_steps_are_scaled_by_the_training_part_alone_and_never_clipped
     schema = make_schema(frame, 1, config)
     assert schema.classes == []
     found = make_segments(grid.regular(frame, 1), schema, config)
-    scaler = fit_scaler(found.lazy(), schema, 3, config)
+    scaler = fit_scaler(found, schema, pl.col("step") < 3, config)
     assert scaler.label is not None
     assert (scaler.label.mean, scaler.label.deviation) == ([2.0], [1.0])
     label_R = to_segments(found, schema).scaled(scaler).label_R
     np.testing.assert_allclose(label_R, [-1, np.nan, 1, 998, np.nan])
     np.testing.assert_allclose(scaler.unscale_label(np.array([-1.0, 998.0])), [1, 1000])
     with pytest.raises(InputError, match="label 'state' has no values in the training part"):
-        fit_scaler(found.filter(pl.col("step") != 0).lazy(), schema, 2, config)
+        fit_scaler(found.filter(pl.col("step") != 0), schema, pl.col("step") < 2, config)
 
 
 def test_classes_of_steps_are_not_scaled() -> None:
@@ -445,6 +362,6 @@ def test_classes_of_steps_are_not_scaled() -> None:
     config = steps_config(preprocess__outliers="clip")
     schema = make_schema(frame, 1, config)
     found = make_segments(grid.regular(frame, 1), schema, config)
-    label_R = to_segments(found, schema).scaled(fit_scaler(found.lazy(), schema, 3, config)).label_R
+    label_R = to_segments(found, schema).scaled(fit_scaler(found, schema, pl.col("step") < 3, config)).label_R
     assert label_R is not None
     assert label_R.tolist() == [0, 1, 0]
