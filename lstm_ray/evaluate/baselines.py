@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.parts import Boundaries, Part
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries, Part
 from lstm_ray.data.windows import Segments, chunks, origins
 from lstm_ray.evaluate.gather import Forecaster, history
 from lstm_ray.model import ridge
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Segments, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.gather import Classifier, cut_out_sequences
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 SUMMARIES = ("mean", "std", "min", "max", "last", "slope")
 MAX_ITERATIONS = 2000

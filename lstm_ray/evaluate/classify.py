@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from lstm_ray import progress
 from lstm_ray.config import Config
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments, chunks, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate import robustness
@@ -59,7 +60,17 @@ def evaluate_classes(
                 found[who].append(_probabilities(who, model, segments, some))
             advance(f"{len(some)} sequences")
         beside = {who: models[who] for who in ("policy", "logistic_regression")}
-        curves = robustness.class_curves(beside, segments, ids_M, config.window, scaler, settings, config.seed, advance)
+        curves = robustness.class_curves(
+            beside,
+            segments,
+            ids_M,
+            config.window,
+            scaler,
+            settings,
+            config.seed,
+            advance,
+            Filling.of(config.preprocess, config.window),
+        )
     probabilities = {who: np.concatenate(some) for who, some in found.items()}
     label_M = segments.label[ids_M]
     sums = {who: class_sums(p, label_M, classes) for who, p in probabilities.items()}

@@ -16,7 +16,7 @@ from lstm_ray.evaluate.metrics import ForecastSums
 from lstm_ray.evaluate.score import Scores
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 SHOWN_SERIES = 20
 """Series named at either end of the ranking."""

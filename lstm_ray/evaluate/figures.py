@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.lags import reach
 from lstm_ray.evaluate.errors import View, ranked_series, worst_windows
 from lstm_ray.evaluate.gather import Forecaster, future_rows, narrow
 from lstm_ray.evaluate.metrics import median_index
@@ -190,7 +191,7 @@ def _residuals(view: View) -> Figure:
 
 
 def _forecast(view: View, forecaster: Forecaster, origins_M: NDArray) -> NDArray:
-    nearby, origin_M = narrow(view.segments, origins_M, view.window.history, view.window.horizon)
+    nearby, origin_M = narrow(view.segments, origins_M, reach(view.window), view.window.horizon)
     return forecaster.forecast_windows(nearby, origin_M)
 
 

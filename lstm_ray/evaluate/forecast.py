@@ -12,8 +12,10 @@ import numpy as np
 
 from lstm_ray import progress
 from lstm_ray.config import Config
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.quality.clean import lookback
+from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate import errors, robustness
@@ -73,11 +75,31 @@ def evaluate_forecast(
     batches = -(-len(test_M) // settings.batch)
     with progress.bar("evaluate", batches + robustness.num_measurements(settings)) as advance:
         scale = seasonal_scale(segments, parts, window.season)
-        scores = score(forecasters, segments, test_M, window, scale, scaler.target_deviation, settings.batch, advance)
+        scores = score(
+            forecasters,
+            segments,
+            test_M,
+            window,
+            scale,
+            scaler.target_deviation,
+            settings.batch,
+            advance,
+            lookback(scaler),
+        )
         metrics = {who: found.total.metrics() for who, found in scores.items()}
         if metrics["policy"]["mae"] is None:
             raise InputError("no target was measured in the whole test part; move the split to where it was")
-        curves = robustness.forecast_curves(damaged, segments, test_M, window, scaler, settings, config.seed, advance)
+        curves = robustness.forecast_curves(
+            damaged,
+            segments,
+            test_M,
+            window,
+            scaler,
+            settings,
+            config.seed,
+            advance,
+            Filling.of(config.preprocess, config.window),
+        )
     rival = min(baselines, key=lambda who: metrics[who]["mae"] or 0.0)
     normalisation = config.model.normalisation
     view = errors.View(scores, "policy", rival, segments, test_M, window, scaler.target_deviation, normalisation)

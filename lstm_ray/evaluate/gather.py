@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.steps import StepPlan
+from lstm_ray.data.timeline import calendar
 from lstm_ray.data.windows import Segments
 
 HOURS = 24
@@ -62,19 +63,20 @@ def series_names(segments: Segments) -> tuple[list[str], NDArray]:
 
 
 def hour_of_day(segments: Segments, rows: NDArray) -> NDArray:
-    """Hour of the day, 0 to 23, of each row; the schema must have times."""
-    times = segments.times(rows.ravel())
+    """Hour of the day on the calendar's clock, 0 to 23, of each row; the schema must have times."""
+    times = calendar.local(segments.times(rows.ravel()), segments.schema.time_zone)
     hour = (times - times.astype("datetime64[D]")) // np.timedelta64(1, "h")
     hour_of_rows: NDArray = hour.astype(np.int64).reshape(rows.shape)
     return hour_of_rows
 
 
 def narrow(segments: Segments, origins_M: NDArray, steps: int, horizon: int) -> tuple[Segments, NDArray]:
-    """The stretch of rows that some windows, in ascending order, read (views, no copies), and their origins in it.
+    """The stretch of rows that some windows, in ascending order, read (views, no copies), and their origins in it. Of
+    ``steps`` that reach back beyond a window's segment, those in the segment.
 
     A forecaster may scale all the segments it is given; given these, a pass in batches reads every row about once.
     """
-    first, end = int(origins_M[0]) - steps + 1, int(origins_M[-1]) + horizon + 1
+    first, end = max(0, int(origins_M[0]) - steps + 1), int(origins_M[-1]) + horizon + 1
     head, tail = segments.series_of(np.asarray([first, end - 1]))
     inside = slice(head, tail + 1)
     start = np.maximum(segments.bounds[:-1][inside], first)
@@ -89,6 +91,8 @@ def narrow(segments: Segments, origins_M: NDArray, steps: int, horizon: int) -> 
         first_step=segments.steps(start),
         label=None,
         category_SK=segments.category_SK[inside],
+        part_S=None if segments.part_S is None else segments.part_S[inside],
+        weight_R=None,
     )
     return narrowed, origins_M - first
 
@@ -97,24 +101,12 @@ def cut_out(segments: Segments, origins_M: NDArray, steps: int, horizon: int) ->
     """Copies of some windows as segments of their own, so that they can be damaged alone, and their origins' new rows.
 
     Args:
-        origins_M: their history and horizon must lie within their segments, as ``data.windows.origins`` gives them.
+        origins_M: their horizon must lie within their segments, as ``data.windows.origins`` gives them.
+        steps: read up to the origin, or as many as the segment has.
     """
-    rows = (origins_M[:, None] + np.arange(1 - steps, horizon + 1)).ravel()
-    length, num = steps + horizon, len(origins_M)
-    of = segments.series_of(origins_M)
-    cut = replace(
-        segments,
-        target_RC=segments.target_RC[rows],
-        observed_RC=segments.observed_RC[rows],
-        past_RP=segments.past_RP[rows],
-        known_RK=segments.known_RK[rows],
-        bounds=np.arange(num + 1, dtype=np.int64) * length,
-        series=[segments.series[s] for s in of],
-        first_step=segments.steps(origins_M) - steps + 1,
-        label=None,
-        category_SK=segments.category_SK[of],
-    )
-    return cut, cut.bounds[:-1] + steps - 1
+    first = np.maximum(segments.bounds[segments.series_of(origins_M)], origins_M - steps + 1)
+    cut = replace(segments, label=None).stretches(np.stack([first, origins_M + horizon + 1], axis=1))
+    return cut, cut.bounds[1:] - horizon - 1
 
 
 def cut_out_steps(segments: Segments, plan: StepPlan) -> tuple[Segments, NDArray]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lstm_ray import progress
 from lstm_ray.config import Config
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.steps import plan_part
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
@@ -82,7 +83,9 @@ def evaluate_labels(
             _require_finite(who, found[who], segments, rows)
             advance(who)
         beside = {who: models[who] for who in ("policy", best)}
-        curves = robustness.label_curves(beside, segments, plan, scaler, settings, config.seed, advance)
+        curves = robustness.label_curves(
+            beside, segments, plan, scaler, settings, config.seed, advance, Filling.of(config.preprocess, config.window)
+        )
     seen = Told(segments, rows, found, segments.label_R[rows])
     metrics = {who: label_metrics(answer_MA, seen.label_M, schema) for who, answer_MA in found.items()}
     rival = _best_baseline(metrics)

@@ -14,12 +14,12 @@ from sklearn.linear_model import Ridge as LinearRidge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lstm_ray.data.split import Boundaries
-from lstm_ray.data.steps import labelled_rows, rows_of
-from lstm_ray.data.windows import Segments, chunks
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.steps import labelled_rows
+from lstm_ray.data.windows import Segments, chunks, rows_of
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.gather import Labeller
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 MAX_ITERATIONS = 2000
 MAX_ROWS = 20_000

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.parts import Boundaries, Part
 from lstm_ray.data.schema import Schema
-from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.data.steps import rows_of, step_ranges
-from lstm_ray.data.windows import Segments
+from lstm_ray.data.steps import step_ranges
+from lstm_ray.data.windows import Segments, rows_of
 from lstm_ray.evaluate.class_metrics import ClassSums, class_sums
 from lstm_ray.evaluate.gather import Labeller
 from lstm_ray.evaluate.metrics import ForecastSums, forecast_sums

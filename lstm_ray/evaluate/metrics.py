@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.gather import series_names
 
@@ -135,6 +136,8 @@ def median_index(quantiles: Sequence[float]) -> int:
 def seasonal_scale(segments: Segments, parts: Boundaries, season: int) -> NDArray:
     """Mean absolute seasonal difference of each series' training part: MASE's denominator (Hyndman and Koehler 2006).
 
+    A dealt series has no training part of its own where another part holds it: its unit of error is that of all its steps.
+
     Returns:
         float64 [N, C], series in the order of ``series_names``; NaN where a series has no two measured training steps a
         season apart, or never changes.
@@ -142,9 +145,8 @@ def seasonal_scale(segments: Segments, parts: Boundaries, season: int) -> NDArra
     names, series_S = series_names(segments)
     num, channels = len(names), segments.target_RC.shape[1]
     row = np.arange(len(segments.target_RC))
-    segment_R, step_R = segments.series_of(row), segments.steps(row)
-    first, end = parts["train"]
-    inside_R = (step_R >= first) & (step_R < end)
+    segment_R = segments.series_of(row)
+    inside_R = rows_in(segments, parts, "train") if segments.part_S is None else np.ones(len(row), dtype=bool)
     together = inside_R[season:] & inside_R[:-season] & (segment_R[season:] == segment_R[:-season])
     later = season + np.flatnonzero(together)
     both = (segments.observed_RC[later] > 0) & (segments.observed_RC[later - season] > 0)

@@ -2,7 +2,7 @@
 only by what they answer.
 
 Damage is done to copies of windows, so that a step removed from one history is still the truth of another, and filled
-as serving fills it: the last value repeated and marked unobserved, the training mean where there is none.
+as serving fills it (preprocess.impute) and marked unobserved, the training mean where no rule reaches.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.data.impute import forward_fill
+from lstm_ray.data.lags import reach
+from lstm_ray.data.quality.clean import lookback
+from lstm_ray.data.quality.impute import FORWARD, Filling, fill
+from lstm_ray.data.scaling.units import centres
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.steps import StepPlan, rows_of
-from lstm_ray.data.windows import Segments
+from lstm_ray.data.steps import StepPlan
+from lstm_ray.data.windows import Segments, rows_of
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.class_metrics import class_sums
 from lstm_ray.evaluate.gather import (
@@ -32,7 +35,7 @@ from lstm_ray.evaluate.label_scores import label_metrics
 from lstm_ray.evaluate.metrics import forecast_sums, median_index
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 from lstm_ray.sections.stages import EvaluateConfig
 
 Score = Callable[[Segments], dict[str, float]]
@@ -66,6 +69,7 @@ def forecast_curves(
     settings: EvaluateConfig,
     seed: int,
     advance: Callable[[str], None] = lambda words: None,
+    filling: Filling = FORWARD,
 ) -> list[Curve]:
     """Mean absolute error, in training deviations, against the severity of the damage done to the history.
 
@@ -74,9 +78,10 @@ def forecast_curves(
     """
     rng = np.random.default_rng([seed, 1])
     chosen = _sample(origins_M, settings.robustness_windows, rng)
-    whole, origin_M = cut_out(segments, chosen, window.history, window.horizon)
+    whole, origin_M = cut_out(segments, chosen, reach(window) + lookback(scaler), window.horizon)
     rows = future_rows(origin_M, window.horizon)
-    is_history = np.tile(np.arange(window.history + window.horizon) < window.history, len(chosen))
+    is_history = np.ones(len(whole.target_RC), dtype=bool)
+    is_history[rows] = False
     no_scale = np.full((len(chosen), len(scaler.target_mean)), np.nan)
 
     def mae(damaged: Segments) -> dict[str, float]:
@@ -88,7 +93,7 @@ def forecast_curves(
             found[name] = sums.scaled(scaler.target_deviation)["mae"]
         return _numbers(found)
 
-    return _curves("mae", mae, whole, is_history, scaler, settings, rng, advance)
+    return _curves("mae", mae, whole, is_history, scaler, settings, rng, advance, filling)
 
 
 def class_curves(
@@ -100,6 +105,7 @@ def class_curves(
     settings: EvaluateConfig,
     seed: int,
     advance: Callable[[str], None] = lambda words: None,
+    filling: Filling = FORWARD,
 ) -> list[Curve]:
     """Macro F1 against the severity of the damage done to the sequences."""
     rng = np.random.default_rng([seed, 1])
@@ -115,7 +121,7 @@ def class_curves(
         return _numbers(scores)
 
     damageable = np.ones(len(whole.past_RP), dtype=bool)
-    return _curves("macro_f1", macro_f1, whole, damageable, scaler, settings, rng, advance)
+    return _curves("macro_f1", macro_f1, whole, damageable, scaler, settings, rng, advance, filling)
 
 
 def label_curves(
@@ -126,6 +132,7 @@ def label_curves(
     settings: EvaluateConfig,
     seed: int,
     advance: Callable[[str], None] = lambda words: None,
+    filling: Filling = FORWARD,
 ) -> list[Curve]:
     """Macro F1 of labels, or their mean absolute error in training deviations, against the damage done to past inputs.
 
@@ -148,22 +155,30 @@ def label_curves(
             found[name] = score / scaler.label.deviation[0] if scaler.label and score is not None else score
         return _numbers(found)
 
-    return _curves(metric, measure, whole, np.ones(len(whole.past_RP), dtype=bool), scaler, settings, rng, advance)
+    return _curves(
+        metric, measure, whole, np.ones(len(whole.past_RP), dtype=bool), scaler, settings, rng, advance, filling
+    )
 
 
-def remove_steps(segments: Segments, removed_R: NDArray, scaler: Scaler) -> Segments:
-    """The segments as a server would see them had some rows' targets and past inputs never arrived."""
+def remove_steps(
+    segments: Segments, removed_R: NDArray, scaler: Scaler, filling: Filling = FORWARD, stops: NDArray | None = None
+) -> Segments:
+    """The segments as a server would see them had some rows' targets and past inputs never arrived.
 
-    def fill(values_RF: NDArray, mean_F: list[float]) -> NDArray:
+    Args:
+        stops: bounds that no filling crosses, such as those between histories and what follows them; none: the segments'.
+    """
+    bounds = segments.bounds if stops is None else stops
+
+    def filled(values_RF: NDArray, mean: NDArray | list[float]) -> NDArray:
         holes = np.where(removed_R[:, None], np.nan, values_RF).astype(np.float32, copy=False)
-        for first, end in zip(segments.bounds[:-1], segments.bounds[1:], strict=True):
-            holes[first:end] = forward_fill(holes[first:end])
-        return np.where(np.isnan(holes), np.asarray(mean_F, dtype=np.float32), holes)
+        holes = fill(holes, bounds, filling)
+        return np.where(np.isnan(holes), np.asarray(mean, dtype=np.float32), holes)
 
     return replace(
         segments,
-        target_RC=fill(segments.target_RC, scaler.centre("target")),
-        past_RP=fill(segments.past_RP, scaler.centre("past")),
+        target_RC=filled(segments.target_RC, centres(segments.series, scaler).repeat(np.diff(segments.bounds), axis=0)),
+        past_RP=filled(segments.past_RP, scaler.centre("past")),
         observed_RC=np.where(removed_R[:, None], np.float32(0), segments.observed_RC),
     )
 
@@ -215,6 +230,7 @@ def _curves(
     settings: EvaluateConfig,
     rng: np.random.Generator,
     advance: Callable[[str], None],
+    filling: Filling,
 ) -> list[Curve]:
     # One draw for every severity: what is missing at 10 % is also missing at 30 %, so a curve shows damage, not luck.
     lot_R = rng.random(len(damageable_R))
@@ -222,8 +238,14 @@ def _curves(
     noise_RF = rng.standard_normal((len(damageable_R), width), dtype=np.float32) * damageable_R[:, None]
     undamaged = measure(whole)
     advance("undamaged")
+    # A server fills a history before anybody knows what follows it.
+    stops = np.union1d(whole.bounds, np.flatnonzero(np.diff(damageable_R)) + 1)
+
+    def remove(share: float) -> Segments:
+        return remove_steps(whole, damageable_R & (lot_R < share), scaler, filling, stops)
+
     kinds: list[tuple[str, list[float], Callable[[float], Segments]]] = [
-        ("missing", settings.missing, lambda share: remove_steps(whole, damageable_R & (lot_R < share), scaler)),
+        ("missing", settings.missing, remove),
         ("noise", settings.noise, lambda size: add_noise(whole, size * noise_RF, scaler)),
     ]
     curves = []

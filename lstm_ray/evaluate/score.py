@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.lags import reach
 from lstm_ray.data.windows import Segments, chunks
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.gather import HOURS, Forecaster, future_rows, hour_of_day, narrow, series_names
 from lstm_ray.evaluate.metrics import ForecastSums, forecast_sums, median_index
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 DAY_MICROSECONDS = 86_400_000_000
 BIN_EDGES = np.linspace(-3, 3, 61)
@@ -57,6 +58,7 @@ def score(
     deviation_C: NDArray,
     batch: int,
     advance: Callable[[str], None] = lambda words: None,
+    before: int = 0,
 ) -> dict[str, Scores]:
     """Score forecasters on the same windows, each window's truth read once and its forecasts dropped after scoring.
 
@@ -65,6 +67,7 @@ def score(
         scale_NC: MASE's denominators (``metrics.seasonal_scale``).
         deviation_C: the training part's deviations.
         advance: called once for every batch.
+        before: further steps that decide what a window is read as (``clean.lookback``).
 
     Raises:
         InputError: a forecast is not finite.
@@ -73,7 +76,7 @@ def score(
     names, series_S = series_names(segments)
     for some in chunks(origins_M, batch):
         truth = _read(segments, some, window, (series_S, len(names)), scale_NC, deviation_C)
-        nearby, origin = narrow(segments, some, window.history, window.horizon)
+        nearby, origin = narrow(segments, some, reach(window) + before, window.horizon)
         for name, forecaster in forecasters.items():
             forecast = forecaster.forecast_windows(nearby, origin, batch)
             _must_be_finite(name, forecast, segments, some)

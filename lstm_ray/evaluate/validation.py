@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.class_metrics import class_sums
@@ -33,7 +34,10 @@ def validation_metrics(policy: Policy, segments: Segments, bounds: Boundaries) -
         scale_NC = seasonal_scale(segments, bounds, config.window.season)
         deviation_C = policy.scaler.target_deviation
         batch = config.evaluate.batch
-        scores = score({"policy": policy}, segments, origins_M, config.window, scale_NC, deviation_C, batch)
+        before = lookback(policy.scaler)
+        scores = score(
+            {"policy": policy}, segments, origins_M, config.window, scale_NC, deviation_C, batch, before=before
+        )
         found = scores["policy"].total.metrics()
     metrics = {name: value for name, value in found.items() if value is not None}
     if not metrics:

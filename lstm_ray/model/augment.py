@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from lstm_ray.data.windows import IGNORED
 from lstm_ray.model.objective import Lesson
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 from lstm_ray.sections.train import AugmentConfig
 
 KNOTS = 4
@@ -39,7 +39,7 @@ def augmented(lesson: Lesson, augment: AugmentConfig, window: WindowConfig, key:
     random = _random(key, lesson.origin_BN.device)
     length_B = real_lengths(lesson, window)
     if augment.scaling or augment.magnitude_warp:
-        lesson = _stretched_upwards(lesson, augment, length_B, random)
+        lesson = _stretched_upwards(lesson, augment, len(window.lags), length_B, random)
     if augment.time_warp or augment.window_slice:
         lesson = _stretched_in_time(lesson, augment, length_B, random)
     if augment.mixup:
@@ -67,22 +67,28 @@ def real_lengths(lesson: Lesson, window: WindowConfig) -> Tensor:
     return (held_BT * step_T).amax(1) * (lesson.label_B != IGNORED)
 
 
-def _stretched_upwards(lesson: Lesson, augment: AugmentConfig, length_B: Tensor, random: torch.Generator) -> Lesson:
-    """Every target and past column times a factor, and times a smooth curve about 1; the truth with its target."""
+def _stretched_upwards(
+    lesson: Lesson, augment: AugmentConfig, num_lags: int, length_B: Tensor, random: torch.Generator
+) -> Lesson:
+    """Every target and past column times a factor, and times a smooth curve about 1; the truth with its target. A target's
+    lags (the last known columns) take its factor, for the curve does not reach back to them."""
 
-    def factors(values_BTF: Tensor) -> Tensor:
+    def factors(values_BTF: Tensor) -> tuple[Tensor, Tensor]:
         batch, steps, columns = values_BTF.shape
         factor_B1F = 1 + augment.scaling * torch.randn(batch, 1, columns, generator=random, device=random.device)
         curve_BTF = _curves(batch * columns, steps, random).unflatten(0, (batch, columns)).transpose(1, 2)
         found_BTF = factor_B1F * (1 + augment.magnitude_warp * curve_BTF)
-        return found_BTF.where(_inside(values_BTF, length_B), 1.0)
+        return factor_B1F, found_BTF.where(_inside(values_BTF, length_B), 1.0)
 
-    target_BTC, past_BTP = factors(lesson.target_BTC), factors(lesson.past_BTP)
+    (factor_B1C, target_BTC), (_, past_BTP) = factors(lesson.target_BTC), factors(lesson.past_BTP)
+    lagged = torch.cat([factor_B1C, torch.ones_like(factor_B1C[..., :1])], -1).repeat(1, 1, num_lags)
+    others = torch.ones_like(lesson.known_BTK[:, :1, lagged.shape[2] :])
     return replace(
         lesson,
         target_BTC=lesson.target_BTC * target_BTC,
         truth_BTC=lesson.truth_BTC * target_BTC,
         past_BTP=lesson.past_BTP * past_BTP,
+        known_BTK=lesson.known_BTK * torch.cat([others, lagged], -1) if num_lags else lesson.known_BTK,
     )
 
 
@@ -109,7 +115,8 @@ def _stretched_in_time(lesson: Lesson, augment: AugmentConfig, length_B: Tensor,
         return low_BTF + share_BT1 * (high_BTF - low_BTF)
 
     def both(mask_BTC: Tensor) -> Tensor:
-        return _at(mask_BTC, low_BT) * _at(mask_BTC, high_BT).where(share_BT1 > 0, 1.0)
+        low_BTC = _at(mask_BTC, low_BT)
+        return torch.minimum(low_BTC, _at(mask_BTC, high_BT).where(share_BT1 > 0, low_BTC))
 
     return _whole(lesson, read, both)
 
@@ -132,14 +139,18 @@ def _mixed(lesson: Lesson, alpha: float, length_B: Tensor, key: tuple[int, ...])
         return mixed_BTF.where(_inside(values_BTF, length_B), values_BTF)
 
     def both(mask_BTC: Tensor) -> Tensor:
-        return mask_BTC * mask_BTC[partner_B].where((share_B11 < 1) & _inside(mask_BTC, length_B), 1.0)
+        mixed_BTC = torch.minimum(mask_BTC, mask_BTC[partner_B])
+        return mixed_BTC.where((share_B11 < 1) & _inside(mask_BTC, length_B), mask_BTC)
 
     other_B = lesson.label_B[partner_B].where(share_B < 1, lesson.label_B)
-    return replace(_whole(lesson, blend, both), other_B=other_B, share_B=share_B)
+    weight_BT = both(lesson.weight_BT[..., None])[..., 0]
+    return replace(_whole(lesson, blend, both), other_B=other_B, share_B=share_B, weight_BT=weight_BT)
 
 
 def _whole(lesson: Lesson, values: Callable[[Tensor], Tensor], masks: Callable[[Tensor], Tensor]) -> Lesson:
-    """Everything in a sequence changed consistently: what is read, what is true, and what of either was observed."""
+    """Everything in a sequence changed consistently: what is read, what is true, what of either was observed, and how much it
+    counts: as the least of what it was made from."""
+    per_step = lesson.weight_BT.shape[1] == lesson.known_BTK.shape[1]
     return replace(
         lesson,
         target_BTC=values(lesson.target_BTC),
@@ -148,6 +159,7 @@ def _whole(lesson: Lesson, values: Callable[[Tensor], Tensor], masks: Callable[[
         known_BTK=values(lesson.known_BTK),
         observed_BTC=masks(lesson.observed_BTC),
         measured_BTC=masks(lesson.measured_BTC),
+        weight_BT=masks(lesson.weight_BT[..., None])[..., 0] if per_step else lesson.weight_BT,
     )
 
 

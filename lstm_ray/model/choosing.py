@@ -108,7 +108,7 @@ def score(objective: Objective, batches: Iterable[Batch], add_up: Sum = lambda s
     sums = torch.zeros(len(wanted), 4, device=objective.device)
     with torch.inference_mode(), memory_named(objective.config):
         for batch in batches:
-            lesson = objective.lesson(batch)
+            lesson = objective.lesson(batch).unweighted()
             answers = _answers(objective, lesson, shares)
             for row, choice in zip(sums, wanted, strict=True):
                 row += objective.sums_of(_mean(answers[choice.share], choice.weight_E), lesson)

@@ -6,6 +6,7 @@ Knows no Ray: where the data lies and who sums which share of it is the reader's
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,8 +15,17 @@ from numpy.typing import NDArray
 
 from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import class_weights
-from lstm_ray.data.split import Boundaries, Part
-from lstm_ray.data.windows import IGNORED, Segments, chunks, cut_sequences, longest_sequence, origins, sequences
+from lstm_ray.data.parts import Boundaries, Part
+from lstm_ray.data.windows import (
+    IGNORED,
+    Segments,
+    chunks,
+    cut_sequences,
+    longest_sequence,
+    origins,
+    sequence_weights,
+    sequences,
+)
 from lstm_ray.model import kernels, ridge
 from lstm_ray.model.inputs import statistics
 from lstm_ray.model.views import kinds, views
@@ -80,12 +90,13 @@ def solved(config: Config, reader: Reader, bounds: Boundaries) -> list[Solved]:
 
 
 def solved_for(view: Config, reader: Reader, bounds: Boundaries) -> Solved:
-    """The closed form of one kind of network, its penalty chosen on validation."""
+    """The closed form of one kind of network, its penalty chosen on validation, and the size of changes."""
+    found = {"difference.change_C": typical_changes(view, reader, bounds)} if view.model.difference else {}
     if view.model.linear == "none" or view.task == "label":
-        return {}
+        return found
     if view.task == "classify":
         return _kernel_ridge(view, reader, bounds)
-    found = {"highway.ridge_AH": _ridge(view, reader, bounds)}
+    found["highway.ridge_AH"] = _ridge(view, reader, bounds)
     if view.model.linear == "average":
         plain = with_values(view, {"model.normalisation": "last", "model.normalisation_steps": None})
         found["highway.plain_AH"] = _ridge(plain, reader, bounds)
@@ -102,20 +113,46 @@ def window_sums_of(view: Config, reader: Reader, bounds: Boundaries, part: Part)
     index = reader.index
     rows_M = ridge.spread(origins(index, bounds, part, view.window), len(index.schema.target))
     none = ridge.LinearSums.none(1 + view.window.history, view.window.horizon)
-    return _total(reader, rows_M, "row", none, lambda segments, own_M: window_sums(view, segments, own_M))
+    weighted = part == "train"
+    return _total(reader, rows_M, "row", none, lambda segments, own_M: window_sums(view, segments, own_M, weighted))
 
 
-def window_sums(view: Config, scaled: Segments, origins_M: NDArray) -> ridge.LinearSums:
-    """Sums over the windows of some origins."""
+def typical_changes(view: Config, reader: Reader, bounds: Boundaries) -> NDArray:
+    """Root mean square of each target's changes over model.difference steps, measured at both ends, float32 [C]; 1 where
+    there are none. Of the training part's origins, or about as many as are enough."""
+    index, steps = reader.index, view.model.difference
+    assert steps is not None, "asked for where values are read as changes"
+    channels = len(index.schema.target)
+
+    def fit(segments: Segments, rows_M: NDArray) -> ridge.LinearSums:
+        both_MC = segments.observed_RC[rows_M] * segments.observed_RC[rows_M - steps]
+        change_MC = (segments.target_RC[rows_M] - segments.target_RC[rows_M - steps]).astype(np.float64)
+        ones_M = np.ones(len(rows_M))
+        return ridge.sums_of(ones_M[:, None], np.concatenate([change_MC**2 * both_MC, both_MC], axis=1), ones_M)
+
+    rows_M = ridge.spread(origins(index, bounds, "train", view.window), channels)
+    sums = _total(reader, rows_M, "row", ridge.LinearSums.none(1, 2 * channels), fit)
+    squares_C, count_C = np.split(sums.xy_AH[0], 2)
+    size_C = np.sqrt(squares_C / np.maximum(count_C, 1))
+    return np.where(size_C > 0, size_C, 1.0).astype(np.float32)
+
+
+def window_sums(view: Config, scaled: Segments, origins_M: NDArray, weighted: bool = True) -> ridge.LinearSums:
+    """Sums over the windows of some origins, each with the mean weight of its horizon's steps where ``weighted``
+    (data.weight)."""
     model, window = view.model, view.window
+    spread_C = None if scaled.spread_C is None else torch.from_numpy(scaled.spread_C)
 
     def normalise(history_ML: NDArray) -> tuple[NDArray, NDArray]:
         steps = model.normalisation_steps or window.history
         target_MLC = torch.from_numpy(np.ascontiguousarray(history_ML))[..., None]
-        level, scale = statistics(target_MLC, window.history, model.normalisation, steps)
+        # A row is one channel of a window, channels side by side.
+        spread = 1.0 if spread_C is None else spread_C.repeat(len(history_ML) // len(spread_C))[:, None, None]
+        level, scale = statistics(target_MLC, window.history, model.normalisation, steps, spread)
         return level[..., 0].numpy(), scale[..., 0].numpy()
 
-    return ridge.linear_sums(scaled.target_RC, scaled.observed_RC, origins_M, window, normalise)
+    weight_R = scaled.weight_R if weighted else None
+    return ridge.linear_sums(scaled.target_RC, scaled.observed_RC, origins_M, window, normalise, weight_R)
 
 
 def _kernel_ridge(view: Config, reader: Reader, bounds: Boundaries) -> Solved:
@@ -128,14 +165,18 @@ def _kernel_ridge(view: Config, reader: Reader, bounds: Boundaries) -> Solved:
     if weight_K is None:
         weight_K = np.ones(len(index.schema.classes), np.float32)
 
-    def fit(segments: Segments, ids_M: NDArray) -> ridge.LinearSums:
-        sums = none
+    def fit(segments: Segments, ids_M: NDArray, weighted: bool) -> ridge.LinearSums:
+        sums, own_weights = (
+            none,
+            sequence_weights if weighted else lambda segments, some: np.ones(len(some), np.float32),
+        )
         for some in chunks(ids_M, view.train.batch):
             batch = cut_sequences(segments, some, steps, patch)
             features_MA = network.features(*kernels.read(batch)).numpy()
             # Features that hardly vary keep their variance in float64 alone, and are then brought to one deviation.
             x = np.concatenate([np.ones((len(some), 1)), features_MA], axis=1)
-            sums += ridge.sums_of(x, np.eye(len(weight_K), dtype=np.float32)[batch.label_B], weight_K[batch.label_B])
+            weight_M = weight_K[batch.label_B] * own_weights(segments, some)
+            sums += ridge.sums_of(x, np.eye(len(weight_K), dtype=np.float32)[batch.label_B], weight_M)
         return sums
 
     none = ridge.LinearSums.none(*network.ridge_AK.shape)
@@ -146,7 +187,9 @@ def _kernel_ridge(view: Config, reader: Reader, bounds: Boundaries) -> Solved:
     inputs, inside = (torch.cat(parts) for parts in zip(*read, strict=True))
     threshold_VJW = network.thresholds(inputs, inside)
     network.threshold_VJW.copy_(torch.from_numpy(threshold_VJW))
-    train, validation = (_total(reader, ids_M, "segment", none, fit) for ids_M in taught.values())
+    train, validation = (
+        _total(reader, ids_M, "segment", none, partial(fit, weighted=part == "train")) for part, ids_M in taught.items()
+    )
     ridge_AK = ridge.solve(train, validation, PENALTIES, standardise=True)[0]
     # A network that was given another's weights may have drawn other kernels.
     return {"weight_VJFL": network.weight_VJFL.numpy(), "threshold_VJW": threshold_VJW, "ridge_AK": ridge_AK}

@@ -5,6 +5,7 @@ Shapes: [..., P, H]: P parameters (quantiles, or those of a distribution), H ste
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -31,18 +32,29 @@ class Level(NamedTuple):
     """Where 0 of the target's own units lies."""
     unit: Tensor
     """Length of 1 of the target's own units."""
+    spread: Tensor | float = 1.0
+    """Length of a training deviation."""
 
 
 def ascending(raw: Tensor, median: int, at: Level, output: str = "identity") -> Tensor:
-    """Quantiles that never cross: steps away from the median are positive, and every bound ascends. [..., Q, H]."""
+    """Quantiles that never cross, bounded. [..., Q, H]."""
+    return stacked([bounded(one, at, output) for one in spread(raw, median, at)])
+
+
+def spread(raw: Tensor, median: int, at: Level) -> list[Tensor]:
+    """How far each quantile lies from the level, ascending: steps away from the median are positive. [..., H] each."""
     raws = raw.unbind(-2)
     away = [_scaled(raws[median], at)]
     for one in raws[median + 1 :]:
         away.append(away[-1] + _scaled(functional.softplus(one), at))
     for one in reversed(raws[:median]):
         away.insert(0, away[0] - _scaled(functional.softplus(one), at))
-    rows = [bounded(one, at, output) for one in away]
-    return rows[0].unsqueeze(-2) if len(rows) == 1 else torch.stack(rows, -2)
+    return away
+
+
+def stacked(rows: Sequence[Tensor]) -> Tensor:
+    """[..., H] each -> [..., P, H]."""
+    return rows[0].unsqueeze(-2) if len(rows) == 1 else torch.stack(list(rows), -2)
 
 
 def parameters(name: str, raw: Tensor, at: Level) -> Tensor:
@@ -70,15 +82,16 @@ def bounded(away: Tensor, at: Level, output: str) -> Tensor:
         above = away + (at.level - at.zero)
         return at.zero + (above + (above.clamp_min(0) - above).detach())
     if output == "softplus":
-        start = (at.level - at.zero).clamp_min(FLOOR)
+        start = ((at.level - at.zero) / at.spread).clamp_min(FLOOR)
         # The inverse of softplus, written to hold for large values.
-        return at.zero + functional.softplus(away + start + torch.log(-torch.expm1(-start)))
+        bent = functional.softplus(away / at.spread + start + torch.log(-torch.expm1(-start)))
+        return at.zero + bent * at.spread
     # Tanh is a sigmoid from -1 on, twice as high.
     low, high = (0.0, 1.0) if output == "sigmoid" else (-1.0, 1.0)
     bottom, length = at.zero + low * at.unit, (high - low) * at.unit
     start = ((at.level - bottom) / length).clamp(EDGE, 1 - EDGE)
     usual = (-bottom / length).clamp(EDGE, 1 - EDGE)
-    slope = (usual * (1 - usual) * length).clamp_min(0.5)
+    slope = (usual * (1 - usual) * length).clamp_min(0.5 * at.spread)
     return bottom + length * torch.sigmoid(torch.logit(start) + away / slope)
 
 

@@ -39,6 +39,12 @@ class Categories(nn.Module):
         return torch.cat([table(code_B) for table, code_B in zip(self.tables, code_BK.unbind(1), strict=True)], -1)
 
 
+def patches(values_BTF: Tensor, patch: int, begin: int, end: int) -> Tensor:
+    """Those from ``begin`` to before ``end``: [B, T, F] -> [N, B, p, F], as a view."""
+    read = values_BTF[:, begin * patch : end * patch]
+    return read.unflatten(1, (end - begin, patch)).transpose(0, 1)
+
+
 def overlapping_patches(values_BTF: Tensor, patch: int) -> Tensor:
     """Each patch and the one before, nothing before the first: [B, T, F] -> [B, N, 2 p F]. What happens where two patches
     meet is seen whole by one of them."""
@@ -51,19 +57,29 @@ def embedding_width(num_values: int) -> int:
     return min(MAX_EMBEDDING, max(2, round(1.6 * num_values**0.56)))
 
 
-def statistics(target_BTC: Tensor, patch: int, kind: str, steps: int) -> tuple[Tensor, Tensor]:
-    """Level and scale at each patch's last step, [B, N, C] each, from that step and those before it alone."""
+def statistics(
+    target_BTC: Tensor, patch: int, kind: str, steps: int, spread_C: Tensor | float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Level and scale at each patch's last step, [B, N, C] each, from that step and those before it alone.
+
+    Args:
+        kind: a model.normalisation, or 'size': no level, and the scale is measured from 0.
+        spread_C: training deviation as targets are scaled.
+    """
+    least = MIN_SCALE**2 * spread_C**2
     ends = slice(patch - 1, None, patch)
     last_BNC = target_BTC[:, ends]
     if kind == "none":
         return torch.zeros_like(last_BNC), torch.ones_like(last_BNC)
     if kind == "last":
         return last_BNC, torch.ones_like(last_BNC)
+    if kind == "size":
+        return torch.zeros_like(last_BNC), trailing_mean(target_BTC**2, steps)[:, ends].clamp_min(least).sqrt()
     mean_BNC = trailing_mean(target_BTC, steps)[:, ends]
     if kind == "mean":
         return mean_BNC, torch.ones_like(mean_BNC)
     squares_BNC = trailing_mean(target_BTC**2, steps)[:, ends]
-    return mean_BNC, (squares_BNC - mean_BNC**2).clamp_min(MIN_SCALE**2).sqrt()
+    return mean_BNC, (squares_BNC - mean_BNC**2).clamp_min(least).sqrt()
 
 
 def trailing_mean(values_BTC: Tensor, length: int) -> Tensor:

@@ -18,12 +18,14 @@ from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.model import distributions
 from lstm_ray.model.body import Body
 from lstm_ray.model.classifier import Classifier
+from lstm_ray.model.difference import Difference
 from lstm_ray.model.ensemble import Ensemble
-from lstm_ray.model.heads import Level, ascending, parameters
+from lstm_ray.model.heads import Level, ascending, bounded, parameters, spread, stacked
 from lstm_ray.model.highway import Highway
-from lstm_ray.model.inputs import Categories, statistics, steps_since_observed
+from lstm_ray.model.inputs import Categories, patches, statistics, steps_since_observed
 from lstm_ray.model.kernels import KernelRidge
 from lstm_ray.model.labeller import Labeller
+from lstm_ray.model.recall import Lags, Recall
 from lstm_ray.model.views import kinds, members, solved_alone
 
 __all__ = ["Classifier", "Ensemble", "Forecaster", "Inputs", "KernelRidge", "Labeller", "build"]
@@ -51,13 +53,21 @@ class Forecaster(nn.Module):
 
     zero_C: Tensor
     unit_C: Tensor
+    spread_C: Tensor
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__()
         window, model = config.window, config.model
         self.history, self.horizon, self.patch = window.history, window.horizon, window.patch
-        self.normalisation = model.normalisation
-        self.normalisation_steps = model.normalisation_steps or window.history
+        self.normalisation, self.normalisation_steps = model.normalisation, model.normalisation_steps or window.history
+        # As what is read is normalised: values, or their changes, which have no level.
+        self.read_as: str = model.normalisation
+        self.read_steps = self.normalisation_steps
+        if model.difference is not None:
+            self.read_as = "size" if model.normalisation == "mean_deviation" else "none"
+            self.read_steps = min(self.normalisation_steps, window.history - model.difference)
+        self.scales = self.read_as in ("mean_deviation", "size")
+        self.difference = Difference(config, len(schema.target)) if model.difference is not None else None
         self.output, self.distribution = model.output, model.distribution
         self.quantiles = model.quantiles or [0.5]
         self.num_parameters = (
@@ -67,7 +77,8 @@ class Forecaster(nn.Module):
         group = len(schema.target) if self.joint else 1
         shared = window.patch * (len(schema.past) + schema.num_known)
         self.categories = Categories(schema.categories) if schema.categories else None
-        num_inputs = group * (2 * window.patch + 3) + shared + (self.categories.width if self.categories else 0)
+        own = (2 + 2 * len(window.lags)) * window.patch + 3
+        num_inputs = group * own + shared + (self.categories.width if self.categories else 0)
         self.body = Body(num_inputs, config)
         num_rows = group * self.num_parameters
         self.head = nn.Linear(self.body.width, num_rows * window.horizon)
@@ -81,14 +92,18 @@ class Forecaster(nn.Module):
             nn.init.zeros_(self.newest.weight)
         self.respond = nn.Linear(self.body.width, num_rows * RESPONSES) if schema.num_known else None
         self.known = nn.Linear(schema.num_known, RESPONSES, bias=False) if schema.num_known else None
+        self.recall = Recall(self.body.width, num_rows, config) if window.lags else None
         self.register_buffer("zero_C", torch.zeros(len(schema.target)))
         self.register_buffer("unit_C", torch.ones(len(schema.target)))
+        self.register_buffer("spread_C", torch.ones(len(schema.target)))
 
     def set_units(self, scaler: Scaler) -> None:
-        """Learn where the target's own units lie in scaled ones; ``model.output`` and counts are meant in the former."""
-        mean_C, deviation_C = torch.from_numpy(scaler.target_mean), torch.from_numpy(scaler.target_deviation)
-        self.zero_C.copy_(-mean_C / deviation_C)
-        self.unit_C.copy_(1 / deviation_C)
+        """Learn where the target's own units lie in scaled ones, for ``model.output`` and counts are meant in the former, and
+        how long a training deviation is there."""
+        zero_C, unit_C = (torch.from_numpy(numbers) for numbers in scaler.units("target"))
+        self.zero_C.copy_(-zero_C / unit_C)
+        self.unit_C.copy_(1 / unit_C)
+        self.spread_C.copy_(torch.from_numpy(scaler.spread("target")))
 
     def forward(
         self,
@@ -105,6 +120,7 @@ class Forecaster(nn.Module):
         steps are read from ``known`` alone.
 
         Args:
+            known_BTK: known and static columns, the calendar, and those of ``data.lags``.
             category_BS: int64 codes of the categorical statics; None: all unseen.
             part: read these patches alone and answer at the origins among them. Levels are still measured over what lies
                 before the part, so its parts together answer as the whole does.
@@ -118,20 +134,35 @@ class Forecaster(nn.Module):
         assert seen % self.patch == 0, f"{seen} steps are no whole number of patches"
         assert seen >= self.history, f"{seen} steps are less than the history"
         begin, end = part or (0, seen // self.patch)
-        columns = (target_BTC[:, :seen], observed_BTC[:, :seen], past_BTP, known_BTK)
-        inputs_NBGI, level_NBC1, scale_NBC1 = self._inputs(Inputs(*columns), category_BS, begin, end)
+        lags = None
+        if self.recall is not None:
+            known_BTK, lags = self.recall.split(known_BTK, len(self.zero_C), self.difference)
+        columns = Inputs(target_BTC[:, :seen], observed_BTC[:, :seen], past_BTP, known_BTK)
+        inputs_NBGI, level_NBC1, scale_NBC1 = self._inputs(columns, lags, category_BS, begin, end)
         # The first origin's patch, as this part counts.
         first = max(0, self.history // self.patch - 1 - begin)
         states_NBD, new_state = self.body(inputs_NBGI.flatten(1, 2), state=state, first=first)
         states_NBGD = states_NBD.unflatten(1, inputs_NBGI.shape[1:3])
-        raw_NBCPH = self._decode(states_NBGD, inputs_NBGI[first:], known_BTK[:, (begin + first + 1) * self.patch :])
-        scale = None if scale_NBC1 is None else scale_NBC1[first:]
-        if self.highway is not None:
-            origin = max(0, begin - self.history // self.patch + 1)
-            linear = self.highway, target_BTC[:, origin * self.patch : seen], level_NBC1[first:], scale
-            raw_NBCPH = self._with_linear(raw_NBCPH, *linear)
-        at = Level(level_NBC1[first:], scale, self.zero_C[:, None], self.unit_C[:, None])
-        if self.distribution is not None:
+        after = slice((begin + first + 1) * self.patch, None)
+        raw_NBCPH = self._decode(states_NBGD, inputs_NBGI[first:], known_BTK[:, after])
+        at = Level(
+            level_NBC1[first:],
+            None if scale_NBC1 is None else scale_NBC1[first:],
+            self.zero_C[:, None],
+            self.unit_C[:, None],
+            self.spread_C[:, None],
+        )
+        if self.recall is not None and lags is not None:
+            lags = Lags(*(part[:, after] for part in lags))
+            raw_NBCPH = self.recall(raw_NBCPH, states_NBGD, lags, at.level, at.scale)
+        # Each origin's history, the first of which ends with the first origin's patch.
+        origin = max(0, begin - self.history // self.patch + 1)
+        read_BTC = target_BTC[:, origin * self.patch : seen]
+        if self.highway is not None and self.difference is None:
+            raw_NBCPH = self._with_linear(raw_NBCPH, self.highway, read_BTC, at.level, at.scale)
+        if self.difference is not None:
+            found_NBCPH = self._values(raw_NBCPH, self.difference, read_BTC, at)
+        elif self.distribution is not None:
             found_NBCPH = parameters(self.distribution, raw_NBCPH, at)
         else:
             found_NBCPH = ascending(raw_NBCPH, self.quantiles.index(0.5), at, self.output)
@@ -160,23 +191,35 @@ class Forecaster(nn.Module):
         return after_BCT.unfold(2, self.horizon, self.patch).permute(0, 2, 3, 1)
 
     def _inputs(
-        self, columns: Inputs, category_BS: Tensor | None, begin: int, end: int
+        self,
+        columns: Inputs,
+        lags: Lags | None,
+        category_BS: Tensor | None,
+        begin: int,
+        end: int,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """What the LSTM reads at patches ``begin`` to ``end``, [N, B, G, I], and level and scale there, [N, B, C, 1].
 
-        Of each channel: its values without their level, which were observed, level, scale, and how long ago the last one
-        was observed. Of all: past, known and static inputs.
+        Of each channel: its values (or changes) without their level, which were observed, level, scale, how long ago the
+        last one was observed, and lags. Of all: past, known and static inputs.
         """
-        level_BNC, scale_BNC = statistics(columns.target_BTC, self.patch, self.normalisation, self.normalisation_steps)
+        if self.difference is not None:
+            target_BTC, observed_BTC = self.difference(columns.target_BTC, columns.observed_BTC)
+            columns = columns._replace(target_BTC=target_BTC, observed_BTC=observed_BTC)
+        # Changes are read in units of a typical one.
+        usual = self.spread_C if self.difference is None else 1.0
+        level_BNC, scale_BNC = statistics(columns.target_BTC, self.patch, self.read_as, self.read_steps, usual)
         since_BNC = steps_since_observed(columns.observed_BTC, self.patch, self.history)
         level_NBC1, scale_NBC1, since_NBC1 = (
             values[:, begin:end].transpose(0, 1)[..., None] for values in (level_BNC, scale_BNC, since_BNC)
         )
-        target_NBpC, observed_NBpC, past_NBpP, known_NBpK = (self._patches(part, begin, end) for part in columns)
+        target_NBpC, observed_NBpC, past_NBpP, known_NBpK = (patches(part, self.patch, begin, end) for part in columns)
         normal_NBCp = target_NBpC.transpose(2, 3) - level_NBC1
-        if self.normalisation == "mean_deviation":
+        if self.scales:
             normal_NBCp = normal_NBCp / scale_NBC1
         own = [normal_NBCp, observed_NBpC.transpose(2, 3), level_NBC1, scale_NBC1.log(), since_NBC1.log1p()]
+        if self.recall is not None and lags is not None:
+            own += self.recall.inputs(lags, (begin, end), level_NBC1, scale_NBC1 if self.scales else None)
         own_NBGI = torch.cat(own, -1)
         if self.joint:
             own_NBGI = own_NBGI.flatten(2)[:, :, None]
@@ -186,12 +229,7 @@ class Forecaster(nn.Module):
             shared.append(static_BI.expand(end - begin, -1, -1))
         groups = own_NBGI.shape[2]
         inputs_NBGI = torch.cat([own_NBGI, *(part[:, :, None].expand(-1, -1, groups, -1) for part in shared)], -1)
-        return inputs_NBGI, level_NBC1, scale_NBC1 if self.normalisation == "mean_deviation" else None
-
-    def _patches(self, values_BTF: Tensor, begin: int, end: int) -> Tensor:
-        """[B, T, F] -> [N, B, p, F], as a view."""
-        read = values_BTF[:, begin * self.patch : end * self.patch]
-        return read.unflatten(1, (end - begin, self.patch)).transpose(0, 1)
+        return inputs_NBGI, level_NBC1, scale_NBC1 if self.scales else None
 
     def _decode(self, states_NBGD: Tensor, newest_NBGI: Tensor, known_BTK: Tensor) -> Tensor:
         """Raw outputs [N, B, C, P, H]. ``known`` begins with the step after the first origin."""
@@ -204,6 +242,24 @@ class Forecaster(nn.Module):
         if self.known is not None and self.respond is not None:
             raw_NBMH = self._respond(raw_NBMH, states_NBGD, known_BTK)
         return raw_NBMH.unflatten(2, (rows // self.num_parameters, self.num_parameters))
+
+    def _values(self, raw_NBCPH: Tensor, difference: Difference, target_BTC: Tensor, at: Level) -> Tensor:
+        """Changes added up to values, [N, B, C, P, H]: upon the newest values, or upon the linear map's."""
+        rows = [difference.added_up(one) for one in spread(raw_NBCPH, self.quantiles.index(0.5), at)]
+        middle_NBCH = rows[self.quantiles.index(0.5)]
+        if self.highway is None:
+            windows_BNCL = target_BTC.unfold(1, self.history, self.patch)[:, : len(raw_NBCPH)]
+            at, away_NBCH = at._replace(level=difference.repeated(windows_BNCL.transpose(0, 1))), middle_NBCH
+        else:
+            level_BNC, scale_BNC = statistics(
+                target_BTC, self.patch, self.normalisation, self.normalisation_steps, self.spread_C
+            )
+            first = self.history // self.patch - 1
+            here = slice(first, first + len(raw_NBCPH))
+            level, scale = (part[:, here].transpose(0, 1)[..., None] for part in (level_BNC, scale_BNC))
+            at = at._replace(level=level)
+            away_NBCH = self.highway(middle_NBCH / scale, target_BTC, level, scale) * scale
+        return stacked([bounded(away_NBCH + (row - middle_NBCH), at, self.output) for row in rows])
 
     def _with_linear(
         self, raw_NBCPH: Tensor, highway: Highway, target_BTC: Tensor, level_NBC1: Tensor, scale_NBC1: Tensor | None

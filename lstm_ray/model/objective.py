@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,8 @@ class Lesson:
     origin_BN: Tensor
     label_B: Tensor
     label_BT: Tensor
+    weight_BT: Tensor
+    """Of each step; of a whole sequence to classify, [B, 1]; [B, 0]: all count alike."""
     truth_BTC: Tensor
     """What targets are in truth; ``target_BTC`` itself unless augmented."""
     measured_BTC: Tensor
@@ -45,6 +47,14 @@ class Lesson:
     """Label of the sequence mixed into each (mixup); its own where none is."""
     share_B: Tensor
     """How much of each sequence is its own, 0.5 to 1."""
+
+    def counted(self) -> Tensor:
+        """How much each value of the truth counts in the loss, [B, T, C]."""
+        return self.measured_BTC * self.weight_BT[..., None] if self.weight_BT.shape[1] else self.measured_BTC
+
+    def unweighted(self) -> Lesson:
+        """The same, every step (sequence) counting alike: what is scored, not learned (data.weight)."""
+        return replace(self, weight_BT=self.weight_BT[:, :0])
 
     def parts(self, number: int) -> list[Lesson]:
         """The same sequences in at most ``number`` parts of about one size, in order."""
@@ -93,11 +103,11 @@ class Objective:
     def weight(self, lesson: Lesson) -> Tensor:
         """Sum of the weights of all values (sequences, labelled steps) that the loss counts."""
         if self.config.task == "forecast":
-            measured_BT1 = lesson.measured_BTC.sum(-1, keepdim=True)
-            return (forecaster(self.network).futures(measured_BT1).sum((2, 3)) * lesson.origin_BN).sum()
+            counted_BT1 = lesson.counted().sum(-1, keepdim=True)
+            return (forecaster(self.network).futures(counted_BT1).sum((2, 3)) * lesson.origin_BN).sum()
         if self.config.task == "label":
-            return self._step_weights(lesson.label_BT[~lesson.label_BT.isnan()]).sum()
-        own_B, other_B = self._class_weights(lesson.label_B), self._class_weights(lesson.other_B)
+            return self._step_weights(lesson).sum()
+        own_B, other_B = (self._class_weights(label_B, lesson) for label_B in (lesson.label_B, lesson.other_B))
         return (lesson.share_B * own_B + (1 - lesson.share_B) * other_B).sum()
 
     def losses(self, lesson: Lesson) -> Iterator[Tensor]:
@@ -208,37 +218,44 @@ class Objective:
 
     def _counted(self, values_BNHC: Tensor, lesson: Lesson, first: int = 0) -> Tensor:
         answered = slice(first, first + values_BNHC.shape[1])
-        measured_BNHC = forecaster(self.network).futures(lesson.measured_BTC)[:, answered]
-        return ((values_BNHC * measured_BNHC).sum((2, 3)) * lesson.origin_BN[:, answered]).sum()
+        counted_BNHC = forecaster(self.network).futures(lesson.counted())[:, answered]
+        return ((values_BNHC * counted_BNHC).sum((2, 3)) * lesson.origin_BN[:, answered]).sum()
 
     def _class_sum(self, logits_BK: Tensor, lesson: Lesson) -> Tensor:
         logits_BK = logits_BK.float()
-        loss_B = class_loss(self.config, logits_BK, lesson.label_B) * self._class_weights(lesson.label_B)
+        loss_B = class_loss(self.config, logits_BK, lesson.label_B) * self._class_weights(lesson.label_B, lesson)
         if lesson.other_B is lesson.label_B:
             return loss_B.sum()
-        other_B = class_loss(self.config, logits_BK, lesson.other_B) * self._class_weights(lesson.other_B)
+        other_B = class_loss(self.config, logits_BK, lesson.other_B) * self._class_weights(lesson.other_B, lesson)
         return (lesson.share_B * loss_B + (1 - lesson.share_B) * other_B).sum()
 
     def _label_sum(self, answer_BTA: Tensor, lesson: Lesson) -> Tensor:
         told_MA, label_M = self._labelled(answer_BTA, lesson)
         if self.config.answers == "values":
-            return value_loss(self.config, told_MA[:, 0], label_M).sum()
-        loss_M = class_loss(self.config, told_MA, label_M.long())
-        return (loss_M * self._step_weights(label_M)).sum()
+            loss_M = value_loss(self.config, told_MA[:, 0], label_M)
+        else:
+            loss_M = class_loss(self.config, told_MA, label_M.long())
+        return (loss_M * self._step_weights(lesson)).sum()
 
     def _labelled(self, answer_BTA: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:
         """The answers for labelled steps, [M, A], and these labels, [M]."""
         counted_BT = ~lesson.label_BT.isnan()
         return answer_BTA[counted_BT].float(), lesson.label_BT[counted_BT]
 
-    def _step_weights(self, label_M: Tensor) -> Tensor:
-        return torch.ones_like(label_M) if self.class_weight_K is None else self.class_weight_K[label_M.long()]
+    def _step_weights(self, lesson: Lesson) -> Tensor:
+        """Of labelled steps, [M]."""
+        told_BT = ~lesson.label_BT.isnan()
+        label_M = lesson.label_BT[told_BT]
+        weight_M = torch.ones_like(label_M) if self.class_weight_K is None else self.class_weight_K[label_M.long()]
+        return weight_M * lesson.weight_BT[told_BT] if lesson.weight_BT.shape[1] else weight_M
 
-    def _class_weights(self, label_B: Tensor) -> Tensor:
+    def _class_weights(self, label_B: Tensor, lesson: Lesson) -> Tensor:
+        """Of sequences with these labels, [B]."""
         counted_B = label_B != IGNORED
-        if self.class_weight_K is None:
-            return counted_B.float()
-        return self.class_weight_K[label_B.where(counted_B, 0)] * counted_B
+        weight_B = counted_B.float()
+        if self.class_weight_K is not None:
+            weight_B = self.class_weight_K[label_B.where(counted_B, 0)] * counted_B
+        return weight_B * lesson.weight_BT[:, 0] if lesson.weight_BT.shape[1] else weight_B
 
 
 def autocast(config: Config, device: torch.device) -> AbstractContextManager[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.windows import chunks
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 PENALTIES = (1e-5, 1e-3, 1e-2, 1e-1, 1.0)
 """Ridge penalties tried, as shares of the inputs' mean variance."""
@@ -75,11 +75,17 @@ def spread(items_M: NDArray, each: int = 1, most: int | None = None) -> NDArray:
 
 
 def linear_sums(
-    target_RC: NDArray, observed_RC: NDArray, origins_M: NDArray, window: WindowConfig, normalise: Normalise
+    target_RC: NDArray,
+    observed_RC: NDArray,
+    origins_M: NDArray,
+    window: WindowConfig,
+    normalise: Normalise,
+    weight_R: NDArray | None = None,
 ) -> LinearSums:
     """X'X and X'Y of windows freed of their level and scale, each channel a row.
 
-    A row weighs as much as the share of its horizon that was measured, so that imputed stretches do not teach.
+    A row weighs as much as the share of its horizon that was measured, so that imputed stretches do not teach; where steps
+    have weights (``weight_R``), their mean over what was measured: all leads share one X'X, so no step has its own.
 
     Args:
         target_RC: standardised rows of all segments.
@@ -93,7 +99,9 @@ def linear_sums(
         level, scale = normalise(values[:, : window.history])
         flat = np.ones((len(values), 1 + length), dtype=np.float32)
         flat[:, 1:] = (values - level) / scale
-        weight_M = observed_RC[rows[:, window.history :]].mean(axis=1).ravel()
+        future = rows[:, window.history :]
+        counted = observed_RC[future] if weight_R is None else observed_RC[future] * weight_R[future][..., None]
+        weight_M = counted.mean(axis=1).ravel()
         sums += sums_of(flat[:, :inputs], flat[:, inputs:], weight_M)
     return sums
 

@@ -239,7 +239,7 @@ def validate(objective: Objective, batches: Iterable[Batch], add_up: Sum = lambd
     sums = torch.zeros(4, device=objective.device)
     with torch.inference_mode(), memory_named(objective.config):
         for batch in batches:
-            sums += objective.sums(objective.lesson(batch))
+            sums += objective.sums(objective.lesson(batch).unweighted())
     sums = add_up(sums)
     require_scored(sums, objective)
     return sums

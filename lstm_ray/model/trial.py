@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, class_weights, source
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
@@ -39,7 +39,10 @@ NOT_TUNABLE = {
     "train.read": "changes the speed alone, and a trial keeps its data in memory",
 }
 
-CLOSED_FORM = {"window": ("history", "horizon", "patch"), "model": ("linear", "normalisation", "normalisation_steps")}
+CLOSED_FORM = {
+    "window": ("history", "horizon", "patch"),
+    "model": ("linear", "normalisation", "normalisation_steps", "difference"),
+}
 """Sections' fields that a closed form hangs on, beside the data."""
 
 
@@ -120,7 +123,7 @@ def run_trial(
         config,
         scaler=scaler,
         class_weight_K=class_weights(scaled, bounds, config),
-        solved=() if brings_closed_forms(network, config, base) else closed_forms(config, scaled, bounds),
+        solved=() if share and brings_closed_forms(network, config, base) else closed_forms(config, scaled, bounds),
     )
     start_loss = _loss(training, all_batches(held_out, config), config) if share else None
     if folder is not None:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
 
 BINS = 10
@@ -39,10 +40,7 @@ def reference(segments: Segments, bounds: Boundaries) -> dict[str, Any]:
         ``edges[k - 1] < x <= edges[k]``. Columns without a value are left out.
     """
     schema = segments.schema
-    rows = np.arange(segments.bounds[-1])
-    first, end = bounds["train"]
-    steps = segments.steps(rows)
-    train = (steps >= first) & (steps < end)
+    train = rows_in(segments, bounds, "train")
     columns = {}
     for index, name in enumerate(schema.target):
         measured = train & (segments.observed_RC[:, index] > 0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from lstm_ray import figure, progress
 from lstm_ray.config import Config
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.figure import Figure

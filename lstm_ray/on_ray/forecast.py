@@ -17,8 +17,11 @@ import ray
 import ray.data
 import torch
 
-from lstm_ray.data import grid
-from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.lags import reach
+from lstm_ray.data.quality.clean import lookback
+from lstm_ray.data.quality.impute import Filling
+from lstm_ray.data.timeline import grid
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.on_ray import cluster
@@ -31,6 +34,8 @@ ROWS_PER_BLOCK = 250_000
 SERIES_PER_BATCH = 512
 MAX_LISTED = 1_000
 """Series without a prediction that the summary names; of more it tells how many."""
+MAX_BEFORE = 10_000
+"""Steps before a history that means and medians are taken of, at most."""
 AHEAD = "ahead"
 """Column that tells rows of the future from those of the history."""
 WARNINGS, REFUSED = "warnings", "refused"
@@ -114,9 +119,9 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     """
     schema, window, roles = policy.schema, policy.config.window, policy.config.data
     forecast = policy.config.task == "forecast"
-    frame = grid.load(roles.model_copy(update={"source": data, "label": None, "label_kind": "auto"}))
+    frame = grid.load(roles.model_copy(update={"source": data, "label": None, "label_kind": "auto", "weight": None}))
     _require_same_grid(frame, policy)
-    frame = grid.regular(frame, schema.step)
+    frame = grid.on_grid(frame, schema.step, roles)
     horizon = window.horizon if forecast and schema.known else 0
     if horizon:
         frame = _extended(frame, horizon, schema.step)
@@ -126,7 +131,7 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     step = pl.int_range(pl.len()).over(SERIES)
     frame = frame.with_columns(_lead=step - pl.when(measured).then(step).otherwise(None).max().over(SERIES))
     frame = frame.with_columns(pl.col("_lead").gt(0).alias(AHEAD))
-    oldest = pl.col("_lead").min() if policy.config.task == "label" else 1 - window.history
+    oldest = pl.col("_lead").min() if policy.config.task == "label" else 1 - reach(window) - _before(policy)
     frame = frame.with_columns(_near=pl.col("_lead").is_between(oldest, horizon))
     facts = frame.group_by(SERIES, maintain_order=True).agg(
         (pl.col("_near") & ~pl.col(AHEAD)).sum().alias("_steps"),
@@ -202,10 +207,10 @@ def _require_same_grid(frame: pl.DataFrame, policy: Policy) -> None:
         kinds = ("whole numbers", "time stamps")
         raise InputError(f"column '{name}' holds {kinds[is_time]}; the policy was trained on {kinds[schema.is_time]}")
     between = frame.select(pl.col(TIME).cast(pl.Int64).diff().over(SERIES).drop_nulls())[TIME]
-    if off := int((between % schema.step != 0).sum()):
+    if policy.config.data.irregular == "error" and (off := int((between % schema.step != 0).sum())):
         raise InputError(
             f"{off} of {len(between)} time differences in '{name}' are no multiple of the policy's step "
-            f"{grid.describe_step(schema.step, is_time)}; bring the rows to that grid"
+            f"{grid.describe_step(schema.step, is_time, schema.in_months)}; bring the rows to that grid"
         )
 
 
@@ -218,6 +223,13 @@ def _extended(frame: pl.DataFrame, horizon: int, step: int) -> pl.DataFrame:
     )
     more = more.with_columns(pl.col(TIME).cast(frame.schema[TIME]))
     return pl.concat([frame, more], how="diagonal").sort(SERIES, TIME)
+
+
+def _before(policy: Policy) -> int:
+    """Steps before a history that fill gaps in it, or tell its outliers, as in training."""
+    prepare = policy.config.preprocess
+    filled = Filling.of(prepare, policy.config.window).reach(prepare.max_gap_steps)
+    return lookback(policy.scaler) + (MAX_BEFORE if filled is None else filled)
 
 
 def _reason(facts: dict[str, Any], policy: Policy) -> str:
@@ -241,7 +253,7 @@ def _input(part: pl.DataFrame, policy: Policy) -> SeriesInput:
     columns = {name: past[name].to_numpy() for name in (*schema.target, *schema.past, *schema.known)}
     future = {name: ahead[name].to_numpy() for name in schema.known}
     static = {name: word for name in schema.categories if (word := past[name][-1]) is not None}
-    return SeriesInput(past[TIME].to_numpy(), columns, future, part[SERIES][0], static)  # type: ignore[arg-type]
+    return SeriesInput(schema.of_ticks(past[TIME].to_physical().to_numpy()), columns, future, part[SERIES][0], static)  # type: ignore[arg-type]
 
 
 def _forecast(found: list[Forecast], policy: Policy) -> pl.DataFrame:
@@ -316,6 +328,6 @@ def _schema(policy: Policy) -> pa.Schema:
     else:
         values = ["median", *(f"q{q:g}" for q in policy.quantiles if q != 0.5)]
     kinds = [(name, pa.string() if name == "class" else pa.float64()) for name in values]
-    time = pa.timestamp("us") if policy.schema.is_time else pa.int64()
+    time = pa.timestamp("us") if policy.schema.has_dates else pa.int64()
     key = {"forecast": [(TIME, time), ("target", pa.string())], "classify": [], "label": [(TIME, time)]}[task]
     return pa.schema([(SERIES, pa.string()), *key, *kinds, (WARNINGS, pa.string())])

@@ -17,7 +17,7 @@ import torch
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import Items, all_batches, of_items, planned, steps_per_epoch, train_batches
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.on_ray import stream
 from lstm_ray.run_dir import Finding

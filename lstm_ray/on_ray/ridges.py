@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Segments
 from lstm_ray.model.choosing import Sum
 from lstm_ray.model.closed_forms import By, Reader, Solved, Whole, solved

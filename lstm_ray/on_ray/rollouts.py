@@ -19,10 +19,9 @@ from ray.util import ActorPool
 from lstm_ray import progress
 from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, class_weights, planned, source, steps_per_epoch
-from lstm_ray.data.split import Boundaries
-from lstm_ray.data.steps import rows_of
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_segments
-from lstm_ray.data.windows import Segments, chunks, epoch_batches, origins, sequences
+from lstm_ray.data.windows import Segments, chunks, epoch_batches, origins, rows_of, sequences
 from lstm_ray.evaluate.validation import validation_metrics
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy

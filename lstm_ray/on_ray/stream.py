@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +40,12 @@ class Blocks:
 
 def put(scaled: Segments, block_bytes: int = BLOCK_BYTES) -> Blocks:
     """Lay segments into the object store."""
-    values = ("target_RC", "observed_RC", "past_RP", "known_RK")
-    per_row = sum(getattr(scaled, name)[:1].nbytes for name in values)
+    per_row = sum(value[:1].nbytes for value in _values(scaled).values())
     block_of = scaled.bounds[:-1] * per_row // block_bytes
     first = np.flatnonzero(np.diff(block_of, prepend=-1))
     ends = [*first[1:], len(scaled.series)]
     refs = [ray.put(_part(scaled, int(begin), int(end))) for begin, end in zip(first, ends, strict=True)]
-    index = replace(scaled, **{name: getattr(scaled, name)[:0] for name in values})
+    index = replace(scaled, **{name: value[:0] for name, value in _values(scaled).items()})
     return Blocks(index, refs, first.astype(np.int64))
 
 
@@ -122,14 +122,21 @@ def _part(segments: Segments, first: int, end: int) -> Segments:
     rows = slice(segments.bounds[first], segments.bounds[end])
     return replace(
         segments,
-        **{name: getattr(segments, name)[rows] for name in ("target_RC", "observed_RC", "past_RP", "known_RK")},
+        **{name: value[rows] for name, value in _values(segments).items()},
         bounds=segments.bounds[first : end + 1] - segments.bounds[first],
         series=segments.series[first:end],
         first_step=segments.first_step[first:end],
         label=None if segments.label is None else segments.label[first:end],
         category_SK=segments.category_SK[first:end],
+        part_S=None if segments.part_S is None else segments.part_S[first:end],
         label_R=None if segments.label_R is None else segments.label_R[rows],
     )
+
+
+def _values(segments: Segments) -> dict[str, Any]:
+    """What lies in blocks alone, a row a step: enough to cut by, not to plan by."""
+    names = ("target_RC", "observed_RC", "past_RP", "known_RK", "weight_R")
+    return {name: value for name in names if (value := getattr(segments, name)) is not None}
 
 
 def _packed(batches: list[Batch]) -> pa.Table:

@@ -14,8 +14,8 @@ import torch
 from lstm_ray import figure, progress
 from lstm_ray.config import Config
 from lstm_ray.data.feed import Items, class_weights, planned, steps_per_epoch
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.validation import validation_metrics

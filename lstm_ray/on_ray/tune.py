@@ -25,7 +25,7 @@ from ray.tune.schedulers import ASHAScheduler
 from lstm_ray import progress
 from lstm_ray.config import Config
 from lstm_ray.data.feed import class_weights
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError

@@ -28,8 +28,8 @@ from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, 
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from lstm_ray.config import Config
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray import figure
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import step_ranges
 from lstm_ray.data.windows import Segments
 from lstm_ray.figure import Figure

@@ -111,7 +111,7 @@ def rollout_figures(
         figure.lines(
             "fan",
             f"One rollout of {target}, {series}",
-            f"{steps} steps from {times[0].astype('datetime64[m]') if segments.schema.is_time else times[0]}: the band holds "
+            f"{steps} steps from {times[0].astype('datetime64[m]') if segments.schema.has_dates else times[0]}: the band holds "
             f"80 % of {len(base_WS)} sampled paths, {base_WS.std(0).mean():.3g} wide by their deviation.",
             times,
             shown,

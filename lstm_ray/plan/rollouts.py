@@ -1,26 +1,32 @@
 """Simulated futures: a forecast, a sampled error, the next block from there. Knows a predict function; no torch, no Ray.
 
-Shapes: M origins, W paths of each, B = M W, L history, H horizon, S steps of a rollout, C targets, P past, K known.
+Shapes: M origins, W paths of each, B = M W, L history, X history and what lies the longest lag before it, H horizon, S steps
+of a rollout, C targets, P past, K known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.schema import Scaler
-from lstm_ray.data.split import Boundaries, Part
+from lstm_ray.data.lags import lagged_steps, reach
+from lstm_ray.data.parts import Boundaries, Part
+from lstm_ray.data.quality.clean import seen
+from lstm_ray.data.scaling import units
+from lstm_ray.data.schema import Own, Scaler
 from lstm_ray.data.windows import Batch, Segments, origin_ranges
 from lstm_ray.errors import InputError
 from lstm_ray.plan.scenarios import changed, changed_future, touches
 from lstm_ray.sections.stages import ScenarioConfig
 
-PredictFn = Callable[[Batch], NDArray]
-"""A scaled batch to forecasts [B, H, C, Q] in the data's own units."""
+PredictFn = Callable[[Batch, Own | None], NDArray]
+"""A scaled batch, and the units of its targets where each series has its own, to forecasts [B, H, C, Q] in the data's own
+units."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class World:
     residual_RHC: NDArray
     """Whole error trajectories of validation windows (``Scaler.difference`` of actual and median forecast): sampled as they
     are, so that a path keeps the correlation between steps and targets that the policy's errors really have."""
+
+    @cached_property
+    def read(self) -> Segments:
+        """The segments as a network may see them."""
+        return seen(self.segments, self.scaler)
 
     @property
     def steps(self) -> int:
@@ -74,34 +85,43 @@ def roll(predict: PredictFn, world: World, origin_M: NDArray, scenario: Scenario
     segments, window, horizon = world.segments, world.config.window, world.config.window.horizon
     schema, steps = segments.schema, world.steps
     blocks = -(-steps // horizon)
-    rows_BL = np.repeat(origin_M[:, None] + np.arange(1 - window.history, 1), paths, axis=0)
-    target_BLC, past_BLP = segments.target_RC[rows_BL], segments.past_RP[rows_BL]
-    observed_BLC = segments.observed_RC[rows_BL]
+    rows_BX = np.repeat(origin_M[:, None] + np.arange(1 - reach(window), 1), paths, axis=0)
+    first_B1 = np.repeat(segments.bounds[segments.series_of(origin_M)], paths)[:, None]
+    present_BX, rows_BL = rows_BX >= first_B1, rows_BX[:, -window.history :]
+    read = world.read
+    target_BXC, past_BLP = read.target_RC[np.maximum(rows_BX, first_B1)], read.past_RP[rows_BL]
+    observed_BLC = read.observed_RC[rows_BL]
     known_BTK = np.repeat(_known_ahead(segments, origin_M, window.history, blocks * horizon), paths, axis=0)
     if scenario is not None:
         names = [segments.series[s] for s in segments.series_of(origin_M)]
         hit_B = np.repeat([touches(scenario, name) for name in names], paths)
-        target_BLC[hit_B] = changed(target_BLC[hit_B], schema.target, scenario)
+        target_BXC[hit_B] = changed(target_BXC[hit_B], schema.target, scenario)
         past_BLP[hit_B] = changed(past_BLP[hit_B], schema.past, scenario)
         ahead = known_BTK[:, window.history :]
         ahead[hit_B] = changed_future(ahead[hit_B], schema.known, scenario)
     past_BTP = season_repeated(past_BLP, window.season, blocks * horizon)
     draw_BN = np.concatenate([_draws(world, int(row), paths, blocks) for row in origin_M])
     category_BS = np.repeat(segments.category_SK[segments.series_of(origin_M)], paths, axis=0)
+    own_B = units.of_histories(read, origin_M, world.scaler)
+    own_B = None if own_B is None else own_B.repeat(paths)
     for block in range(blocks):
         first = block * horizon
         batch = _batch(
-            target_BLC[:, first:],
+            target_BXC[:, first:],
+            present_BX[:, first:],
             observed_BLC,
             past_BTP[:, first : first + window.history],
             known_BTK[:, first:],
             category_BS,
             world,
+            own_B,
         )
-        path_BHC = world.scaler.moved(predict(batch)[..., world.median], world.residual_RHC[draw_BN[:, block]])
-        target_BLC = np.concatenate([target_BLC, path_BHC.astype(np.float32)], axis=1)
+        median_BHC = predict(batch, own_B)[..., world.median]
+        path_BHC = world.scaler.moved(median_BHC, world.residual_RHC[draw_BN[:, block]], own_B)
+        target_BXC = np.concatenate([target_BXC, path_BHC.astype(np.float32)], axis=1)
+        present_BX = np.pad(present_BX, ((0, 0), (0, horizon)), constant_values=True)
         observed_BLC = np.ones_like(observed_BLC)
-    future_BSC = target_BLC[:, window.history : window.history + steps]
+    future_BSC = target_BXC[:, reach(window) : reach(window) + steps]
     return future_BSC.reshape(len(origin_M), paths, steps, -1)
 
 
@@ -124,7 +144,8 @@ def residual_trajectories(forecast_MHC: NDArray, segments: Segments, origin_M: N
     whole = observed_MHC.all(axis=(1, 2))
     if not whole.any():
         whole = observed_MHC.any(axis=(1, 2))
-    error_RHC = scaler.difference(actual_MHC, forecast_MHC)[whole]
+    own_M = units.of_histories(segments, origin_M, scaler)
+    error_RHC = scaler.difference(actual_MHC, forecast_MHC, own_M)[whole]
     centred: NDArray = (error_RHC - error_RHC.mean(0)).astype(np.float32)
     return centred
 
@@ -148,20 +169,33 @@ def _known_ahead(segments: Segments, origin_M: NDArray, history: int, ahead: int
     return known
 
 
-def _batch(target: NDArray, observed: NDArray, past: NDArray, known: NDArray, category: NDArray, world: World) -> Batch:
+def _batch(
+    target: NDArray,
+    present: NDArray,
+    observed: NDArray,
+    past: NDArray,
+    known: NDArray,
+    category: NDArray,
+    world: World,
+    own: Own | None,
+) -> Batch:
+    """Windows, unscaled, as a scaled batch; targets (and which of them exist) reach back to the longest lag."""
     window, scaler, num_columns = world.config.window, world.scaler, len(world.segments.schema.known)
     total = window.history + window.horizon
     pad = ((0, 0), (0, window.horizon), (0, 0))
     known = known[:, :total]
-    scaled = np.concatenate([scaler.scale(known[..., :num_columns], "known"), known[..., num_columns:]], axis=-1)
+    target = np.pad(scaler.scale(target, "target", own), pad)
+    lagged = lagged_steps(target, np.pad(present, pad[:2]), window.lags, total)
+    scaled = [scaler.scale(known[..., :num_columns], "known"), known[..., num_columns:], lagged]
     count = len(target)
     return Batch(
-        np.pad(scaler.scale(target, "target"), pad),
+        target[:, -total:],
         np.pad(observed, pad),
         np.pad(scaler.scale(past, "past"), pad),
-        scaled,
+        np.concatenate(scaled, axis=-1),
         np.ones((count, 1), np.float32),
         np.zeros(count, np.int64),
         category,
+        np.zeros((count, 0), np.float32),
         np.zeros((count, 0), np.float32),
     )

@@ -9,40 +9,30 @@ from numpy.typing import NDArray
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import Items, Source
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.lags import reach
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import cut_steps, plan_part, step_ranges
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
 from lstm_ray.plan.rollouts import season_repeated
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 JITTER = 0.1
 """Noise of a synthetic sequence to classify, in training deviations (Um et al. 2017)."""
 
 
 def after_histories(segments: Segments, origin_M: NDArray, future_MSC: NDArray, window: WindowConfig) -> Segments:
-    """Each origin's history followed by a simulated future, as segments of their own. Past inputs repeat their last
-    season, as they did in the rollout."""
+    """What a window reads up to each origin, followed by a simulated future, as segments of their own. Past inputs repeat
+    their last season, as they did in the rollout."""
     history, steps = window.history, future_MSC.shape[1]
-    rows_ML = origin_M[:, None] + np.arange(1 - history, 1)
-    ahead_MS = origin_M[:, None] + np.arange(1, steps + 1)
-    past_MS = season_repeated(segments.past_RP[rows_ML], window.season, steps)
-    rows = np.concatenate([rows_ML, ahead_MS], axis=1)
-    target = np.concatenate([segments.target_RC[rows_ML], future_MSC], axis=1)
-    observed = np.concatenate([segments.observed_RC[rows_ML], np.ones_like(future_MSC)], axis=1)
-    of_origin = segments.series_of(origin_M)
-    num_rows = len(origin_M) * (history + steps)
-    return Segments(
-        target_RC=target.reshape(num_rows, target.shape[-1]).astype(np.float32),
-        observed_RC=observed.reshape(num_rows, target.shape[-1]).astype(np.float32),
-        past_RP=past_MS.reshape(num_rows, past_MS.shape[-1]),
-        known_RK=segments.known_RK[rows].reshape(num_rows, segments.known_RK.shape[-1]),
-        bounds=np.arange(len(origin_M) + 1, dtype=np.int64) * (history + steps),
-        series=[segments.series[s] for s in of_origin],
-        first_step=segments.steps(origin_M) - history + 1,
-        label=None,
-        schema=segments.schema,
-        category_SK=segments.category_SK[of_origin],
-    )
+    first_M = np.maximum(segments.bounds[segments.series_of(origin_M)], origin_M - reach(window) + 1)
+    found = replace(segments, label=None).stretches(np.stack([first_M, origin_M + steps + 1], axis=1))
+    ahead = (found.bounds[1:, None] + np.arange(-steps, 0)).ravel()
+    past_MLP = segments.past_RP[origin_M[:, None] + np.arange(1 - history, 1)]
+    past_MSP = season_repeated(past_MLP, window.season, steps)[:, history:]
+    found.target_RC[ahead] = future_MSC.reshape(len(ahead), future_MSC.shape[2])
+    found.past_RP[ahead] = past_MSP.reshape(len(ahead), past_MSP.shape[2])
+    found.observed_RC[ahead] = 1
+    return found
 
 
 def jittered(segments: Segments, ids_M: NDArray, deviation_P: NDArray, seed: int) -> Segments:
@@ -87,9 +77,11 @@ def with_synthetic(real: Source, scaled: Segments, synthetic: Segments, bounds: 
         num_windows = count
     else:
         like = plan_sequences(scaled, bounds, "train", window, config.train.origins)
-        steps = int(synthetic.bounds[1])
-        num_origins = min(like.origins, 1 + (steps - window.history - window.horizon) // window.patch)
-        plan = Plan(synthetic.bounds[:-1], synthetic.bounds[1:], np.full(count, num_origins), like.steps, like.origins)
+        # What lies before the history is there for lags alone.
+        ahead, ends = config.plan.steps or 2 * window.horizon, synthetic.bounds[1:]
+        num_M = np.full(count, min(like.origins, 1 + (ahead - window.horizon) // window.patch))
+        starts = ends - ahead - window.history
+        plan = Plan(starts, ends, num_M, like.steps, like.origins, lags=tuple(window.lags))
         cut_one = lambda chosen: cut(synthetic, plan, chosen)  # noqa: E731
         num_windows = plan.num_windows
     real_items = real.num_items

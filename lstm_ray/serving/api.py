@@ -19,8 +19,8 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from lstm_ray import __version__
-from lstm_ray.data.grid import describe_step
 from lstm_ray.data.schema import Schema
+from lstm_ray.data.timeline.grid import describe_step
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.traffic import Tally
@@ -93,8 +93,9 @@ def describe(policy: Policy, versions: dict[str, str]) -> dict[str, Any]:
         "version": policy.version,
         "task": policy.config.task,
         "schema": schema.model_dump(),
-        "step": describe_step(schema.step, schema.is_time),
+        "step": describe_step(schema.step, schema.is_time, schema.in_months),
         "history": window.history,
+        "lags": window.lags,
         "horizon": window.horizon if forecast else None,
         "patch": window.patch,
         "quantiles": policy.quantiles if forecast else [],
@@ -108,7 +109,7 @@ def describe(policy: Policy, versions: dict[str, str]) -> dict[str, Any]:
 def in_words(policy: Policy) -> str:
     """What the policy does, in a sentence or two."""
     window, schema = policy.config.window, policy.schema
-    step = describe_step(schema.step, schema.is_time)
+    step = describe_step(schema.step, schema.is_time, schema.in_months)
     inputs = f"{len(schema.target) + len(schema.past) + len(schema.known)} input columns"
     classes = " or ".join(f"'{name}'" for name in schema.classes)
     if policy.config.task == "label":
@@ -123,9 +124,10 @@ def in_words(policy: Policy) -> str:
         )
     if policy.config.task == "classify":
         return f"Tells {classes} from at most {window.history} steps of {step} of {inputs}."
+    lags = f" and, where sent, the targets {' and '.join(map(str, window.lags))} steps before" if window.lags else ""
     return (
         f"Forecasts {', '.join(schema.target)} for the next {window.horizon} steps of {step} "
-        f"from the last {window.history} steps of {inputs}."
+        f"from the last {window.history} steps of {inputs}{lags}."
     )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lstm_ray.data.schema import EPOCH, Schema
+from lstm_ray.data.lags import reach
+from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.plan.scenarios import changed, changed_future, touches
@@ -256,7 +257,9 @@ def forecast_answer(name: str, forecast: Forecast, policy: Policy, quantiles: Se
     for c, target in enumerate(policy.schema.target):
         named = {f"{own[q]:g}": forecast.values_HCQ[:, c, q].tolist() for q in quantiles} if len(own) > 1 else {}
         targets[target] = TargetAnswer(median=median_HC[:, c].tolist(), quantiles=named)
-    return SeriesAnswer(name=name, times=time_words(forecast.times), targets=targets, warnings=forecast.warnings)
+    return SeriesAnswer(
+        name=name, times=time_words(forecast.times, policy.schema), targets=targets, warnings=forecast.warnings
+    )
 
 
 def class_answer(name: str, found: Classification, policy: Policy) -> ClassAnswer:
@@ -275,7 +278,7 @@ def steps_answer(name: str, found: Labelling, policy: Policy) -> StepsAnswer:
     classes, answer_LA = policy.schema.classes, found.answer_LA
     labels: list[Any] = [classes[k] for k in answer_LA.argmax(axis=1)] if classes else answer_LA[:, 0].tolist()
     probabilities = dict(zip(classes, answer_LA.T.tolist(), strict=True)) if classes else {}
-    times = time_words(found.times)
+    times = time_words(found.times, policy.schema)
     return StepsAnswer(name=name, times=times, labels=labels, probabilities=probabilities, warnings=found.warnings)
 
 
@@ -299,20 +302,21 @@ def probability_difference(scenario: ClassAnswer, base: ClassAnswer) -> dict[str
     return {name: value - base.probabilities[name] for name, value in scenario.probabilities.items()}
 
 
-def time_words(times: NDArray) -> list[Any]:
-    """ISO 8601 in UTC, or the integers."""
+def time_words(times: NDArray, schema: Schema) -> list[Any]:
+    """ISO 8601 in UTC (on the data's own clock without a zone), or the integers."""
     if times.dtype.kind != "M":
         return list(times.tolist())
-    return [f"{text}Z" for text in np.datetime_as_string(times, unit="s" if _whole_seconds(times) else "us")]
+    zone = "" if schema.on_own_clock else "Z"
+    return [f"{text}{zone}" for text in np.datetime_as_string(times, unit="s" if _whole_seconds(times) else "us")]
 
 
 def ticks(times: Sequence[str] | Sequence[int], schema: Schema, where: str) -> NDArray:
     """Times as int64 ticks. Raises InputError where one is none, or they do not ascend."""
     try:
-        if schema.is_time:
+        if schema.has_dates:
             stamps = [datetime.fromisoformat(str(time)) for time in times]
-            naive = [s.astimezone(UTC).replace(tzinfo=None) if s.tzinfo else s for s in stamps]
-            found = (np.asarray(naive, dtype="datetime64[us]") - EPOCH).astype(np.int64)
+            moved = [s.astimezone(UTC) if s.tzinfo and not schema.on_own_clock else s for s in stamps]
+            found = schema.ticks(np.asarray([s.replace(tzinfo=None) for s in moved], dtype="datetime64[us]"))
         else:
             found = np.asarray(times, dtype=np.int64)
     except (ValueError, TypeError, OverflowError) as error:
@@ -360,23 +364,26 @@ def example_request(policy: Policy) -> dict[str, Any]:
     """A body that the policy answers: targets wave about their training mean, others stay at it. No bundle holds real rows."""
     schema, window = policy.schema, policy.config.window
     horizon = window.horizon if policy.config.task == "forecast" else 0
-    steps = np.arange(window.history + horizon)
+    past = reach(window)
+    steps = np.arange(past + horizon)
     columns: dict[str, list[float]] = {}
     wave_T1 = 0.5 * np.sin(2 * np.pi * steps / window.season)[:, None]
-    target_TC = policy.scaler.unscale(np.repeat(wave_T1, len(schema.target), axis=1))
+    scaler = policy.scaler
+    centre = scaler.scale(np.array([scaler.centre("target")], dtype=np.float32), "target")
+    target_TC = scaler.unscale(centre + wave_T1.astype(np.float32) * scaler.spread("target"))
     for name, values_T in zip(schema.target, target_TC.T, strict=True):
         columns[name] = [float(f"{value:.5g}") for value in values_T]
     for inputs, scale in ((schema.past, policy.scaler.past), (schema.known, policy.scaler.known)):
         for name, mean in zip(inputs, scale.mean, strict=True):
             columns[name] = [float(f"{mean:.5g}")] * len(steps)
-    times = time_words(schema.times(steps))
+    times = time_words(schema.times(steps), schema)
     series: dict[str, Any] = {
         "name": "example",
-        "times": times[: window.history],
-        "columns": {name: values[: window.history] for name, values in columns.items()},
+        "times": times[:past],
+        "columns": {name: values[:past] for name, values in columns.items()},
     }
     if horizon and schema.known:
-        series["future"] = {name: columns[name][window.history :] for name in schema.known}
+        series["future"] = {name: columns[name][past:] for name in schema.known}
     if schema.categories:
         series["static"] = {name: values[0] for name, values in schema.categories.items()}
     return {"series": [series]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_ray.data.split import PARTS
+from lstm_ray.data.parts import PARTS
+from lstm_ray.data.scaling.transform import WORDS
 from lstm_ray.model.policy import Policy
 from lstm_ray.report.scores import metric, ordered
 from lstm_ray.serving.api import in_words
@@ -67,15 +68,32 @@ def _data(policy: Policy, parts: Mapping[str, Any]) -> str:
     rows += [
         [name, f"categorical, {len(values)} values", "-", "-"] for name, values in policy.schema.categories.items()
     ]
-    learned = "Targets are learned as logarithms. " if policy.scaler.log else ""
+    learned, split = _learned(policy), policy.config.split
+    among = f"values of '{split.group}'" if split.group else "series"
+    dealt = (
+        f"The parts hold whole series, dealt by {among if split.by == 'group' else 'order'}. "
+        if split.by != "time"
+        else ""
+    )
     shown = source if isinstance(source, str) else ", ".join(source)
     words = (
         f"From `{shown}`. Values are in the units of that source, which it does not name. Gaps were filled "
-        f"({policy.config.preprocess.impute}); filled targets never count as truth. {learned}The files of the policy hold no "
-        "row of it."
+        f"({policy.config.preprocess.impute}); filled targets never count as truth. {dealt}{learned}The files of the "
+        "policy hold no row of it."
     )
     columns = _table(["column", "role", "training mean", "training deviation"], rows)
     return f"## Data\n\n{words}\n\n{_table(['part', 'first', 'last'], spans)}\n\n{columns}"
+
+
+def _learned(policy: Policy) -> str:
+    """What values are learned as, where not in deviations from their means."""
+    scaler, prepare = policy.scaler, policy.config.preprocess
+    said = f"Targets are learned as {WORDS[scaler.transform.kind]}. " if scaler.transform else ""
+    if prepare.scale != "standard" or prepare.scale_by != "column":
+        said += f"Values are read on the scale '{prepare.scale}', by {prepare.scale_by}. "
+    if scaler.series is not None:
+        said += f"The policy holds the names and statistics of {len(scaler.series.of):,} series. "
+    return said
 
 
 def _scores(metrics: Mapping[str, Any]) -> str:

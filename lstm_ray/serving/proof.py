@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.lags import reach
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import labelled_rows
 from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.model.policy import Classification, Labelling, Policy, SeriesInput
@@ -73,18 +74,19 @@ def sample(segments: Segments, bounds: Boundaries, config: Config) -> list[Sampl
 
 def _window(segments: Segments, origin: int, config: Config) -> Sample:
     window, schema = config.window, segments.schema
-    past, ahead = np.arange(origin - window.history + 1, origin + 1), np.arange(origin + 1, origin + window.horizon + 1)
-    segment = int(segments.series_of(past[-1:])[0])
+    segment = int(segments.series_of(np.array([origin]))[0])
+    past = np.arange(max(segments.bounds[segment], origin - reach(window) + 1), origin + 1)
+    ahead = np.arange(origin + 1, origin + window.horizon + 1)
     name = segments.series[segment]
     measured_RC = np.where(segments.observed_RC > 0, segments.target_RC, np.nan)
     known = {column: segments.known_RK[:, k] for k, column in enumerate(schema.known)}
     inputs = {column: measured_RC[:, c] for c, column in enumerate(schema.target)} | known
     inputs |= {column: segments.past_RP[:, p] for p, column in enumerate(schema.past)}
-    times = time_words(segments.times(past))
+    times = time_words(segments.times(past), schema)
     columns, future = {c: v[past] for c, v in inputs.items()}, {c: v[ahead] for c, v in known.items()}
     given = SeriesInput(times, columns, future, name, segments.words(segment))
     actual = {column: _plain(measured_RC[ahead, c]) for c, column in enumerate(schema.target)}
-    return Sample(given, {"name": name, "times": time_words(segments.times(ahead)), "columns": actual})
+    return Sample(given, {"name": name, "times": time_words(segments.times(ahead), schema), "columns": actual})
 
 
 def _sequence(segments: Segments, index: int, config: Config) -> Sample:
@@ -95,7 +97,7 @@ def _sequence(segments: Segments, index: int, config: Config) -> Sample:
     name = segments.series[index]
     assert segments.label is not None
     return Sample(
-        SeriesInput(time_words(segments.times(rows)), columns, name=name),
+        SeriesInput(time_words(segments.times(rows), schema), columns, name=name),
         {"name": name, "label": schema.classes[int(segments.label[index])]},
     )
 
@@ -107,7 +109,7 @@ def _stretch(segments: Segments, last: int, config: Config) -> Sample:
     measured_RP = np.where(segments.observed_RC > 0, segments.past_RP, np.nan)
     columns = {column: measured_RP[rows, p] for p, column in enumerate(schema.past)}
     columns |= {column: segments.known_RK[rows, k] for k, column in enumerate(schema.known)}
-    name, times = segments.series[segment], time_words(segments.times(rows))
+    name, times = segments.series[segment], time_words(segments.times(rows), schema)
     assert segments.label_R is not None
     true = _plain(segments.label_R[rows])
     labels = [None if label is None else schema.classes[int(label)] for label in true] if schema.classes else true

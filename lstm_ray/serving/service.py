@@ -143,5 +143,5 @@ def _kept(policy: Policy, name: str, prediction: Prediction) -> Answer:
     if isinstance(prediction, Labelling):
         classes, answer_LA = policy.schema.classes, prediction.answer_LA
         told_L1 = answer_LA.argmax(axis=1)[:, None].astype(np.float64) if classes else answer_LA
-        return Answer(name, int(prediction.times[0].astype(np.int64)), told_L1)
-    return Answer(name, int(prediction.times[0].astype(np.int64)), median(prediction, policy))
+        return Answer(name, int(policy.schema.ticks(prediction.times[:1])[0]), told_L1)
+    return Answer(name, int(policy.schema.ticks(prediction.times[:1])[0]), median(prediction, policy))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import ColumnScale, Scaler, Schema
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.baselines import SeasonalNaive
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 HOUR = 3_600_000_000
 WINDOW = WindowConfig(history=48, horizon=12, patch=12, season=24)

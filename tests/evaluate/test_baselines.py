@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge as ReferenceRidge
 
-from lstm_ray.data.schema import ColumnScale, LogScale, Scaler
+from lstm_ray.data.schema import ColumnScale, Scaler
 from lstm_ray.data.windows import origins
 from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge
 from lstm_ray.evaluate.score import score
 from lstm_ray.model import ridge as closed_form
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
+from tests.made import in_logarithms
 
 
 def test_the_last_value_is_repeated(data):
@@ -121,7 +122,7 @@ def test_the_ridge_reaches_its_known_error_on_etth1(make_data):
 
 
 def test_the_ridge_stays_on_raw_values_where_the_network_learns_logarithms(data):
-    log = data.scaler.model_copy(update={"log": LogScale(offset=[1.0], mean=[2.0], deviation=[0.5])})
+    log = in_logarithms(data.scaler, 1.0, 2.0, 0.5)
     plain, beside = (fit_ridge(data.segments, data.parts, data.window, scaler) for scaler in (data.scaler, log))
     test_M = origins(data.segments, data.parts, "test", data.window)
     np.testing.assert_array_equal(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from lstm_ray.data.windows import origins
+from lstm_ray.data.lags import reach
+from lstm_ray.data.parts import PARTS
+from lstm_ray.data.windows import cut_windows, origins
 from lstm_ray.evaluate import gather
 from lstm_ray.evaluate.baselines import SeasonalNaive
 
@@ -47,6 +51,16 @@ def test_narrowed_segments_hold_what_the_windows_held(data):
         )
 
 
+def test_windows_of_dealt_series_stay_in_their_part(data):
+    dealt = replace(data.segments, part_S=np.array([2, 2, 0, 1], dtype=np.int8))
+    whole = dict.fromkeys(PARTS, (0, 600))
+    for index, part in enumerate(PARTS):
+        origins_M = origins(dealt, whole, part, data.window)
+        for cut in (gather.cut_out, gather.narrow):
+            found, _ = cut(dealt, origins_M, data.window.history, data.window.horizon)
+            assert found.part_S.tolist() == [index] * len(found.series)
+
+
 def test_sequences_cut_out_keep_their_newest_steps_and_their_label(sequences_data):
     segments, ids = sequences_data.segments, np.array([3, 50, 51, 199])
     cut = gather.cut_out_sequences(segments, ids, 10)
@@ -70,3 +84,15 @@ def test_hours_are_those_of_the_clock(data):
     rows = np.array([[0, 1, 30], [data.segments.bounds[1], 5, 6]])
     expected = (data.segments.steps(rows.ravel()) % 24).reshape(rows.shape)
     np.testing.assert_array_equal(gather.hour_of_day(data.segments, rows), expected)
+
+
+def test_windows_that_read_lags_are_cut_out_and_narrowed_with_them(data):
+    window = data.window.model_copy(update={"lags": [12, 60]})
+    test_M = origins(data.segments, data.parts, "test", window)
+    early = data.segments.bounds[:-1] + window.history - 1
+    some_M = np.unique(np.concatenate([early, test_M[::7]]))
+    whole = cut_windows(data.segments, some_M, window)
+    for cut in (gather.cut_out, gather.narrow):
+        found, origin_M = cut(data.segments, some_M, reach(window), window.horizon)
+        np.testing.assert_array_equal(cut_windows(found, origin_M, window).known_BTK, whole.known_BTK)
+    assert 0 < whole.known_BTK[..., -1].mean() < 1

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, mean_absolute_error
 
-from lstm_ray.data.steps import labelled_rows, rows_of, step_ranges
-from lstm_ray.data.windows import Segments
+from lstm_ray.data.steps import labelled_rows, step_ranges
+from lstm_ray.data.windows import Segments, rows_of
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.forecast import Evaluation
 from lstm_ray.evaluate.label import evaluate_labels

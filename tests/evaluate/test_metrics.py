@@ -166,6 +166,15 @@ def test_seasonal_scale_is_the_training_parts_naive_error_within_segments(data):
         assert found == pytest.approx(np.mean(gaps)), name
 
 
+def test_the_seasonal_scale_of_dealt_series_is_that_of_all_their_steps(data):
+    """One that is in the test part has no training part of its own."""
+    whole = dict.fromkeys(data.parts, (0, 600))
+    dealt = replace(data.segments, part_S=np.array([0, 0, 1, 2], dtype=np.int8))
+    as_training = seasonal_scale(data.segments, whole, 24)
+    assert np.isfinite(as_training).all()
+    np.testing.assert_array_equal(seasonal_scale(dealt, whole, 24), as_training)
+
+
 def test_a_constant_or_short_series_has_no_seasonal_scale(data):
     flat = replace(data.segments, target_RC=np.ones_like(data.segments.target_RC))
     assert np.isnan(seasonal_scale(flat, data.parts, 24)).all()

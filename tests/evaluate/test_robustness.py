@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.data.impute import forward_fill
+from lstm_ray.data.quality.impute import Filling, forward_fill
 from lstm_ray.data.windows import origins, sequences
 from lstm_ray.evaluate import robustness
 from lstm_ray.evaluate.baselines import LastValue, SeasonalNaive
@@ -37,6 +37,41 @@ def test_removed_steps_are_filled_as_serving_fills_them_and_marked_unobserved(ma
     np.testing.assert_array_equal(damaged.observed_RC[~removed], cut.observed_RC[~removed])
     np.testing.assert_allclose(damaged.past_RP[60], data.scaler.past.mean)
     np.testing.assert_array_equal(damaged.past_RP[~removed], cut.past_RP[~removed])
+
+
+def test_removed_steps_are_filled_by_the_rule_and_never_from_what_follows_the_history(data):
+    test_M = origins(data.segments, data.parts, "test", data.window)[:3]
+    cut, origin_M = cut_out(data.segments, test_M, data.window.history, data.window.horizon)
+    removed = np.zeros(len(cut.target_RC), dtype=bool)
+    removed[[*origin_M, *(origin_M - 2)]] = True
+    line = Filling(how="linear", causal=False)
+    stops = np.union1d(cut.bounds, origin_M + 1)
+    damaged = robustness.remove_steps(cut, removed, data.scaler, line, stops)
+    between = (cut.target_RC[origin_M - 3] + cut.target_RC[origin_M - 1]) / 2
+    np.testing.assert_allclose(damaged.target_RC[origin_M - 2], between, rtol=1e-5)
+    np.testing.assert_array_equal(damaged.target_RC[origin_M], cut.target_RC[origin_M - 1])
+
+
+def test_a_history_is_filled_before_anybody_knows_what_follows(data):
+    class Spy:
+        quantiles = (0.5,)
+
+        def __init__(self):
+            self.seen = []
+
+        def forecast_windows(self, segments, origins_M, batch=512):
+            self.seen.append(segments.target_RC[origins_M])
+            return np.zeros((len(origins_M), data.window.horizon, data.segments.target_RC.shape[1], 1))
+
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    found = {}
+    for how in (Filling(), Filling(how="linear", causal=False)):
+        settings, spy = SETTINGS.model_copy(update={"noise": []}), Spy()
+        robustness.forecast_curves(
+            {"s": spy}, data.segments, test_M, data.window, data.scaler, settings, 7, filling=how
+        )
+        found[how.how] = spy.seen[-1]
+    np.testing.assert_array_equal(found["linear"], found["forward"], "an origin's step has nothing after it")
 
 
 def test_noise_is_measured_in_training_deviations(data):

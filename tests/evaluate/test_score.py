@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lstm_ray.data.quality.clean import Cleaning, lookback
 from lstm_ray.data.windows import origins
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.metrics import seasonal_scale
 from lstm_ray.evaluate.score import BIN_EDGES, Scores, score
+from tests import made
 
 QUANTILES = [0.1, 0.5, 0.9]
 
@@ -103,3 +105,26 @@ def test_a_forecast_that_is_not_finite_is_refused_by_name(data, fake_policy):
 
     with pytest.raises(InputError, match=r"'policy' forecasts .* not finite in 1 windows.*series 's0' after 1970-01-2"):
         _score(data, Broken())
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_batch_size_does_not_change_what_a_window_is_read_as(batch):
+    """Outliers are judged by steps before the history too; what is scored against is never cleaned."""
+    config = made.make_config(preprocess__outliers="mask", preprocess__outlier_method="hampel")
+    segments = made.segments_of((120,))
+    target_RC = segments.target_RC.copy()
+    target_RC[[70, 90]] = 500
+    segments = replace(segments, target_RC=target_RC, observed_RC=np.ones_like(target_RC))
+    policy = made.random_policy(config, segments)
+    cleaning = Cleaning.of(config.preprocess, config.window)
+    assert cleaning is not None
+    policy.scaler = policy.scaler.model_copy(update={"cleaning": cleaning.model_copy(update={"steps": 24})})
+    origins_M, before = np.arange(60, 100), lookback(policy.scaler)
+    assert before > 0
+
+    def scores(size):
+        given = (segments, origins_M, config.window, np.ones((1, 1)), policy.scaler.target_deviation, size)
+        return score({"policy": policy}, *given, before=before)["policy"]
+
+    np.testing.assert_allclose(scores(batch).absolute_M, scores(1000).absolute_M, rtol=1e-4)
+    assert scores(1000).absolute_M[90 - 60 - 1] > 400 / config.window.horizon

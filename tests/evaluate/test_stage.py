@@ -10,7 +10,7 @@ import pytest
 
 from lstm_ray.config import Config, parse
 from lstm_ray.data.schema import Scaler, Schema
-from lstm_ray.data.store import load_segments
+from lstm_ray.data.store import FILE, INDEX, index_of, load_segments
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.baselines import SeasonalNaive
 from lstm_ray.evaluate.stage import evaluate
@@ -57,7 +57,10 @@ def _leave_data(run: RunDir, data) -> None:
         columns["c"] = np.asarray(segments.schema.classes)[np.repeat(segments.label, length)]
     folder = run.local / "preprocess" / "segments"
     folder.mkdir(parents=True)
-    pl.DataFrame(columns).write_parquet(folder / "0.parquet")
+    frame = pl.DataFrame(columns)
+    frame.write_parquet(folder / "0.parquet")
+    index = index_of(frame, ["c"] if "c" in columns else []).with_columns(pl.lit("0.parquet").alias(FILE))
+    index.write_parquet(run.local / "preprocess" / INDEX)
     run.write_json("preprocess/schema.json", segments.schema)
     run.write_json("preprocess/scaler.json", data.scaler)
     run.write_json("split/boundaries.json", {"parts": data.parts})

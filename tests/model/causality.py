@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lstm_ray.model.network import Inputs
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 CHANGED = 7.0
 """A value that no input has by itself."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import source
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import IGNORED
 from lstm_ray.model.augment import augmented, real_lengths
 from lstm_ray.model.network import build

@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import class_weights
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import IGNORED, Segments, cut_sequences, origins
 from lstm_ray.model import closed_forms as module
 from lstm_ray.model import kernels, ridge

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, class_weights, source
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Segments
 from lstm_ray.model import kernels
 from lstm_ray.model.checkpoint import fit_kept

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import source
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import IGNORED, Batch
 from lstm_ray.model.network import build
 from lstm_ray.model.objective import Objective, precision

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config, with_values
-from lstm_ray.data import grid
-from lstm_ray.data.schema import ColumnScale, LogScale
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.schema import ColumnScale
 from lstm_ray.data.store import load_scaler, load_segments, read_segments
+from lstm_ray.data.timeline import grid
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.closed_forms import closed_forms
@@ -118,8 +118,8 @@ def _parses_to(content: bytes | bytearray, other: bytes) -> bool:
 def test_a_newer_format_is_refused_by_its_number(policy: Policy, tmp_path: Path) -> None:
     policy.save(tmp_path)
     content = json.loads((tmp_path / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps(content | {"format": 2}))
-    with pytest.raises(InputError, match="has policy format 2, this version reads 1"):
+    (tmp_path / "policy.json").write_text(json.dumps(content | {"format": 3}))
+    with pytest.raises(InputError, match="has policy format 3, this version reads 2"):
         Policy.load(tmp_path)
 
 
@@ -402,15 +402,14 @@ def test_categories_that_cannot_be_read_are_refused(sorted_policy: Policy, stati
 
 
 def test_a_policy_of_logarithms_answers_in_the_datas_units_and_survives_its_round_trip(tmp_path: Path) -> None:
-    log = LogScale(offset=[0.4, 0.4], mean=[3.0, 3.0], deviation=[0.2, 0.2])
     plain = made.random_policy(CONFIG, SEGMENTS)
-    scaler = plain.scaler.model_copy(update={"log": log})
+    scaler = made.in_logarithms(plain.scaler, 0.4, 3.0, 0.2)
     policy = Policy(CONFIG, SCHEMA, scaler, plain.network.state_dict())
     rows = np.array([100, 150])
     found = policy.forecast_windows(SEGMENTS, rows)
     # The network's own answer to logarithms, raised again.
     transformed = replace(SEGMENTS, target_RC=np.log(SEGMENTS.target_RC + 0.4))
-    as_values = plain.scaler.model_copy(update={"target": ColumnScale(mean=log.mean, deviation=log.deviation)})
+    as_values = plain.scaler.model_copy(update={"target": ColumnScale(mean=[3.0, 3.0], deviation=[0.2, 0.2])})
     inner = Policy(CONFIG, SCHEMA, as_values, plain.network.state_dict())
     np.testing.assert_allclose(found, np.exp(inner.forecast_windows(transformed, rows)) - 0.4, rtol=1e-4)
     policy.save(tmp_path)

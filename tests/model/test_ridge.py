@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge as ReferenceRidge
 
 from lstm_ray.model import ridge
 from lstm_ray.model.ridge import LinearSums, last_value, linear_sums, solve, spread
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 WINDOW = WindowConfig(history=12, horizon=6, patch=4, season=6)
 TRAIN_M, VALIDATION_M = np.arange(11, 300), np.arange(311, 394)

@@ -44,7 +44,7 @@ def series_of(segments: Segments, index: int) -> SeriesInput:
 
 def filled(segments: Segments) -> Segments:
     """The segments as training has them: what was not measured repeats what was."""
-    from lstm_ray.data.impute import forward_fill
+    from lstm_ray.data.quality.impute import forward_fill
 
     past_RP = np.where(segments.observed_RC > 0, segments.past_RP, np.nan)
     for first, end in whole(segments):

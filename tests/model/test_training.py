@@ -15,7 +15,7 @@ import torch
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import all_batches, class_weights, source, steps_per_epoch, train_batches
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Batch, Segments, cut, cut_windows, origins, plan_sequences
 from lstm_ray.errors import InputError
 from lstm_ray.model import kernels
@@ -444,6 +444,8 @@ class Together:
         ("forecast", AUTO | RESTING | SMOOTH),
         ("forecast", RESTING | SMOOTH | {"train__weight_averaging": 0.9, "train__truncate_steps": 16}),
         ("classify", RESTING | {"model__linear": "average", "train__max_epochs": 8}),
+        ("forecast", SMOOTH | {"data__weight": "count", "window__lags": [9], "model__difference": 3}),
+        ("classify", {"data__weight": "count", "train__class_weights": "balanced"}),
     ],
     ids=str,
 )
@@ -458,6 +460,9 @@ def test_several_workers_take_the_same_steps_as_one(
         segments = noisy_days() if "train__patience" in values else made.sequences_of([12, 9] * 16)
         config, parts = made.classify_config(**given), DAY_PARTS
     scaled = segments.scaled(made.scaler_of(segments))
+    if config.data.weight:
+        weight_R = np.random.default_rng(3).integers(0, 3, len(scaled.past_RP))
+        scaled = replace(scaled, weight_R=weight_R.astype(np.float32))
     items, held_out = (source(scaled, parts, part, config) for part in ("train", "validation"))
     together = Together(workers)
     # Drawing weights seeds torch for the whole process, so the threads leave that to the caller.

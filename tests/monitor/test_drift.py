@@ -46,6 +46,16 @@ def test_a_reference_sees_measured_values_of_the_training_part_alone() -> None:
     assert reference(replace(SEGMENTS, past_RP=later), PARTS) == REFERENCE
 
 
+def test_a_reference_of_dealt_series_sees_those_that_train_alone() -> None:
+    whole = dict.fromkeys(PARTS, (0, 2_000))
+    dealt = replace(SEGMENTS, part_S=np.array([2, 0], dtype=np.int8))
+    second = reference(made.segments_of((2_000, 1_500), schema=SEGMENTS.schema), whole)["columns"]["wind"]["count"]
+    assert second == 3_500
+    found = reference(dealt, whole)["columns"]["wind"]
+    assert found["count"] == 1_500
+    assert found["mean"] == pytest.approx(SEGMENTS.past_RP[2_000:, 0].mean(dtype=np.float64))
+
+
 def test_the_training_part_itself_has_not_moved() -> None:
     found = drift_of(SEGMENTS.past_RP[:1_200, 0])
     assert found["psi"] < 0.01

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import all_batches, source, steps_per_epoch, train_batches
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Segments
 from lstm_ray.model import kernels
 from lstm_ray.model.closed_forms import closed_forms

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from lstm_ray.data.quality.clean import Cleaning
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.on_ray import forecast
@@ -248,6 +250,42 @@ def test_categories_are_read_from_the_new_rows_and_a_series_without_one_is_named
     assert "'kind' is missing" in by_name["c"][REFUSED][0]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"preprocess__impute": "seasonal"},
+        {"preprocess__impute": "mean"},
+        {"preprocess__outliers": "mask", "preprocess__outlier_method": "hampel", "preprocess__outlier_steps": 5},
+    ],
+    ids=str,
+)
+def test_what_lies_before_the_history_fills_and_judges_it_as_where_everything_is_sent(
+    tmp_path: Path, values: dict[str, object]
+) -> None:
+    policy = policy_of(**values)
+    cleaning = Cleaning.of(policy.config.preprocess, policy.config.window)
+    policy = Policy(
+        policy.config,
+        policy.schema,
+        policy.scaler.model_copy(update={"cleaning": cleaning}),
+        policy.network.state_dict(),
+    )
+    random = np.random.default_rng(2)
+    load = [f"{value:.3f}" for value in random.normal(20, 1, 20)]
+    load[8] = load[9] = load[15] = ""
+    load[10] = "55"
+    lines = [f"a,{made.START + step}:00:00Z,{value},{step % 5}" for step, value in enumerate(load)]
+    found = predicted(policy, write(tmp_path / "a.csv", lines))
+    times, wind = [made.START + step for step in range(20)], [step % 5 for step in range(20)]
+    numbers = [float(value) if value else np.nan for value in load]
+    whole, short = (
+        policy.predict([SeriesInput(times[i:], {"load": numbers[i:], "wind": wind[i:]})])[0] for i in (0, 8)
+    )
+    np.testing.assert_allclose(found["median"], whole.values_HCQ[:, 0, 1], rtol=1e-5)  # type: ignore[union-attr]
+    assert not np.allclose(found["median"], short.values_HCQ[:, 0, 1], rtol=1e-5)  # type: ignore[union-attr]
+
+
 def test_a_wide_file_is_forecast_from_its_end(tmp_path: Path) -> None:
     config = made.make_config(
         **{"data__" + k: v for k, v in {"layout": "wide", "series_id": ["name"], "time": "step", "past": []}.items()}
@@ -282,3 +320,20 @@ def test_every_step_is_labelled_with_a_row_each_and_needs_no_label(tmp_path: Pat
         assert set(own["class"]) <= {"high", "low"}
     kinds = ["class", *names] if kind == "class" else names
     assert forecast._schema(policy).names == ["series", "time", *kinds, "warnings"]
+
+
+def test_lags_are_read_from_before_the_history_where_there_is_any(tmp_path: Path) -> None:
+    policy = policy_of(window__lags=[6, 20])
+    torch.nn.init.normal_(policy.network.recall.weigh.weight)
+    table = write(tmp_path / "a.csv", rows("long", 40), rows("short", 14))
+    found = predicted(policy, table)
+    assert found["series"].unique(maintain_order=True).to_list() == ["long", "short"]
+    frame = pl.read_csv(table, try_parse_dates=True)
+    for name, absent in (("long", False), ("short", True)):
+        own = frame.filter(pl.col("site") == name)
+        times = own["when"].dt.replace_time_zone(None).cast(pl.Datetime("us")).to_list()
+        columns = {c: own[c].cast(pl.Float64).to_list() for c in ("load", "wind")}
+        [expected] = policy.predict([SeriesInput(times, columns)])
+        here = found.filter(pl.col("series") == name)
+        np.testing.assert_allclose(here["median"], expected.values_HCQ[:, 0, 1], rtol=1e-5)
+        assert ("counts as absent" in here["warnings"][0]) == absent

@@ -8,8 +8,8 @@ import pytest
 import ray
 
 from lstm_ray.config import parse
-from lstm_ray.data.steps import rows_of
 from lstm_ray.data.store import load_segments
+from lstm_ray.data.windows import rows_of
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray.rollouts import Worker, actor_pool, rolled, tasks_for, world_of

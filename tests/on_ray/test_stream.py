@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import ray
@@ -8,7 +10,7 @@ from ray import cloudpickle
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import all_batches, of_items, planned, train_batches
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.on_ray.stream import Stream, put
 from tests import made
@@ -36,6 +38,20 @@ def label_world() -> tuple[Config, Segments, Boundaries]:
     return config, segments.scaled(made.scaler_of(segments)), made.PARTS
 
 
+def lagged_world() -> tuple[Config, Segments, Boundaries]:
+    """Forecasts that read lags beyond the sequence, and rows that count differently."""
+    _, scaled, bounds = forecast_world()
+    weight_R = np.random.default_rng(1).random(len(scaled.past_RP)).astype(np.float32)
+    return made.make_config(train__batch=7, window__lags=[6, 30]), replace(scaled, weight_R=weight_R), bounds
+
+
+def weighted_days() -> tuple[Config, Segments, Boundaries]:
+    """Sequences to classify that count differently."""
+    config, scaled, bounds = classify_world()
+    weight_R = np.random.default_rng(1).random(len(scaled.past_RP)).astype(np.float32)
+    return config, replace(scaled, weight_R=weight_R), bounds
+
+
 def assert_equal(streamed: list[Batch], plain: list[Batch]) -> None:
     assert len(streamed) == len(plain) > 0
     for ours, theirs in zip(streamed, plain, strict=True):
@@ -47,7 +63,7 @@ def assert_equal(streamed: list[Batch], plain: list[Batch]) -> None:
 
 @pytest.mark.parametrize("block_bytes", [100, 10_000_000])
 @pytest.mark.parametrize("world", [1, 2])
-@pytest.mark.parametrize("case", [forecast_world, classify_world, label_world])
+@pytest.mark.parametrize("case", [forecast_world, classify_world, label_world, lagged_world, weighted_days])
 def test_streamed_batches_equal_those_cut_here(local_ray, case, world, block_bytes):
     """Also where every segment is a block of its own, so that a batch reads several."""
     config, scaled, bounds = case()
@@ -74,9 +90,10 @@ def _num_taught(batch: Batch, config: Config) -> float:
 
 
 def test_what_a_worker_plans_with_holds_no_values(local_ray):
-    _, scaled, _ = forecast_world()
+    _, scaled, _ = lagged_world()
     index = put(scaled).index
-    assert sum(getattr(index, name).nbytes for name in ("target_RC", "observed_RC", "past_RP", "known_RK")) == 0
+    names = ("target_RC", "observed_RC", "past_RP", "known_RK", "weight_R")
+    assert sum(getattr(index, name).nbytes for name in names) == 0
     assert list(index.bounds) == list(scaled.bounds)
 
 

@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.schema import LogScale
-from lstm_ray.data.split import PARTS
+from lstm_ray.data.parts import PARTS
+from lstm_ray.data.quality.clean import Cleaning
+from lstm_ray.data.quality.impute import Filling
+from lstm_ray.data.schema import Own
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins, some_origins
@@ -36,7 +38,7 @@ def world_of(config: Config = CONFIG, segments: Segments = SEGMENTS, residuals: 
     )
 
 
-def linear(batch: Batch) -> NDArray:
+def linear(batch: Batch, own: Own | None = None) -> NDArray:
     """A forecast that is plain arithmetic, so that no batch size rounds it: last load, mean wind, and the prices."""
     scaler = made.scaler_of(SEGMENTS)
     load = np.float32(batch.target_BTC[:, -H - 1, :] * scaler.target_deviation + scaler.target_mean)
@@ -44,6 +46,21 @@ def linear(batch: Batch) -> NDArray:
     price = batch.known_BTK[:, -H:, :1] * np.float32(scaler.known.deviation[0]) + np.float32(scaler.known.mean[0])
     median_BHC = (load + wind)[:, None, :] + price
     return np.stack([median_BHC - 100, median_BHC, median_BHC + 100], axis=-1)
+
+
+def test_a_rollout_starts_from_a_history_as_a_network_may_see_it_and_truth_stays() -> None:
+    target_RC = SEGMENTS.target_RC.copy()
+    target_RC[30] = 900
+    spiked = replace(SEGMENTS, target_RC=target_RC, observed_RC=np.ones_like(target_RC))
+    mask = Cleaning(method="hampel", action="mask", deviations=6, steps=12, filling=Filling())
+    world = world_of(segments=spiked)
+    scaler = made.scaler_of(SEGMENTS)
+    dirty, clean = (
+        roll(linear, replace(world, scaler=scaler.model_copy(update={"cleaning": cleaning})), ORIGINS[:1], None, 1)
+        for cleaning in (None, mask)
+    )
+    np.testing.assert_allclose(dirty - clean, np.full((1, 1, S, 1), target_RC[30] - target_RC[29]), rtol=1e-4)
+    assert actual_after(spiked, np.array([29]), 1)[0] == 900
 
 
 def test_paths_equal_a_plain_loop() -> None:
@@ -90,6 +107,7 @@ def _one_window(one: Segments, scaler: Any) -> Batch:
         np.ones((1, 1), np.float32),
         np.zeros(1, np.int64),
         np.zeros((1, 0), np.int64),
+        np.zeros((1, 0), np.float32),
         np.zeros((1, 0), np.float32),
     )
 
@@ -159,7 +177,7 @@ def test_errors_are_drawn_as_whole_trajectories() -> None:
 def test_beyond_its_segment_the_calendar_goes_on_and_known_columns_keep_their_last_value() -> None:
     seen: list[Batch] = []
 
-    def spy(batch: Batch) -> NDArray:
+    def spy(batch: Batch, own: Own | None) -> NDArray:
         seen.append(batch)
         return linear(batch)
 
@@ -222,14 +240,13 @@ def test_where_no_window_was_measured_whole_those_measured_in_part_serve() -> No
 
 def test_errors_of_logarithms_grow_with_a_series_and_never_lead_below_0() -> None:
     positive = replace(SEGMENTS, target_RC=np.exp(SEGMENTS.target_RC / 20))
-    log = LogScale(offset=[0.01], mean=[1.0], deviation=[0.3])
-    scaler = made.scaler_of(positive).model_copy(update={"log": log})
+    scaler = made.in_logarithms(made.scaler_of(positive), 0.01, 1.0, 0.3)
     rows = np.arange(20, 60)
     residuals = residual_trajectories(np.full((40, H, 1), 3.0, np.float32), positive, rows, scaler)
 
     def rolled(level: float, shift: float) -> NDArray:
         world = World(positive, scaler, CONFIG, 0, residuals + np.float32(shift))
-        flat = lambda batch: np.full((len(batch.target_BTC), H, 1, 1), level, np.float32)  # noqa: E731
+        flat = lambda batch, own: np.full((len(batch.target_BTC), H, 1, 1), level, np.float32)  # noqa: E731
         return roll(flat, world, ORIGINS, None, 3)
 
     small, large = rolled(1.0, 0.0), rolled(1000.0, 0.0)
@@ -242,3 +259,32 @@ def test_a_part_without_room_for_a_rollout_is_named() -> None:
     bounds = {**made.PARTS, "validation": (140, 150)}
     with pytest.raises(InputError, match=r"validation part, 10 steps, has no room for a rollout of 15; set plan.steps"):
         some_origins(SEGMENTS, bounds, "validation", CONFIG, 4)
+
+
+def lagged(batch: Batch, own: object = None) -> NDArray:
+    """A forecast that is the only lag, in the data's own units; -1 where it is not there."""
+    scaler = made.scaler_of(SEGMENTS)
+    lag_BHC, there_BH1 = batch.known_BTK[:, -H:, -2:-1], batch.known_BTK[:, -H:, -1:]
+    return np.where(there_BH1 > 0, lag_BHC * scaler.target_deviation + scaler.target_mean, -1)[..., None].repeat(3, -1)
+
+
+@pytest.mark.parametrize("lag", [6, 8, 20])
+def test_lags_that_reach_into_a_rollout_read_what_was_simulated(lag: int) -> None:
+    world = world_of(made.make_config(data__known=["price"], plan__steps=15, window__lags=[lag]))
+    found_MWSC = roll(lagged, world, ORIGINS, None, 2)
+    for m, origin in enumerate(ORIGINS):
+        draws = np.random.default_rng([CONFIG.seed, origin]).integers(7, size=(2, 3))
+        first = SEGMENTS.bounds[SEGMENTS.series_of(ORIGINS[m : m + 1])[0]]
+        for path in range(2):
+            going = list(SEGMENTS.target_RC[first : origin + 1, 0])
+            for step in range(18):
+                error = world.residual_RHC[draws[path, step // 6], step % 6, 0]
+                going.append((going[-lag] if len(going) >= lag else -1) + error)
+            np.testing.assert_allclose(found_MWSC[m, path, :, 0], going[-18:][:S], rtol=1e-4, atol=1e-4)
+
+
+def test_a_scenario_of_a_target_moves_its_lags_too() -> None:
+    config = made.make_config(data__known=["price"], plan__steps=6, window__lags=[20])
+    base = roll(lagged, world_of(config), ORIGINS, None, 1)
+    moved = roll(lagged, world_of(config), ORIGINS, scenario(column="load", value=2), 1)
+    np.testing.assert_allclose((moved - base)[ORIGINS > 35], 2.0, atol=1e-4)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lstm_ray.data.feed import source
-from lstm_ray.data.split import Boundaries
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.windows import cut_windows
 from lstm_ray.plan.rollouts import rollout_origins
 from lstm_ray.plan.synthetic import (
     JITTER,
@@ -137,3 +138,27 @@ def test_synthetic_sequences_keep_the_categories_of_their_series() -> None:
     sorted_ = replace(SEGMENTS, category_SK=np.array([[1], [2]]))
     origins = np.array([50, 300])
     assert after_histories(sorted_, origins, futures(origins), CONFIG.window).category_SK.tolist() == [[1], [2]]
+
+
+def test_a_synthetic_segment_holds_what_its_lags_ask_for() -> None:
+    """As far back as the real segment goes; its windows begin where they did, and rows keep their weights."""
+    config = made.make_config(plan__steps=15, window__lags=[6, 20], data__known=["price"])
+    weight_R = np.arange(390, dtype=np.float32)
+    origins = rollout_origins(SEGMENTS, made.PARTS, "train", config, 9)
+    found = after_histories(replace(SEGMENTS, weight_R=weight_R), origins, futures(origins), config.window)
+    before = np.minimum(origins - SEGMENTS.bounds[SEGMENTS.series_of(origins)] + 1, 32)
+    assert before.min() < 32 == before.max()
+    np.testing.assert_array_equal(np.diff(found.bounds), before + 15)
+    for m, origin in enumerate(origins):
+        rows = slice(found.bounds[m], found.bounds[m + 1])
+        np.testing.assert_array_equal(found.weight_R[rows], weight_R[origin - before[m] + 1 : origin + 16])
+        np.testing.assert_array_equal(
+            found.target_RC[rows][: before[m]], SEGMENTS.target_RC[origin - before[m] + 1 : origin + 1]
+        )
+    real = source(SEGMENTS, made.PARTS, "train", config)
+    both = with_synthetic(real, SEGMENTS, found, made.PARTS, config)
+    batch = both.cut(np.arange(real.num_items, real.num_items + 9))
+    for m, origin in enumerate(origins):
+        np.testing.assert_array_equal(batch.target_BTC[m, :12], SEGMENTS.target_RC[origin - 11 : origin + 1])
+        [window] = cut_windows(SEGMENTS, origins[m : m + 1], config.window).known_BTK
+        np.testing.assert_array_equal(batch.known_BTK[m, :18], window)

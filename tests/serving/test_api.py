@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lstm_ray.model.policy import Labelling, SeriesInput
 from lstm_ray.serving.api import in_words, make_app
 from lstm_ray.serving.bodies import MAX_SCENARIOS
 from lstm_ray.serving.gate import digest
 from lstm_ray.serving.service import Asked, Service
+from tests import made
 from tests.serving import services as serving
 from tests.serving.services import Client
 
@@ -470,3 +472,26 @@ def test_categories_are_asked_for_in_the_example_and_unseen_ones_are_told() -> N
         refused = post(client, body)
         assert refused.status_code == 422
         assert "'kind' is missing" in told(refused)
+
+
+def test_a_policy_that_reads_lags_asks_for_them_and_answers_as_it_predicts() -> None:
+    config = made.make_config(window__lags=[6, 20])
+    segments = made.segments_of()
+    policy = made.random_policy(config, segments)
+    torch.nn.init.normal_(policy.network.recall.weigh.weight)
+    with Client(make_app(serving.service(policy))) as client:
+        assert client.get("/v1/policy").json()["lags"] == [6, 20]
+        assert "the targets 6 and 20 steps before" in in_words(policy)
+        paths = client.get("/openapi.json").json()["paths"]
+        body = paths["/v1/forecast"]["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert len(body["series"][0]["times"]) == 12 + 20
+        assert post(client, body).json()["forecasts"][0]["warnings"] == []
+        medians = []
+        for length in (32, 12):
+            sent = made.series_input(segments, 100, length, 6)
+            answer = post(client, serving.body_of(sent)).json()["forecasts"][0]
+            [expected] = policy.predict([sent])
+            np.testing.assert_allclose(answer["targets"]["load"]["median"], expected.values_HCQ[:, 0, 0], rtol=1e-5)
+            assert len(answer["warnings"]) == len(expected.warnings) == (length == 12)
+            medians.append(answer["targets"]["load"]["median"])
+        assert np.abs(np.subtract(*medians)).max() > 1e-3
