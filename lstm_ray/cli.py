@@ -66,8 +66,36 @@ def _stage_command(name: str) -> Callable[..., None]:
     return command
 
 
+def _explore(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="YAML file; with --suggest the table: a file, folder or glob")
+    ],
+    overrides: Overrides = [],  # noqa: B006
+    run_dir: RunDirOption = "",
+    force: Force = False,
+    address: Address = "",
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest", help="write a config to start from for a table that has none; a reason on every line"
+        ),
+    ] = False,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="where --suggest writes; default: the terminal")
+    ] = "",
+) -> None:
+    if suggest:
+        _suggest(config, out, force)
+    elif out:
+        raise InputError(f"--out {out} is for --suggest, which writes a config; a run writes into --run-dir")
+    else:
+        run_names(["explore"], Path(config), overrides, run_dir, force, address)
+
+
+_explore.__doc__ = EXPLAINED["explore"] + " With --suggest: from a table to a config to start from."
+
 for _name in EXPLAINED:
-    app.command(_name)(_stage_command(_name))
+    app.command(_name)(_explore if _name == "explore" else _stage_command(_name))
 
 
 @app.command()
@@ -120,7 +148,7 @@ def serve(
 
 @app.command()
 def benchmark(
-    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy or training")],
+    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy, training or data")],
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="about a minute; rougher figures")] = False,
     only: Annotated[
@@ -149,14 +177,45 @@ def config_schema() -> None:
 
 @config_app.command("check")
 def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa: B006
-    """Validate a YAML and its columns against the data's header; nothing is run."""
+    """Validate a YAML and its columns against the data's files, and tell how these differ; nothing is run."""
     from lstm_ray.config_file import load
-    from lstm_ray.data.files import header, resolved
+    from lstm_ray.data.source.files import also_read, findings, header
+    from lstm_ray.data.timeline.grid import resolved
 
     loaded = resolved(load(config, overrides))
-    columns = header(loaded.data)
+    also = also_read(loaded)
+    columns = header(loaded.data, also)
     words = f"{config}: task {loaded.task}, {len(columns)} columns in the source"
-    Console(highlight=False).print(f"[green]ok[/] {_escaped(words)}", soft_wrap=True)
+    console = Console(highlight=False)
+    console.print(f"[green]ok[/] {_escaped(words)}", soft_wrap=True)
+    for finding in findings(loaded.data, also):
+        sign, advice = ("[yellow]![/]" if finding.severity == "warning" else "·"), finding.advice
+        console.print(f"  {sign} {_escaped(finding.text + (f' Advice: {advice}.' if advice else ''))}", soft_wrap=True)
+
+
+def _suggest(source: str, out: str, force: bool) -> None:
+    """Write the config, or print it; doubts go to the terminal, beside the text where that is a pipe."""
+    from lstm_ray.explore.suggest import suggest
+
+    if source.endswith((".yaml", ".yml")):
+        raise InputError(f"'{source}' is a config; --suggest reads a table and writes one: give the table's path")
+    if out and Path(out).exists() and not force:
+        raise InputError(f"'{out}' exists; name another file with --out, or add --force to write over it")
+    found = suggest(source)
+    if not out:
+        print(found.text, end="")
+    else:
+        try:
+            Path(out).write_text(found.text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write '{out}': {error.strerror}; name a file in a folder that exists") from None
+    console = Console(stderr=True, highlight=False)
+    for doubt in found.unsure:
+        console.print(f"  [yellow]?[/] {_escaped(doubt)}", soft_wrap=True)
+    if out:
+        console.print(
+            f"[green]✓[/] {_escaped(out)}; look at it, then: lstm-ray explore {_escaped(out)}", soft_wrap=True
+        )
 
 
 def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, force: bool, address: str) -> None:

@@ -197,6 +197,21 @@ def test_check_reads_the_header_and_runs_nothing(cli: Cli, yaml_file: Path) -> N
     assert "did you mean 'wind'" in err
 
 
+def test_checking_tells_how_files_differ_and_where_one_lacks_a_column(cli: Cli, yaml_file: Path, table: Path) -> None:
+    Path("parts").mkdir()
+    Path("parts/0.csv").write_text(table.read_text())
+    Path("parts/1.csv").write_text(table.read_text().replace("\n", ",\n").replace("wind,", "wind,extra", 1))
+    code, out, err = cli("config", "check", yaml_file, "--set", "data.source=parts")
+    assert (code, err) == (0, ""), err
+    assert "columns in the source\n  · Columns that only some files hold" in out
+    assert "'extra' in 1 of 2 files, such as " in out
+    Path("parts/1.csv").write_text(table.read_text().replace("wind", "wnd", 1))
+    code, _, err = cli("config", "check", yaml_file, "--set", "data.source=parts")
+    assert code == 2
+    assert "column 'wind' is not in" in err
+    assert "parts/1.csv'; did you mean 'wnd'?" in err
+
+
 def test_a_job_does_what_the_command_does(
     yaml_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,3 +254,21 @@ def test_check_tells_what_a_source_that_names_itself_holds(cli: Cli, tmp_path: P
     code, _, err = cli("config", "check", "ts.yaml", "--set", "data.past=[dim_7]")
     assert code == 2
     assert "column 'dim_7' is not in" in err
+
+
+def test_a_table_without_a_config_gets_one(cli: Cli, table: Path, tmp_path: Path) -> None:
+    code, out, err = cli("explore", table, "--suggest")
+    assert code == 0
+    assert yaml.safe_load(out)["data"]["series_id"] == ["site"]
+    assert "? window.horizon is" in err
+    code, out, err = cli("explore", table, "--suggest", "--out", "made_up.yaml")
+    assert (code, out) == (0, "")
+    assert "made_up.yaml; look at it, then: lstm-ray explore made_up.yaml" in err
+    assert cli("config", "check", "made_up.yaml")[0] == 0
+    code, _, err = cli("explore", table, "--suggest", "--out", "made_up.yaml")
+    assert code == 2
+    assert "'made_up.yaml' exists; name another file with --out, or add --force" in err
+    assert cli("explore", table, "--suggest", "--out", "made_up.yaml", "--force")[0] == 0
+    assert "names no file" in cli("explore", "none.csv", "--suggest")[2]
+    assert "is a config; --suggest reads a table" in cli("explore", "made_up.yaml", "--suggest")[2]
+    assert "--out x.yaml is for --suggest" in cli("explore", "made_up.yaml", "--out", "x.yaml")[2]

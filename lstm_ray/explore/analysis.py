@@ -13,9 +13,12 @@ import polars as pl
 import yaml
 from numpy.typing import NDArray
 
-from lstm_ray.data.grid import MICROSECONDS, SERIES, TIME, describe_step
+from lstm_ray.data.timeline import frequency
+from lstm_ray.data.timeline.frequency import MICROSECONDS, describe_step
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding
+from lstm_ray.sections.data import DataConfig
 
 YEAR_MICROSECONDS = 365.25 * MICROSECONDS["d"]
 INTEGER_UNIT_STEPS = 1000
@@ -43,19 +46,22 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Clock:
-    """The grid's step, in microseconds of time stamps or units of integers."""
+    """The grid's step, in microseconds of time stamps, units of integers, or months since 1970."""
 
     step: int
     is_time: bool
+    in_months: bool = False
 
     @property
     def unit_steps(self) -> float:
         """Steps in the unit of slopes: a year, or a thousand integer steps."""
+        if self.in_months:
+            return 12 / self.step
         return YEAR_MICROSECONDS / self.step if self.is_time else float(INTEGER_UNIT_STEPS)
 
     @property
     def unit(self) -> str:
-        return "year" if self.is_time else f"{INTEGER_UNIT_STEPS:,} steps"
+        return "year" if self.is_time or self.in_months else f"{INTEGER_UNIT_STEPS:,} steps"
 
     @property
     def day_steps(self) -> int | None:
@@ -66,7 +72,14 @@ class Clock:
     def span(self, num_steps: int) -> str:
         """A number of steps in words, such as ``24 steps (1d)``."""
         words = f"{num_steps:,} step{'s' if num_steps != 1 else ''}"
-        return f"{words} ({describe_step(self.step * num_steps)})" if self.is_time and num_steps else words
+        if not num_steps or not (self.is_time or self.in_months):
+            return words
+        return f"{words} ({describe_step(self.step * num_steps, True, self.in_months)})"
+
+
+def clock_of(frame: pl.DataFrame, step: int, data: DataConfig) -> Clock:
+    """The clock of a typed table whose grid has this step."""
+    return Clock(step, isinstance(frame.schema[TIME], pl.Datetime), bool(frequency.months(data)))
 
 
 def number(value: float | None) -> str:

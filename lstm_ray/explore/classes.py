@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from lstm_ray.data.grid import SERIES, TIME
-from lstm_ray.explore.analysis import Analysis, Clock, counted, named, stretches, when
+from lstm_ray.data.timeline.grid import SERIES, TIME
+from lstm_ray.explore.analysis import Analysis, Clock, advise, counted, named, stretches, when
 from lstm_ray.explore.pictures import overlay
 from lstm_ray.figure import bars, plain
 
@@ -63,7 +63,10 @@ def _say_balance(result: Analysis, table: list[dict[str, Any]], sequences: pl.Da
     if largest["share"] >= UNBALANCED:
         right = f"{100 * largest['share']:.1f} %"
         text += f" Always answering '{largest['class']}' is right {right} of the time: read macro F1."
-    result.say("advice" if largest["share"] >= UNBALANCED else "info", text)
+    unbalanced = largest["share"] >= UNBALANCED
+    result.say(
+        "advice" if unbalanced else "info", text, advise("train", class_weights="balanced") if unbalanced else ""
+    )
     rare = [row for row in table if row["count"] < FEW]
     if rare:
         names = named([f"{row['class']} ({row['count']})" for row in rare])

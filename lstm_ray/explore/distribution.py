@@ -10,12 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, wasserstein_distance
 
-from lstm_ray.data.grid import SERIES, TIME
-from lstm_ray.data.split import PARTS, boundaries
-from lstm_ray.explore.analysis import CLIPPED, Analysis, Clock, advise, counted, named, number
+from lstm_ray.data.parts import PARTS
+from lstm_ray.data.timeline.grid import SERIES, TIME
+from lstm_ray.explore.analysis import CLIPPED, Analysis, advise, counted, named, number
 from lstm_ray.explore.pictures import overlay
 from lstm_ray.figure import Figure, bars, plain
-from lstm_ray.sections.data import SplitConfig
 
 PSI_BINS = 10
 MOVED, DRIFTED = 0.1, 0.25
@@ -24,58 +23,39 @@ HISTOGRAM_BINS = 40
 KS_VALUES = 50_000
 """Values of each side the two-sample distances look at: thinned once sorted, so that no season aliases."""
 FEWEST_VALUES = 8
+MOST_COMPARED, MOST_STRETCHES = 6, 6
+"""Drifts that are held against stretches of the training part, and how many stretches."""
 SKEWED = 2.0
 
 
-def with_parts(
-    frame: pl.DataFrame,
-    split: SplitConfig,
-    clock: Clock,
-    axis: tuple[int, int],
-    *,
-    whole_sequences: bool = False,
-    test_start: int | None = None,
-) -> pl.DataFrame:
-    """The frame with a column ``part``: train, validation, test, or null in a gap between them.
-
-    Args:
-        axis: first and last time of the whole table, of which the frame may be a sample.
-        whole_sequences: a series belongs, whole, to the part its first step is in.
-        test_start: as for ``boundaries``.
-    """
-    ticks = pl.col(TIME).cast(pl.Int64)
-    first, last = axis
-    step = (ticks.min().over(SERIES) if whole_sequences else ticks) - first
-    at = step // clock.step
-    part = pl.lit(None, pl.String)
-    for name, (start, end) in boundaries(split, (last - first) // clock.step + 1, test_start).items():
-        part = pl.when(at.is_between(start, end, closed="left")).then(pl.lit(name)).otherwise(part)
-    return frame.with_columns(part=part)
-
-
-def distribution(frame: pl.DataFrame, columns: Sequence[str], judged: Sequence[str]) -> Analysis:
+def distribution(
+    frame: pl.DataFrame, columns: Sequence[str], judged: Sequence[str], normalisation: str = "auto"
+) -> Analysis:
     """Shape of every column, and its drift from the training part to validation and test.
 
     Args:
         frame: with the column ``part`` of ``with_parts``.
         columns: what is described.
         judged: the targets, whose shape and drift deserve a warning; the others are inputs.
+        normalisation: as configured: what would be changed where targets drift.
 
-    Tables: ``distribution`` (one row a column), ``drift`` (column, part, ks, wasserstein_deviations, psi, means). There are no
-    p-values: they assume independent values, and neighbours in time are not.
+    Tables: ``distribution`` (one row a column), ``drift`` (column, part, ks, wasserstein_deviations, psi, usual_psi, means).
+    There are no p-values: they assume independent values, and neighbours in time are not. What stands in for them is
+    ``usual_psi``: how far stretches of the training part, as long as the later part, lie from the rest of it.
     """
     shapes, drift = [], []
     for column in columns:
         if frame[column].count():
             shapes.append(_shape(frame, column))
         drift += [row for part in PARTS[1:] if (row := _drift(frame, column, part)) is not None]
+    _compare_with_usual(frame, drift, judged)
     result = Analysis(tables={"distribution": shapes, "drift": drift})
     candidates = [row for row in drift if row["column"] in judged or not judged]
     shown = max(candidates, key=lambda row: row["psi"], default=None)
     if shown is not None:
         result.figures.append(_histograms(frame, shown))
         result.figures.append(_drift_bars(drift, columns))
-    _say_drift(result, drift, judged)
+    _say_drift(result, drift, judged, normalisation)
     _say_skewed(result, [row for row in shapes if row["column"] in judged])
     return result
 
@@ -135,6 +115,34 @@ def _drift(frame: pl.DataFrame, column: str, part: str) -> dict[str, Any] | None
     }
 
 
+def _compare_with_usual(frame: pl.DataFrame, drift: list[dict[str, Any]], judged: Sequence[str]) -> None:
+    """Adds ``usual_psi`` to rows that moved, of the targets and of the inputs that moved most; None where it is unknown."""
+    for row in drift:
+        row["usual_psi"] = None
+    moved = sorted(
+        (row for row in drift if row["psi"] >= MOVED), key=lambda row: (row["column"] not in judged, -row["psi"])
+    )
+    for row in moved[:MOST_COMPARED]:
+        spans = {
+            part: frame.filter(pl.col("part") == part).select(pl.col(TIME).cast(pl.Int64)).to_series()
+            for part in ("train", row["part"])
+        }
+        first, last = int(spans["train"].min()), int(spans["train"].max())  # type: ignore[arg-type]
+        length = int(spans[row["part"]].max()) - int(spans[row["part"]].min())  # type: ignore[arg-type]
+        # Sequences that all start at the same time have no stretches.
+        number = (last - first) // length if length else 0
+        if not number >= 2:
+            continue
+        train = frame.filter(pl.col("part") == "train")
+        at = (pl.col(TIME).cast(pl.Int64) - first) // length
+        found = []
+        for stretch in np.unique(np.linspace(0, number - 1, min(number, MOST_STRETCHES)).round().astype(int)).tolist():
+            marked = train.with_columns(part=pl.when(at == stretch).then(pl.lit("stretch")).otherwise(pl.lit("train")))
+            if (one := _drift(marked, row["column"], "stretch")) is not None:
+                found.append(one["psi"])
+        row["usual_psi"] = max(found, default=None)
+
+
 def _shape(frame: pl.DataFrame, column: str) -> dict[str, Any]:
     """Skewness, kurtosis and the farthest value are of values scaled within their series; the rest is of all together."""
     values = frame[column].drop_nulls().to_numpy()
@@ -159,20 +167,32 @@ def _shape(frame: pl.DataFrame, column: str) -> dict[str, Any]:
     }
 
 
-def _say_drift(result: Analysis, drift: list[dict[str, Any]], judged: Sequence[str]) -> None:
+def _say_drift(result: Analysis, drift: list[dict[str, Any]], judged: Sequence[str], normalisation: str) -> None:
     worst_of: dict[str, dict[str, Any]] = {}
     for row in sorted(drift, key=lambda row: -row["psi"]):
         worst_of.setdefault(row["column"], row)
     ours = [row for column, row in worst_of.items() if column in judged]
-    drifted, moved = (
-        [row for row in ours if low <= row["psi"] < high] for low, high in ((DRIFTED, np.inf), (MOVED, DRIFTED))
-    )
+    beyond = [row for row in ours if row["psi"] >= DRIFTED]
+    wanders = [row for row in beyond if (row["usual_psi"] or 0.0) >= row["psi"]]
+    drifted = [row for row in beyond if row not in wanders]
+    moved = [row for row in ours if MOVED <= row["psi"] < DRIFTED]
     carry = "Levels that are taken out at each origin carry over to later parts; fixed ones do not."
     if drifted:
-        result.say("warning", f"Targets that drift away from the training part{_drift_words(drifted)} {carry}")
-    elif moved:
-        result.say("advice", f"Targets that move a little from the training part{_drift_words(moved)} {carry}")
-    elif ours:
+        usual = max((row["usual_psi"] or 0.0 for row in drifted), default=0.0)
+        within_train = f" Stretches of training that long move by {usual:.2f} at most." if usual else ""
+        text = f"Targets that drift away from the training part{_drift_words(drifted)}{within_train} {carry}"
+        result.say("warning", text, _carried(normalisation))
+    if wanders:
+        usual = min(row["usual_psi"] for row in wanders)
+        result.say(
+            "advice" if _carried(normalisation) else "info",
+            f"Targets that move from part to part no more than inside the training part{_drift_words(wanders)} Stretches of "
+            f"training as long move by up to {usual:.2f}: seasons longer than a part, or wandering, and no break. {carry}",
+            _carried(normalisation),
+        )
+    if moved and not beyond:
+        result.say("info", f"Targets that move a little from the training part{_drift_words(moved)} {carry}")
+    elif ours and not beyond:
         result.say("info", f"Every target keeps its distribution over time{_drift_words(ours)}")
     inputs = [row["column"] for column, row in worst_of.items() if column not in judged and row["psi"] >= DRIFTED]
     if inputs:
@@ -181,6 +201,11 @@ def _say_drift(result: Analysis, drift: list[dict[str, Any]], judged: Sequence[s
         result.say(
             "info", f"Inputs that drift away from the training part (PSI at least {DRIFTED}): {words}; {_moved(worst)}."
         )
+
+
+def _carried(normalisation: str) -> str:
+    """The YAML line that takes levels out at each origin, where none are."""
+    return advise("model", normalisation="last") if normalisation == "none" else ""
 
 
 def _drift_words(rows: list[dict[str, Any]]) -> str:

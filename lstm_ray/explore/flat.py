@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.explore.analysis import Analysis, Clock, counted, named, number, when, within
 from lstm_ray.explore.gaps import without
 from lstm_ray.sections.data import DataConfig

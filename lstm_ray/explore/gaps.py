@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.explore.analysis import Analysis, Clock, advise, axis_of, counted, named, number, percent, when
 from lstm_ray.figure import heatmap
-from lstm_ray.sections.data import DataConfig, PreprocessConfig
+from lstm_ray.sections.data import DataConfig
+from lstm_ray.sections.prepare import PreprocessConfig
 
 OBSERVED = "was observed"
 """The grid's column that is null where a time stamp was missing."""

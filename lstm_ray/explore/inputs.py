@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lstm_ray.data.grid import SERIES
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.explore.analysis import Analysis, Clock, number, representative, values_of, varies
 from lstm_ray.explore.gaps import without
 from lstm_ray.explore.lags import correlation
@@ -22,11 +22,16 @@ LITTLE = 0.001
 MOST_COLUMNS = 15
 
 
-def importance(frame: pl.DataFrame, data: DataConfig, horizon: int, season: int, clock: Clock) -> Analysis:
+def importance(
+    frame: pl.DataFrame, data: DataConfig, horizon: int, season: int, clock: Clock, *, draw: bool = True
+) -> Analysis:
     """Share of a linear forecast's squared error that each input takes away, one step and ``horizon`` steps ahead.
 
     The forecast knows the target now and one season before the step it predicts; a past column adds its value now, a
     known column its value at that step. In sample, on each target's representative series.
+
+    Args:
+        draw: whether to draw it; a model that bends draws its own.
 
     Table: ``importance`` (target, input, steps_ahead, share).
     """
@@ -55,9 +60,9 @@ def importance(frame: pl.DataFrame, data: DataConfig, horizon: int, season: int,
         f"Squared error of a linear forecast of {data.target[0]} that each input takes away: {best['input']} takes "
         f"{number(100 * best['share'])} % at {clock.span(best['steps_ahead'])} ahead."
     )
-    result.figures.append(
-        bars("importance", "What each input adds", caption, names, shown, y_title="% of squared error")
-    )
+    if draw:
+        title = "What each input adds"
+        result.figures.append(bars("importance", title, caption, names, shown, y_title="% of squared error"))
     idle = [name for name in names if max(row["share"] for row in first if row["input"] == name) < LITTLE]
     words = f" Under {100 * LITTLE:.1f} %: {', '.join(idle)}." if idle else ""
     result.say("info", f"{caption}{words}")

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lstm_ray.data.grid import SERIES
-from lstm_ray.data.split import PARTS
+from lstm_ray.data.parts import PARTS
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.explore.analysis import Analysis, Clock, named, number, percent
 from lstm_ray.explore.classes import FEW, SHIFT, UNBALANCED
 from lstm_ray.explore.lags import correlation

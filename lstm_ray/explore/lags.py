@@ -1,4 +1,4 @@
-"""How the past speaks of the present: the target's own memory, inputs that lead it, inputs that give it away."""
+"""How the past speaks of the present: the target's own memory, and inputs that lead it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from scipy.signal import correlate
 from statsmodels.tsa.stattools import acovf, levinson_durbin
 
 from lstm_ray.explore.analysis import Analysis, Clock, filled, named, number, representative, values_of, varies, within
-from lstm_ray.explore.gaps import without
 from lstm_ray.figure import heatmap, lines
 from lstm_ray.sections.data import DataConfig
 
-LEAK = 0.999
-"""Correlation above which an input is the target under another name."""
-REPEATS = 0.99
-"""A target that correlates this much with itself at a lag excuses an input that does so at the same lag."""
 CLEAR, GAIN = 0.2, 0.05
 """An input leads where its correlation at a lag reaches CLEAR and beats the one at lag 0 by GAIN."""
 MOST_COLUMNS = 12
+FEW_LINES = 3
+"""Inputs that are drawn as lines; more make a matrix."""
 SHORTEST = 8
 """Steps below which correlations mean nothing."""
 
@@ -89,7 +86,7 @@ def memory(frame: pl.DataFrame, columns: Sequence[str], max_lag_steps: int, cloc
 def inputs_against_target(
     frame: pl.DataFrame, data: DataConfig, season: int, max_lag_steps: int, clock: Clock
 ) -> Analysis:
-    """Cross-correlation of past, known and the other target columns with each target; inputs that lead, and leaks.
+    """Cross-correlation of past, known and the other target columns with each target; inputs that lead.
 
     Each target is looked at in its representative series.
 
@@ -111,8 +108,6 @@ def inputs_against_target(
             found.append(lead)
             row = {"target": target, "input": column, "series": series, "at_lag_0": now, "best_lag": lead.lag}
             table.append({**row, "best": lead.best, "by_lag": lead.correlation.tolist()})
-            if column not in data.target:
-                _say_leak(result, column, target, input_T, target_T, min(max_lag_steps, len(target_T) // 2), data)
         leads[target] = found
         if target == data.target[0] and found:
             _figure(result, found, target, series)
@@ -134,7 +129,7 @@ def cross_correlation(name: str, x_T: NDArray, y_T: NDArray, season: int, max_la
     lags = min(max_lag_steps, len(x_T) // 2)
     if len(x_T) < SHORTEST or not (varies(x_T) and varies(y_T)):
         return None
-    x_T, y_T = _without_season(x_T, season), _without_season(y_T, season)
+    x_T, y_T = without_season(x_T, season), without_season(y_T, season)
     if not (varies(x_T) and varies(y_T)):
         return None
     x_T, y_T = (x_T - x_T.mean()) / x_T.std(), (y_T - y_T.mean()) / y_T.std()
@@ -143,7 +138,7 @@ def cross_correlation(name: str, x_T: NDArray, y_T: NDArray, season: int, max_la
     return Lead(name, np.clip(sums / (size - np.arange(lags + 1)), -1, 1))
 
 
-def _without_season(values_T: NDArray, season: int) -> NDArray:
+def without_season(values_T: NDArray, season: int) -> NDArray:
     """The average season taken out, gaps bridged; as it is where there are no two seasons."""
     values_T = filled(values_T)
     if season < 2 or len(values_T) < 2 * season:
@@ -153,27 +148,6 @@ def _without_season(values_T: NDArray, season: int) -> NDArray:
     rest_T = values_T - means[phase]
     # What a pure season leaves is rounding, and rounding correlates with anything.
     return rest_T if rest_T.std() > 1e-9 * max(values_T.std(), 1e-300) else np.zeros_like(rest_T)
-
-
-def _say_leak(
-    result: Analysis, column: str, target: str, input_T: NDArray, target_T: NDArray, lags: int, data: DataConfig
-) -> None:
-    for lag in range(lags + 1):
-        shifted = input_T[: len(input_T) - lag]
-        found = correlation(shifted, target_T[lag:])
-        if found is None or abs(found) <= LEAK:
-            continue
-        own = correlation(target_T[: len(target_T) - lag], target_T[lag:])
-        if lag and (own is None or abs(own) > REPEATS):
-            continue
-        what = "at the same step" if lag == 0 else f"{lag} steps later"
-        result.say(
-            "warning",
-            f"'{column}' correlates {found:.4f} with '{target}' {what}: it is the target under another name, or holds "
-            "what will not be known when a forecast is made (leakage).",
-            without(column, data),
-        )
-        return
 
 
 def _say_leads(result: Analysis, leads: dict[str, list[Lead]], clock: Clock) -> None:
@@ -199,15 +173,12 @@ def _figure(result: Analysis, found: list[Lead], target: str, series: str) -> No
         f"Correlation of each input with {target} so many steps later, the average season taken out{within(series)}: "
         f"{strongest.column} is strongest with {strongest.best:.2f} at lag {strongest.lag}."
     )
-    result.figures.append(
-        heatmap(
-            "cross-correlation",
-            f"What moves with {target}, and when",
-            caption,
-            lags,
-            [lead.column for lead in found],
-            [lead.correlation.tolist() for lead in found],
-            x_title="steps the input is ahead",
-            diverging=True,
+    title, axis = f"What moves with {target}, and when", "steps the input is ahead"
+    rows = {lead.column: lead.correlation.tolist() for lead in found}
+    if len(found) <= FEW_LINES:
+        figure = lines("cross-correlation", title, caption, lags, rows, x_title=axis, y_title="correlation")
+    else:
+        figure = heatmap(
+            "cross-correlation", title, caption, lags, list(rows), list(rows.values()), x_title=axis, diverging=True
         )
-    )
+    result.figures.append(figure)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.explore.analysis import CLIPPED, Analysis, advise, counted, number, percent, values_of, when, within
 from lstm_ray.explore.pictures import line, overlay
 from lstm_ray.figure import plain
@@ -18,6 +18,8 @@ SPIKE_TIMES, SPIKE_STEPS = 3, 2
 FEW, RARE = 3, 0.001
 """A column with more spikes than both, the latter a share of its values, is like that: dry hours with showers."""
 KEPT, MARKED = 10, 500
+HAMPEL = {"outlier_method": "hampel"}
+"""What finds a value that is far from its neighbours, though not from the mean of the whole."""
 
 
 def outliers(frame: pl.DataFrame, columns: Sequence[str], season: int, limit: float) -> Analysis:
@@ -96,7 +98,7 @@ def _say_spikes(result: Analysis, frame: pl.DataFrame, column: str, found: pl.Da
         f"'{column}' has {counted(spikes.height, 'spike')} over {number(SPIKE_TIMES * limit)} robust deviations; the "
         f"largest, {number(worst['value'])} where its neighbours' median is {number(worst['median'])}, is at "
         f"{when(worst[TIME])}{within(worst[SERIES])} ({number(worst['deviations'])} deviations).",
-        advise("preprocess", outliers="clip") if is_clipped else "",
+        advise("preprocess", outliers="clip" if is_clipped else "mask", **({} if is_clipped else HAMPEL)),
     )
 
 

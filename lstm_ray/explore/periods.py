@@ -62,8 +62,10 @@ def decompose(values_T: NDArray, season: int) -> Decomposition | None:
     if not varies(values_T):
         nothing = np.zeros_like(values_T)
         return Decomposition(values_T, values_T, nothing, nothing, None, None)
-    # Loess at every third step and a line between costs a third and moves the strengths by 0.003 at most.
-    fit = STL(values_T, period=season, seasonal=SEASONAL_CYCLES, seasonal_jump=3, trend_jump=5, low_pass_jump=3).fit()
+    # Loess at every third step and a line between costs a third and moves the strengths by 0.003 at most; where a season has
+    # a thousand steps, its smoothers are so wide that every thirtieth does.
+    jumps = {"trend_jump": max(5, season // 40), "low_pass_jump": max(3, season // 50)}
+    fit = STL(values_T, period=season, seasonal=SEASONAL_CYCLES, seasonal_jump=3, **jumps).fit()
     return Decomposition(
         values_T,
         fit.trend,

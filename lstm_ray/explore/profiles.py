@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.explore.analysis import Analysis, Clock, number, representative, within
 from lstm_ray.figure import Figure, heatmap, lines
 
@@ -74,6 +74,10 @@ def _clock_time(step: int, day_steps: int) -> str:
 
 def _calendar(hours: pl.DataFrame, column: str, series: str, group: str, names: list[str]) -> Figure:
     means = hours.group_by("group", "hour").agg(mean=pl.col("value").mean())
+    # A table that began in spring has no row for winter.
+    there = sorted(means["group"].unique().to_list())
+    names = [names[at] for at in there]
+    means = means.with_columns(pl.col("group").replace_strict({at: row for row, at in enumerate(there)}))
     grid = np.full((len(names), 24), np.nan)
     for row, hour, mean in means.iter_rows():
         grid[row, hour] = mean

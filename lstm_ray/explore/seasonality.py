@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lstm_ray.data.grid import SERIES
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.explore.analysis import (
     Analysis,
     Clock,
@@ -24,7 +24,7 @@ from lstm_ray.explore.analysis import (
 from lstm_ray.explore.periods import Decomposition, Period, decompose, find_periods
 from lstm_ray.explore.pictures import line, panels
 from lstm_ray.figure import Figure
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 
 MOST_PAIRS = 9
 """Pairs of series and column that are decomposed: enough to see whether they agree."""

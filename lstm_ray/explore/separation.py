@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.feature_selection import mutual_info_classif
 
-from lstm_ray.data.grid import SERIES
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.explore.analysis import Analysis, number
 from lstm_ray.figure import heatmap, lines
 

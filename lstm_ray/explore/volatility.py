@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lstm_ray.data.grid import SERIES, TIME
+from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.explore.analysis import (
     Analysis,
     Clock,

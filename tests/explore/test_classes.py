@@ -6,8 +6,8 @@ import polars as pl
 
 from lstm_ray.explore.analysis import axis_of
 from lstm_ray.explore.classes import balance
-from lstm_ray.explore.distribution import with_parts
-from lstm_ray.sections.data import SplitConfig
+from lstm_ray.explore.parts import with_parts
+from lstm_ray.sections.prepare import SplitConfig
 from tests.explore.tables import HOUR, labelled, said
 
 

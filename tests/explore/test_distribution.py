@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lstm_ray.explore.analysis import axis_of
-from lstm_ray.explore.distribution import distribution, psi, with_parts
-from lstm_ray.sections.data import SplitConfig
+from lstm_ray.explore.distribution import distribution, psi
+from lstm_ray.explore.parts import with_parts
+from lstm_ray.sections.prepare import SplitConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
 
 
@@ -27,6 +28,25 @@ def test_a_shift_in_the_test_part_is_warned_of_with_its_size():
     assert row["wasserstein_deviations"] == pytest.approx(3, abs=0.25)
     assert row["psi"] > 1
     assert [figure.id for figure in analysis.figures] == ["drift", "drift-columns"]
+
+
+def test_wandering_that_training_shows_as_well_is_no_alarm():
+    slow = 3 * np.sin(2 * np.pi * np.arange(4000) / 1300) + 0.3 * noise(4000, 11)
+    analysis = looked_at(hourly({"y": slow}))
+    row = max(analysis.tables["drift"], key=lambda row: row["psi"])
+    assert row["psi"] > 0.25
+    assert row["usual_psi"] > row["psi"]
+    assert said(analysis, "warning") == ""
+    assert "no more than inside the training part" in said(analysis, "info")
+
+
+def test_a_drift_says_what_would_carry_it_over_where_nothing_does():
+    values = noise(2000, 12)
+    values[1700:] += 3
+    frame = with_parts(hourly({"y": values}), SplitConfig(), HOUR, axis_of(hourly({"y": values})))
+    text = said(distribution(frame, ["y"], ["y"], "none"), "warning")
+    assert "Stretches of training that long move by 0." in text
+    assert text.endswith("model: {normalisation: last}")
 
 
 def test_the_same_distribution_is_said_to_stay():

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import yaml
 
-from lstm_ray.data import grid
+from lstm_ray.data.timeline import grid
 from lstm_ray.explore import gaps
 from lstm_ray.sections.data import DataConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, said

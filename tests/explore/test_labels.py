@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from lstm_ray.explore.analysis import Analysis, axis_of
-from lstm_ray.explore.distribution import with_parts
 from lstm_ray.explore.labels import balance, presence, told_by_inputs
-from lstm_ray.sections.data import SplitConfig
+from lstm_ray.explore.parts import with_parts
+from lstm_ray.sections.prepare import SplitConfig
 from tests.explore.tables import HOUR, hourly, noise, said
 
 SIZE = 400

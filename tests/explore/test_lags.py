@@ -1,4 +1,4 @@
-"""Inputs that lead, and inputs that leak."""
+"""The memory of a target, and inputs that lead it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from lstm_ray.explore.lags import correlation, cross_correlation, inputs_against_target, memory
 from lstm_ray.sections.data import DataConfig
-from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
+from tests.explore.tables import HOUR, hourly, noise, said
 
 NOISE = noise(600, 1)
 
@@ -27,24 +27,6 @@ def test_an_input_that_leads_by_three_steps_is_named():
     assert analysis.tables["cross_correlation"][0]["best_lag"] == 3
     assert said(analysis, "warning") == ""
     assert analysis.figures[0].id == "cross-correlation"
-
-
-def test_the_target_under_another_name_is_a_leak():
-    target = daily_wave(600)
-    analysis = looked_at(data("copy", "x"), y=target, copy=3 - 2 * target, x=NOISE)
-    text = said(analysis, "warning")
-    assert "'copy' correlates -1.0000 with 'y' at the same step" in text
-    assert text.endswith("data: {past: [x]}")
-
-
-def test_an_input_that_knows_the_future_is_a_leak():
-    analysis = looked_at(data(known=["oracle"]), y=NOISE, oracle=np.roll(NOISE, -2))
-    assert "'oracle' correlates 1.0000 with 'y' 2 steps later" in said(analysis, "warning")
-
-
-def test_a_cycle_that_input_and_target_share_is_no_leak():
-    wave = np.sin(2 * np.pi * np.arange(600) / 24)
-    assert said(looked_at(data("x"), y=wave, x=np.roll(wave, 5)), "warning") == ""
 
 
 def test_noise_leads_nothing():

@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 
 from lstm_ray.explore.seasonality import mean_strength, pairs, seasonality, window_advice
-from lstm_ray.sections.data import WindowConfig
+from lstm_ray.sections.prepare import WindowConfig
 from tests.explore.tables import HOUR, daily_wave, hourly, noise, said
 
 

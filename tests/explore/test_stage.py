@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -10,10 +11,11 @@ import pytest
 import yaml
 
 from lstm_ray import config as configs
+from lstm_ray.data.source.files import resolved
 from lstm_ray.errors import InputError
 from lstm_ray.explore.stage import explore
 from lstm_ray.run_dir import RunDir, StageDir
-from tests.explore.tables import daily_wave, hourly, labelled
+from tests.explore.tables import daily_wave, hourly, labelled, noise
 
 WEATHER = ["dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 
@@ -27,7 +29,7 @@ def run(tmp_path):
             source.write_csv(tmp_path / "table.csv")
             source = str(tmp_path / "table.csv")
         tree = {"name": "t", "task": task, "data": {"source": source, **roles}, **(sections or {})}
-        config = configs.parse(tree)
+        config = resolved(configs.parse(tree))
         report = explore(config, RunDir(tmp_path), StageDir(tmp_path / "work"))
         return report, Written(tmp_path / "work"), config
 
@@ -103,7 +105,7 @@ def test_the_weather_of_new_york_is_read_right(run):
     assert "24 steps (1d)" in written.text
     assert "pressure 2,729 (10.4 %" in written.text
     assert "1,048 where its neighbours' median is 12.7, is at 2013-02-12 08:00 in 'EWR'" in written.text
-    assert 8 <= len(written.figures) <= 14
+    assert 8 <= len(written.figures) <= 15
     assert written.files["tables/profile.json"][0]["phase"] == 0
     check_advice(report.findings, config)
     check_figures(written.figures)
@@ -122,7 +124,7 @@ def test_late_days_are_told_apart_by_their_weather(run):
     assert report.seasonality_strength is None
     assert written.files["tables/separation.json"][0]["column"] == "visib"
     assert "on time 710 (68.1 %), late 333 (31.9 %)" in written.text
-    assert 8 <= len(written.figures) <= 14
+    assert 8 <= len(written.figures) <= 15
     check_advice(report.findings, config)
     check_figures(written.figures)
 
@@ -249,3 +251,82 @@ def test_any_mixture_of_faults_with_a_label_for_each_step_survives(run, seed):
     _, written, _ = run(frame, "label", series_id=["series"], time="time", **roles)
     assert written.text
     assert "nan" not in written.text.split()
+
+
+def test_a_planted_leak_of_every_kind_is_named(run):
+    size = 24 * 60
+    target = daily_wave(size, 0.4)
+    target[1300:1360] = target[100:160]
+    columns = {
+        "early": np.roll(target, -1) + 0.05 * noise(size, 3),
+        "copy": 1 - target,
+        "clock": np.arange(size) * 3600.0,
+    }
+    first = hourly({"y": target, **columns}, "a")
+    second = hourly({"y": target, **columns}, "b")
+    _, written, _ = run(first.vstack(second), series_id=["series"], time="time", target=["y"], past=list(columns))
+    for words in ("'early' takes away", "'copy' correlates -1.0000", "'clock' goes up with time", "'b' is 'a'"):
+        assert words in written.text
+    assert "steps of the test part" in written.text
+    warned = [f for f in written.files["findings.json"] if f["severity"] == "warning"]
+    assert all(any(sign.isdigit() for sign in finding["text"]) for finding in warned)
+
+
+@pytest.mark.parametrize("irregular", ["resample", "time_delta"])
+def test_time_stamps_off_the_grid_are_reported_and_not_refused(run, irregular):
+    frame = hourly({"y": daily_wave(600), "x": noise(600, 1)})
+    moved = pl.when(pl.int_range(600) % 5 == 0).then(pl.duration(minutes=7)).otherwise(pl.duration(minutes=0))
+    frame = frame.with_columns(pl.col("time") + moved)
+    roles = {"time": "time", "target": ["y"], "past": ["x"]}
+    with pytest.raises(InputError, match="irregular to resample or time_delta"):
+        run(frame, **roles)
+    report, written, config = run(frame, irregular=irregular, **roles)
+    said = "are no multiple of the step 1h" if irregular == "resample" else "Each row is a step, 3,600 after"
+    assert said in written.text
+    check_advice(report.findings, config)
+    check_figures(written.figures)
+
+
+def test_rows_and_hours_that_come_twice_are_counted(run):
+    frame = hourly({"y": daily_wave(24 * 310)}, start=datetime(2024, 1, 1))
+    local = pl.col("time").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin").dt.replace_time_zone(None)
+    frame = frame.with_columns(local)
+    twice = pl.concat([frame, frame.head(3)])
+    roles = {"time": "time", "target": ["y"], "time_zone": "Europe/Berlin", "duplicates": "mean"}
+    report, written, _ = run(twice, **roles)
+    assert "3 of 7,440 rows (under 0.1 %) repeat the time" in written.text
+    assert "in an hour that came twice, as the clocks of Europe/Berlin went back" in written.text
+    assert report.num_missing_timestamps == 0
+
+
+@pytest.mark.parametrize("by", ["group", "order"])
+def test_series_that_are_dealt_are_compared_part_by_part(run, by):
+    frames = [hourly({"y": daily_wave(60, seed=i) + (50 if i >= 26 else 0)}, f"{i:02d}") for i in range(30)]
+    sections = {"split": {"by": by}}
+    _, written, _ = run(pl.concat(frames), series_id=["series"], time="time", target=["y"], sections=sections)
+    assert {row["part"] for row in written.files["tables/drift.json"]} == {"validation", "test"}
+    if by == "order":
+        assert "Targets that drift away" in written.text
+
+
+def test_months_are_steps_of_a_calendar(run):
+    rows = np.arange(120)
+    months = [f"{2010 + i // 12}-{i % 12 + 1:02d}-01" for i in rows]
+    frame = pl.DataFrame({"time": months, "y": 50 + 10 * np.sin(2 * np.pi * rows / 12) + noise(120)})
+    sections = {"window": {"season": 12, "history": 24, "patch": 12, "horizon": 12}}
+    report, written, _ = run(frame, time="time", target=["y"], frequency="1mo", sections=sections)
+    assert report.frequency == "1mo"
+    assert "12 steps (1y)" in written.text
+
+
+def test_honest_data_raises_no_warning(run):
+    rng = np.random.default_rng(5)
+    frames = []
+    for site in "abc":
+        weather = np.convolve(rng.normal(size=1600), np.ones(12) / 3, "same")[:1500]
+        load = 20 + 3 * np.sin(2 * np.pi * np.arange(1500) / 24) + np.roll(weather, 2) + rng.normal(size=1500)
+        frames.append(hourly({"load": load, "weather": weather + 0.1 * rng.normal(size=1500)}, site))
+    roles = {"series_id": ["series"], "time": "time", "target": ["load"], "past": ["weather"]}
+    report, _, config = run(pl.concat(frames), **roles)
+    assert [finding.text for finding in report.findings if finding.severity == "warning"] == []
+    check_advice(report.findings, config)
