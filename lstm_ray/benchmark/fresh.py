@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+WATCH_SECONDS = 0.2
 CALL = (
     "import importlib, json, sys\n"
     "module, function = sys.argv[1].split(':')\n"
@@ -27,10 +30,63 @@ def call(function: str, *, gpu: bool = False, **arguments: Any) -> Any:
     Raises:
         RuntimeError: it failed; its traceback is on stderr.
     """
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {"OMP_NUM_THREADS": "1"} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
+    with _started(function, environment, arguments) as process:
+        return _answer(function, process)
+
+
+def watched(function: str, **arguments: Any) -> tuple[Any, int]:
+    """What a function returns in a new process with all its threads, and the most memory, in bytes, that this process or one
+    that it started has held at once, shared pages included (Linux's VmHWM, read five times a second)."""
+    peaks: dict[int, int] = {}
+    with _started(function, {"CUDA_VISIBLE_DEVICES": ""}, arguments) as process:
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(WATCH_SECONDS):
+                for pid in _family(process.pid):
+                    peaks[pid] = max(peaks.get(pid, 0), peak_bytes(pid))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            found = _answer(function, process)
+        finally:
+            over.set()
+            watcher.join()
+    return found, max(peaks.values())
+
+
+def peak_bytes(pid: int | None = None) -> int:
+    """A process's high-water mark (none: this one's); 0 where it is gone. ``resource.getrusage`` would count the process
+    that started it, too."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _started(function: str, environment: dict[str, str], arguments: dict[str, Any]) -> subprocess.Popen[str]:
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-c", CALL, function, json.dumps(arguments)]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
-    if answer.returncode:
-        raise RuntimeError(f"{function} ended with exit code {answer.returncode}; see the messages above")
-    return json.loads(answer.stdout.splitlines()[-1])
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | environment | {"PYTHONPATH": paths}
+    )
+
+
+def _answer(function: str, process: subprocess.Popen[str]) -> Any:
+    said, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{function} ended with exit code {process.returncode}; see the messages above")
+    return json.loads(said.splitlines()[-1])
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that it and they have started."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found

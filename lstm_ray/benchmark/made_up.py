@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from lstm_ray.config import Config, parse
-from lstm_ray.data.grid import SERIES
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.preparing.segments import OBSERVED, SEGMENT, STEP
 from lstm_ray.data.schema import Schema
-from lstm_ray.data.segments import OBSERVED, SEGMENT, STEP
-from lstm_ray.data.split import Boundaries
 from lstm_ray.data.store import to_segments
+from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.data.windows import Segments
 
 SEED, TARGET, HIDDEN = 7, "value", 128

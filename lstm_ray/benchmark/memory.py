@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
-from lstm_ray.benchmark import made_up
+from lstm_ray.benchmark import fresh, made_up
 from lstm_ray.data.feed import source
 from lstm_ray.model.checkpoint import fit_kept
 from lstm_ray.model.network import build
@@ -23,16 +21,8 @@ def peak(window: dict[str, int], origins: int, batch: int, num_rows: int, epochs
     torch.set_num_threads(1)
     config = made_up.config(window, origins=origins, batch=batch, max_epochs=epochs)
     segments, parts = made_up.series(num_rows - window["history"] - window["horizon"], window)
-    before = _peak_bytes()
+    before = fresh.peak_bytes()
     train, held_out = (source(segments, parts, part, config) for part in ("train", "validation"))
     training = start(build(config, segments.schema), config)
     fit_kept(training, config, train, held_out, None, lambda record: True)
-    return {"history": window["history"], "before_bytes": before, "peak_bytes": _peak_bytes()}
-
-
-def _peak_bytes() -> int:
-    """This process's high-water mark. ``resource.getrusage`` would count the process that started it, too."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status does not say VmHWM, the peak of a process's memory")
+    return {"history": window["history"], "before_bytes": before, "peak_bytes": fresh.peak_bytes()}

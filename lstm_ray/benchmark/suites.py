@@ -13,6 +13,7 @@ Suite = Callable[[Options], Results]
 SUITES: Mapping[str, str] = {
     "accuracy": "lstm_ray.benchmark.accuracy:accuracy",
     "training": "lstm_ray.benchmark.training:training",
+    "data": "lstm_ray.benchmark.data:data",
 }
 """``module:function`` with the signature Suite."""
 
