@@ -47,13 +47,14 @@ def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
     index = read_index(run)
     shell, row_P = laid_out(index, schema)
     segments = with_room(shell)
-    files = index[FILE].to_numpy()
+    files, columns = index[FILE].to_numpy(), columns_of(schema)
+    columns = columns if scaler.series is None else [SERIES, *columns]
     with run.local_copy("preprocess") as path:
         for file in index[FILE].unique().sort():
             own = np.flatnonzero(files == file)
             own = own[np.argsort(index[FILE_ROW].to_numpy()[own])]
             target = rows_of(row_P[own], index[NUM_STEPS].to_numpy()[own])
-            fill(segments, _chunks(path / SEGMENTS / file, run, columns_of(schema)), target, scaler)
+            fill(segments, _chunks(path / SEGMENTS / file, run, columns), target, scaler)
     return segments, run.read_model("split/boundaries.json", SplitFile).parts
 
 
@@ -216,7 +217,8 @@ def fill(segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scal
     for chunk in chunks:
         to = rows[done : done + chunk.height]
         done += chunk.height
-        own = slice(int(to[0]), int(to[-1]) + 1) if len(to) and to[-1] - to[0] == len(to) - 1 else to
+        in_a_row = len(to) > 0 and bool((np.diff(to) == 1).all())
+        own = slice(int(to[0]), int(to[-1]) + 1) if in_a_row else to
         num_known = len(schema.known)
         columns: dict[Role, tuple[NDArray, list[str]]] = {
             "target": (segments.target_RC, schema.target),
@@ -225,8 +227,9 @@ def fill(segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scal
         }
         for role, (array, names) in columns.items():
             values = _floats(chunk, names)
-            if scaler is not None:
-                values = np.where(np.isnan(values), np.asarray(scaler.centre(role), dtype=np.float32), values)
+            if scaler is not None and np.isnan(values).any():
+                typical = _typical_targets(chunk, scaler) if role == "target" else scaler.centre(role)
+                values = np.where(np.isnan(values), np.asarray(typical, dtype=np.float32), values)
             array[own] = values
         segments.observed_RC[own] = _floats(chunk, [OBSERVED + c for c in schema.observed])
         segments.known_RK[own, num_known:] = _calendar(chunk[STEP].to_numpy(), schema)

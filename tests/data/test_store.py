@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lstm_ray.config import Config, with_values
 from lstm_ray.data.parts import PARTS
@@ -85,6 +88,26 @@ def test_classified_sequences_are_in_order_of_time_with_their_class() -> None:
     assert segments.label.tolist() == [1, 1, 0]
     assert segments.past_RP[:, 0].tolist() == [1, 2, 5, 3, 4]
     assert segments.target_RC.shape == (5, 0)
+
+
+@example([0, 3, 2, 1, 4, 5], [2, 1, 2, 3, 1, 2])  # only the middle is out of order
+@given(st.permutations(range(6)), st.lists(st.integers(1, 4), min_size=6, max_size=6))
+def test_every_sequence_keeps_its_own_values_and_class_whatever_its_place_in_time(
+    places: list[int], lengths: list[int]
+) -> None:
+    rows = [
+        {"series": name, "segment": 0, "step": 10 * place + step, "load": 100.0 * place + step, "kind": "ud"[place % 2]}
+        for name, place, length in zip("abcdef", places, lengths, strict=True)
+        for step in range(length)
+    ]
+    segments = to_segments(pl.DataFrame(rows), made.schema_of(target=(), past=("load",), classes=("d", "u")))
+    assert segments.label is not None
+    for number, (first, end) in enumerate(pairwise(segments.bounds.tolist())):
+        name = segments.series[number]
+        own = [row for row in rows if row["series"] == name]
+        assert segments.first_step[number] == own[0]["step"]
+        assert segments.past_RP[first:end, 0].tolist() == [row["load"] for row in own]
+        assert "du"[segments.label[number]] == own[0]["kind"]
 
 
 @pytest.mark.parametrize(
