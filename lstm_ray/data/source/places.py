@@ -204,7 +204,7 @@ def _s3(uri: str, options: dict[str, str]) -> tuple[fs.FileSystem, str]:
         given |= {"access_key": unquote(parts.username), "secret_key": unquote(parts.password or "")}
     bucket = parts.netloc.rpartition("@")[2]
     if not {"region", "endpoint_override"} & given.keys():
-        given["region"] = fs.resolve_s3_region(bucket, retry_strategy=retry)
+        given["region"] = fs.resolve_s3_region(bucket)
     limits = {"connect_timeout": CONNECT_SECONDS, "request_timeout": REQUEST_SECONDS, "retry_strategy": retry}
     return fs.S3FileSystem(**given, **limits), f"{bucket}{parts.path}"
 

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
+from pyarrow import fs
 
 from lstm_ray.data.source import files, places
 from lstm_ray.errors import InputError
@@ -251,3 +252,17 @@ def test_a_file_that_vanished_or_may_not_be_read_is_named(tmp_path: Path, monkey
         places.refused_by_name(piece.file),
     ):
         raise PermissionError("Permission denied")
+
+
+def test_the_region_of_a_bucket_is_asked_for_where_nobody_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    # As pyarrow has it: of the bucket, and of nothing else.
+    def resolve(bucket: str) -> str:
+        asked.append(bucket)
+        raise OSError("Bucket 'sales-2024' not found")
+
+    monkeypatch.setattr(fs, "resolve_s3_region", resolve)
+    with pytest.raises(InputError, match="cannot be opened: Bucket 'sales-2024' not found; check the address"):
+        files.read(table_at("s3://sales-2024/x/*.parquet"))
+    assert asked == ["sales-2024"]
