@@ -17,7 +17,7 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.on_ray.ingest import preprocess
-from lstm_ray.run_dir import REPORT, RunDir
+from lstm_ray.run_dir import REPORT, Report, RunDir
 
 HOUR = 3_600_000_000
 START = np.datetime64("2024-03-01T00", "h")
@@ -104,9 +104,16 @@ def write_table(file: Path, steps: int = 240, series: Sequence[str] = ("a", "b")
 def prepared_run(config: Config, folder: Path) -> RunDir:
     """A run directory as the preprocess stage leaves it."""
     run = RunDir(folder)
-    with run.stage("preprocess", "0" * 64) as work:
-        work.write_json(REPORT, preprocess(config, run, work))
+    prepared_again(config, run)
     return run
+
+
+def prepared_again(config: Config, run: RunDir) -> Report:
+    """The preprocess stage's report, in a run directory that may hold an earlier one's work."""
+    with run.stage("preprocess", "0" * 64) as work:
+        report = preprocess(config, run, work)
+        work.write_json(REPORT, report)
+    return report
 
 
 def frame_of(**columns: Sequence[Any]) -> pl.DataFrame:

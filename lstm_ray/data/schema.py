@@ -291,7 +291,13 @@ class Scaler(BaseModel):
         """What a missing value is read as, float32 [F]."""
         zero, unit = self.units(role)
         found = self.read.get(role)
-        return (np.asarray(found.typical, dtype=np.float32) - zero) / unit if found else np.zeros_like(zero)
+        typical = np.asarray(found.typical, dtype=np.float32) if found else zero
+        if self.fences is not None:
+            fence = self.fences[role]
+            low, high = (self.learned(np.asarray(end, np.float32), role) for end in (fence.low, fence.high))
+            typical = np.clip(typical, low, high).astype(np.float32)
+        scaled: NDArray = (typical - zero) / unit
+        return scaled
 
     def scale_label(self, values: NDArray) -> NDArray:
         """Labels of steps as a network learns them: values standardised, classes as they are; NaN stays NaN."""
@@ -309,10 +315,11 @@ class Scaler(BaseModel):
         """The value of each column that a missing one is read as, in the data's own units."""
         if role == "target" and (self.transform is not None or role in self.read):
             return [float(value) for value in self.unscale(self._typical(role))]
-        if found := self.read.get(role):
-            return found.typical
-        columns: ColumnScale = getattr(self, role)
-        return columns.mean
+        found, columns = self.read.get(role), getattr(self, role)
+        typical: list[float] = found.typical if found else columns.mean
+        if self.fences is None:
+            return typical
+        return [float(value) for value in np.clip(typical, self.fences[role].low, self.fences[role].high)]
 
     def difference(self, actual: NDArray, forecast: NDArray, own: Own | None = None) -> NDArray:
         """Errors [..., C] that ``moved`` adds to other forecasts: of what is learned, where targets are transformed, for

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_ray.config import Config
 from lstm_ray.data.lags import lagged_steps, reach
 from lstm_ray.data.quality.clean import cleaned
-from lstm_ray.data.quality.impute import FORWARD, Filling, fill
+from lstm_ray.data.quality.impute import Filling, fill, fill_constant
 from lstm_ray.data.scaling.units import measured
 from lstm_ray.data.schema import Own, Role, Scaler, Schema
 from lstm_ray.data.windows import Batch
@@ -82,8 +82,10 @@ class Reader:
         for k, name in enumerate(schema.known):
             future_HK[:, k] = _floats(item.future, name, horizon, f"{where}, future") if horizon else 0
         later = schema.of_ticks(schema.ticks(times[-1:]) + schema.step * np.arange(1, horizon + 1))
-        # What a caller sends from before the history fills gaps in it, as it did in training.
-        filled_TF, known_XK, out_TF = self._filled(given_TF, future_HK)
+        # What a caller sends from before the history fills gaps in it, as it did in training: from its own segment alone.
+        first = self._first_step(~np.isnan(given_TF[:, : len(schema.target)]))
+        begins = first if first <= len(times) - kept else 0
+        filled_TF, known_XK, out_TF = self._filled(given_TF, future_HK, begins)
         measured_LF, filled_LF, out_LF = ~np.isnan(given_TF[-kept:]), filled_TF[-kept:], out_TF[-kept:]
         masks = self.scaler.cleaning is not None and self.scaler.cleaning.action == "mask"
         observed_LF = measured_LF & ~out_LF if masks else measured_LF
@@ -95,9 +97,7 @@ class Reader:
         category_BS, unseen = _codes(item.static, schema, where)
         batch = replace(batch, category_BS=category_BS)
         if window.lags:
-            targets = slice(len(schema.target))
-            first = self._first_step(~np.isnan(given_TF[:, targets]))
-            lagged_BTJ = self._lagged(filled_TF[:, targets], first, own)
+            lagged_BTJ = self._lagged(filled_TF[:, : len(schema.target)], first, own)
             batch = replace(batch, known_BTK=np.concatenate([batch.known_BTK, lagged_BTJ], axis=2))
         warnings = (
             unseen
@@ -156,17 +156,23 @@ class Reader:
         )
         return batch, reach_F
 
-    def _filled(self, given_TF: NDArray, future_HK: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    def _filled(self, given_TF: NDArray, future_HK: NDArray, first: int) -> tuple[NDArray, NDArray, NDArray]:
         """A whole history as training saw its own: targets and past inputs imputed and cleaned, float32 [T, C + P]; the known
-        inputs of history and horizon imputed, [T + H, K]; and which measured values were outliers, bool [T, F]."""
-        schema, num_targets, bounds = self.schema, len(self.schema.target), np.array([0, len(given_TF)])
+        inputs of history and horizon imputed, [T + H, K]; and which measured values were outliers, bool [T, F].
+
+        Args:
+            first: step that begins the segment; what lies before it is another's.
+        """
+        schema, num_targets, bounds = self.schema, len(self.schema.target), np.unique([0, first, len(given_TF)])
         num_moving = num_targets + len(schema.past)
         filling = Filling.of(self.config.preprocess, self.config.window)
         moving_TF = fill(given_TF[:, :num_moving], bounds, filling).astype(np.float32)
         known_XK = np.concatenate([given_TF[:, num_moving:], future_HK])
         for k, name in enumerate(schema.known):
-            rule = FORWARD if name in self.config.data.static else filling
-            known_XK[:, k] = fill(known_XK[:, k], np.array([0, len(known_XK)]), rule)
+            if name in self.config.data.static:
+                known_XK[:, k] = fill_constant(known_XK[:, k], np.array([0, len(known_XK)]))
+            else:
+                known_XK[:, k] = fill(known_XK[:, k], np.unique([0, first, len(known_XK)]), filling)
         out_TF = np.zeros(given_TF.shape, bool)
         roles: list[tuple[Role, slice]] = [("target", slice(num_targets)), ("past", slice(num_targets, num_moving))]
         for role, of in roles:

@@ -35,7 +35,7 @@ SERIES_PER_BATCH = 512
 MAX_LISTED = 1_000
 """Series without a prediction that the summary names; of more it tells how many."""
 MAX_BEFORE = 10_000
-"""Steps before a history that means and medians are taken of, at most."""
+"""Steps before a history that are read for what they tell of it, at most."""
 AHEAD = "ahead"
 """Column that tells rows of the future from those of the history."""
 WARNINGS, REFUSED = "warnings", "refused"
@@ -131,7 +131,7 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     step = pl.int_range(pl.len()).over(SERIES)
     frame = frame.with_columns(_lead=step - pl.when(measured).then(step).otherwise(None).max().over(SERIES))
     frame = frame.with_columns(pl.col("_lead").gt(0).alias(AHEAD))
-    oldest = pl.col("_lead").min() if policy.config.task == "label" else 1 - reach(window) - _before(policy)
+    oldest = pl.col("_lead").min() if policy.config.task == "label" else _oldest(policy)
     frame = frame.with_columns(_near=pl.col("_lead").is_between(oldest, horizon))
     facts = frame.group_by(SERIES, maintain_order=True).agg(
         (pl.col("_near") & ~pl.col(AHEAD)).sum().alias("_steps"),
@@ -225,11 +225,18 @@ def _extended(frame: pl.DataFrame, horizon: int, step: int) -> pl.DataFrame:
     return pl.concat([frame, more], how="diagonal").sort(SERIES, TIME)
 
 
-def _before(policy: Policy) -> int:
-    """Steps before a history that fill gaps in it, or tell its outliers, as in training."""
-    prepare = policy.config.preprocess
-    filled = Filling.of(prepare, policy.config.window).reach(prepare.max_gap_steps)
-    return lookback(policy.scaler) + (MAX_BEFORE if filled is None else filled)
+def _oldest(policy: Policy) -> pl.Expr:
+    """The first step of each series, counted from its last, that a prediction needs: what it reads, what fills gaps in that,
+    and what tells outliers, as in training. Inputs may be missing for longer than targets are: what is sent begins at a value
+    of each column."""
+    prepare, window = policy.config.preprocess, policy.config.window
+    filling, lead = Filling.of(prepare, window), pl.col("_lead")
+    filled = filling.reach(prepare.max_gap_steps)
+    read = 1 - reach(window) - lookback(policy.scaler)
+    oldest = read - (MAX_BEFORE if filled is None else filled)
+    columns = [*policy.schema.target, *policy.schema.past, *policy.schema.known]
+    told = [lead.filter(pl.col(c).is_not_null() & (lead <= read)).max().over(SERIES) - (filled or 0) for c in columns]
+    return pl.min_horizontal(pl.lit(oldest), *told).clip(oldest - MAX_BEFORE, oldest)
 
 
 def _reason(facts: dict[str, Any], policy: Policy) -> str:

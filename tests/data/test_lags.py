@@ -102,3 +102,10 @@ def test_batches_for_training_hold_as_many_known_inputs_as_the_config_says(lags:
     segments = made.segments_of()
     batch = source(segments, made.PARTS, "train", config).cut(np.arange(3))
     assert batch.known_BTK.shape[2] == num_known(segments.schema, config.window)
+
+
+def test_a_lag_from_before_what_was_sent_is_absent() -> None:
+    target_BXC = np.arange(10, 16, dtype=np.float32).reshape(1, 6, 1)
+    found_BTJ = lagged_steps(target_BXC, np.ones((1, 6)), [4], 4)
+    np.testing.assert_array_equal(found_BTJ[0, :, 0], [0, 0, 10, 11])
+    np.testing.assert_array_equal(found_BTJ[0, :, 1], [0, 0, 1, 1])

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lstm_ray.config import Config, with_values
+from lstm_ray.data import room
 from lstm_ray.data.parts import PARTS
 from lstm_ray.data.stage import split
 from lstm_ray.data.store import load_scaler, load_segments, to_segments
@@ -70,6 +71,27 @@ def test_what_precedes_a_first_value_is_the_training_mean(tmp_path: Path) -> Non
     scaler = load_scaler(run)
     np.testing.assert_array_equal(segments.past_RP[:2, 0], np.full(2, scaler.past.mean[0], np.float32))
     assert segments.scaled(scaler).past_RP[0, 0] == 0
+
+
+def test_what_precedes_a_first_value_is_the_mean_of_its_own_series_where_each_has_its_own(tmp_path: Path) -> None:
+    step = np.arange(240)
+    when = pl.Series(made.START.astype("datetime64[us]") + step.astype("timedelta64[h]"))
+    rows = []
+    for name, size in (("a", 1.0), ("b", 1000.0)):
+        load = size * (10 + np.sin(step))
+        heat = pl.Series(2 * load).scatter(range(20), None)
+        rows.append(pl.DataFrame({"site": name, "when": when, "load": load, "heat": heat, "wind": load}))
+    pl.concat(rows).write_parquet(tmp_path / "t.parquet")
+    config = made.make_config(
+        tmp_path / "t.parquet",
+        data__target=["load", "heat"],
+        preprocess__scale_by="series",
+        preprocess__impute="forward",
+    )
+    run = split_run(config, tmp_path / "run")
+    segments, _ = load_segments(run)
+    np.testing.assert_allclose(segments.target_RC[[0, 240], 1], [20, 20_000], rtol=0.02)
+    np.testing.assert_allclose(segments.scaled(load_scaler(run)).target_RC[[0, 240], 1], 0, atol=1e-4)
 
 
 def test_classified_sequences_are_in_order_of_time_with_their_class() -> None:
@@ -195,3 +217,20 @@ def test_the_split_stage_counts_labelled_steps_of_whatever_a_label_is(tmp_path: 
     file.write_text("\n".join([*lines[:197], *(",".join([*line.split(",")[:3], ""]) for line in lines[197:])]) + "\n")
     with pytest.raises(InputError, match=r"split\.test holds no labelled step"):
         split_run(empty, tmp_path / "empty")
+
+
+def test_arrays_that_are_mapped_from_disk_hold_what_those_in_memory_do(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = split_run(config, tmp_path / "run")
+    there, mapped = [load_segments(run)[0]], []
+    monkeypatch.setattr(room, "CHUNK_ROWS", 50)
+    monkeypatch.setattr(room, "MAPPED_FROM_BYTES", 8)
+    mapped.append(load_segments(run)[0])
+    mapped.append(mapped[0].scaled(load_scaler(run)))
+    monkeypatch.undo()
+    there.append(there[0].scaled(load_scaler(run)))
+    assert all(room.mapping(found.past_RP) is not None for found in mapped)
+    for ours, theirs in zip(mapped, there, strict=True):
+        for name in ("target_RC", "observed_RC", "past_RP", "known_RK", "bounds"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))

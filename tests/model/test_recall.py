@@ -14,6 +14,7 @@ from lstm_ray.data.lags import num_known, reach
 from lstm_ray.data.windows import Segments
 from lstm_ray.model.network import Ensemble, Forecaster, Inputs, build
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.recall import freed
 from tests import made
 from tests.model.causality import assert_looks_back_alone
 from tests.model.test_training import trained
@@ -183,3 +184,9 @@ def test_a_season_longer_than_the_history_is_learned_by_its_lag() -> None:
         least[lags] = trained(config, weekly(), parts).best_loss  # type: ignore[arg-type]
     assert least[()] > 0.4
     assert least[WEEK,] < 0.15
+
+
+def test_a_lag_that_is_not_there_is_0_whatever_the_level() -> None:
+    value, there = torch.tensor([3.0, 0.0]), torch.tensor([1.0, 0.0])
+    torch.testing.assert_close(freed(value, there, torch.tensor(5.0), torch.tensor(2.0)), torch.tensor([-1.0, 0.0]))
+    torch.testing.assert_close(freed(value, there, torch.tensor(5.0), None), torch.tensor([-2.0, 0.0]))

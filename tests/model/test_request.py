@@ -125,3 +125,34 @@ def test_what_lies_before_the_history_fills_it_by_the_rule() -> None:
     whole = policy.predict([sent(frame, policy.schema, 99, 6)])[0]
     later = policy.predict([sent(frame[80:], policy.schema, 19, 6)])[0]
     assert not np.allclose(whole.values_HCQ, later.values_HCQ)  # type: ignore[union-attr]
+
+
+def test_nothing_is_filled_from_before_a_gap_that_would_have_cut_the_series() -> None:
+    config = make_config(preprocess__impute="median", preprocess__max_gap_steps=6, data__known=["price"])
+    frame, step = table().drop("size"), pl.int_range(pl.len())
+    holes = {"load": (70, 78), "wind": (70, 84), "price": (70, 82)}
+    frame = frame.with_columns(
+        pl.when(step.is_between(*ends, closed="left")).then(None).otherwise(pl.col(c)).alias(c)
+        for c, ends in holes.items()
+    )
+    policy, segments = made_of(config, frame)
+    assert len(segments.series) == 2
+    rows = segments.bounds[1] + np.array([12, 21])
+    origins = segments.steps(rows)
+    expected = policy.forecast_windows(segments, rows)
+    found = policy.predict([sent(frame, policy.schema, int(origin), 6) for origin in origins])
+    served = np.stack([one.values_HCQ for one in found])  # type: ignore[union-attr]
+    np.testing.assert_allclose(served, expected, rtol=2e-3, atol=2e-3)
+    after = [sent(frame[int(segments.first_step[1]) :], policy.schema, 12, 6)]
+    np.testing.assert_allclose(policy.predict(after)[0].values_HCQ, served[0], rtol=1e-5)  # type: ignore[union-attr]
+
+
+def test_a_long_gap_in_the_history_itself_is_filled_from_before_it() -> None:
+    policy, _ = made_of(make_config(preprocess__max_gap_steps=6), table().drop("price", "size"))
+    frame, step = table().drop("price", "size").with_columns(pl.col("wind").fill_null(1.0)), pl.int_range(pl.len())
+    load = pl.col("load").fill_null(20.0)
+    frame = frame.with_columns(load=pl.when(step.is_between(89, 97)).then(None).otherwise(load))
+    holes = frame.with_columns(wind=pl.when(step.is_between(98, 99)).then(None).otherwise(pl.col("wind")))
+    filled = holes.with_columns(pl.col("wind").forward_fill())
+    answers = [policy.predict([sent(one, policy.schema, 100, 6)])[0].values_HCQ for one in (holes, filled)]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(*answers)

@@ -128,6 +128,24 @@ def test_a_series_is_answered_alike_from_segments_and_from_a_request(
     assert not np.allclose(known, unknown, rtol=1e-4)
 
 
+def test_how_large_a_masked_outlier_was_tells_nothing_in_an_unknown_series() -> None:
+    hampel = {"preprocess__outliers": "mask", "preprocess__outlier_method": "hampel", "preprocess__outlier_steps": 9}
+    segments, config = sized(), config_of(**SERIES, **hampel)
+    policy = Policy(config, SCHEMA, fitted(segments, config), build(config, SCHEMA).state_dict())
+    answers = []
+    for value in (1e5, 1e7):
+        target_RC = segments.target_RC.copy()
+        target_RC[248] = value
+        strange = replace(
+            segments,
+            target_RC=target_RC,
+            observed_RC=np.ones_like(segments.observed_RC),
+            series=["s0", "nobody", "s2"],
+        )
+        answers.append(policy.forecast_windows(strange, np.array([300])))
+    np.testing.assert_array_equal(*answers)
+
+
 def test_a_rollout_starts_with_the_policys_own_forecast_where_each_series_has_its_units() -> None:
     segments, config = sized(), config_of(**SERIES)
     policy = Policy(config, SCHEMA, fitted(segments, config), build(config, SCHEMA).state_dict())

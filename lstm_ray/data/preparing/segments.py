@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.quality.impute import FORWARD, Filling, fill
+from lstm_ray.data.quality.impute import Filling, fill, fill_constant
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.timeline import frequency, holidays
 from lstm_ray.data.timeline.grid import SERIES, TIME
@@ -36,7 +36,11 @@ def checked(frame: pl.DataFrame, config: Config) -> None:
     categorical column moves within a series or is missing, or a weight is below 0."""
     weight, label = config.data.weight, config.data.label
     if weight and len(below := frame[weight].filter(frame[weight] < 0)):
-        raise InputError(f"weight '{weight}' is below 0 in {len(below)} rows, such as {below[0]:g}; use 0 or above")
+        series, time = frame.filter(frame[weight] < 0).row(0)[:2]
+        raise InputError(
+            f"weight '{weight}' is below 0 in {len(below)} rows, such as {below[0]:g} at {time} of series '{series}'; use 0 or "
+            "above"
+        )
     if label and config.task == "classify":
         mixed = _changing(frame, label)
         if mixed:
@@ -127,7 +131,7 @@ def make_segments(frame: pl.DataFrame, schema: Schema, config: Config, train: pl
     A run of steps without any target (of past inputs, where each step has a label) longer than preprocess.max_gap_steps
     cuts the series; shorter ones are imputed, and ``observed:COLUMN`` tells them from measured values. A classified
     sequence is never cut. What no rule fills, such as what precedes a column's first value, stays null, and is read as the
-    training part's mean. The label of a step is never imputed; a static column is filled with the value before.
+    training part's mean. The label of a step is never imputed; a static column is filled with its series' own value.
 
     Args:
         frame: any set of whole series, sorted by series and time.
@@ -224,8 +228,11 @@ def _filled(
     filled = []
     for name in columns:
         if frame[name].null_count():
-            rule = FORWARD if name in config.data.static else filling
-            values_R = fill(frame[name].to_numpy(), bounds, rule, train_R=frame[TRAIN].to_numpy(), series=series)
+            values_R = frame[name].to_numpy()
+            if name in config.data.static:
+                values_R = fill_constant(values_R, series)
+            else:
+                values_R = fill(values_R, bounds, filling, train_R=frame[TRAIN].to_numpy(), series=series)
             filled.append(pl.Series(name, values_R, nan_to_null=True))
     return filled
 

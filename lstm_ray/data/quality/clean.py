@@ -28,6 +28,10 @@ FEW = 5
 """Values of a rolling window, at least, that tell an outlier."""
 AT_A_TIME = 4_000_000
 """Values of rolling windows that are held at a time."""
+MOST = 1_000
+"""Steps before a history that are read, at most, where means and medians are of all that came before."""
+LONGEST = 200
+"""Steps in a row that are masked, beyond which what stood before them is not looked for."""
 Counts = dict[str, tuple[int, int]]
 """By column: how many outliers, of how many values."""
 
@@ -43,7 +47,9 @@ class Cleaning(BaseModel):
     steps: int
     """Steps that the method hampel looks at: the step itself and those before it."""
     filling: Filling
-    """What goes into the place of masked values."""
+    """What goes into the place of masked values, and into gaps beside values that were changed."""
+    max_gap: int = 24
+    """Steps in a row that miss every target, at most."""
 
     @classmethod
     def of(cls, prepare: PreprocessConfig, window: WindowConfig) -> Cleaning | None:
@@ -55,14 +61,19 @@ class Cleaning(BaseModel):
             deviations=prepare.outlier_deviations,
             steps=prepare.outlier_steps,
             filling=Filling.of(prepare, window),
+            max_gap=prepare.max_gap_steps,
         )
 
     @property
     def reach(self) -> int:
-        """Steps before some rows that may decide what they are read as; where means or medians stand for masked values, of as
-        many as there are the nearest."""
+        """Steps before some rows that may decide what they are read as: those that are looked at, and those that fill gaps in
+        these, which runs of masked values make longer; MOST of them where fillings reach back without end."""
+        if self.action == "clip" and self.method != "hampel":
+            return 0
         looked_at = self.steps - 1 if self.method == "hampel" else 0
-        return looked_at + (self.filling.reach(self.steps) or 0) if self.action == "mask" else looked_at
+        masked = LONGEST if self.action == "mask" else 0
+        filled = self.filling.reach(self.max_gap + masked)
+        return looked_at + (MOST if filled is None else filled)
 
 
 def seen(segments: Segments, scaler: Scaler) -> Segments:

@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from lstm_ray.data.quality.ranks import medians, running
 from lstm_ray.sections.prepare import PreprocessConfig, WindowConfig
 
+SEASONS = 3
+"""Seasons before a gap, at most, in which its step is looked for where earlier steps are not all at hand."""
+
 
 class Filling(BaseModel):
     """How missing values are replaced (``preprocess.impute``)."""
@@ -39,7 +42,7 @@ class Filling(BaseModel):
             return None
         if self.how in ("zero", "constant"):
             return 0
-        return self.season * (-(-max_gap // self.season) + 1) if self.how == "seasonal" else max_gap + 1
+        return self.season * (-(-max_gap // self.season) + SEASONS) if self.how == "seasonal" else max_gap + 1
 
 
 FORWARD = Filling()
@@ -86,6 +89,12 @@ def fill(
 def forward_fill(values_TF: NDArray) -> NDArray:
     """Replace NaN by the last value before it in the same column; what comes before any value stays NaN."""
     return fill(values_TF, np.array([0, len(values_TF)]), FORWARD)
+
+
+def fill_constant(values_R: NDArray, bounds: NDArray) -> NDArray:
+    """A column that is constant in each series: the value before, and before any value the first one."""
+    before_R = fill(values_R, bounds, FORWARD)
+    return fill(before_R[::-1], bounds[-1] - bounds[::-1], FORWARD)[::-1]
 
 
 @dataclass(frozen=True)

@@ -268,10 +268,14 @@ def _units(sums: TrainSums, role: Role, schema: Schema, config: Config, transfor
     if transform is not None:
         assert sums.sketches is not None, "a transform was fitted on them"
         moments = scales.transformed(moments, sums.sketches, transform)
+    # What a column misses is read as its own typical value, in whatever units.
+    typical_F = np.where(moments.count_F > 0, moments.mean_F, np.nan) if pooled else None
     if prepare.scale == "robust":
         values_NF = _sampled(sums, role, schema)
-        quartile_3F = scales.quartiles(values_NF if transform is None else transform.apply(values_NF), pooled)
-    return scales.units_of(moments.pooled() if pooled else moments, quartile_3F, prepare)
+        values_NF = values_NF if transform is None else transform.apply(values_NF)
+        quartile_3F = scales.quartiles(values_NF, pooled)
+        typical_F = scales.quartiles(values_NF)[1] if pooled else None
+    return scales.units_of(moments.pooled() if pooled else moments, quartile_3F, prepare, typical_F)
 
 
 def _sampled(sums: TrainSums, role: Role, schema: Schema) -> NDArray:

@@ -52,12 +52,15 @@ def _places(size: float) -> int:
     return DIGITS - 1 - int(np.floor(np.log10(size)))
 
 
-def units_of(moments: Moments, quartile_3F: NDArray | None, prepare: PreprocessConfig) -> Units:
+def units_of(
+    moments: Moments, quartile_3F: NDArray | None, prepare: PreprocessConfig, typical_F: NDArray | None = None
+) -> Units:
     """How columns are read (preprocess.scale).
 
     Args:
         moments: of each column as it is learned; where all share one scale, of all of them.
         quartile_3F: of the same values, where the scale is robust; NaN of columns without any.
+        typical_F: each column's own mean, or median where the scale is robust; none: what the others tell.
     """
     scale = column_scale(moments)
     zero, unit, typical = np.array(scale.mean), np.array(scale.deviation), np.array(scale.mean)
@@ -74,6 +77,8 @@ def units_of(moments: Moments, quartile_3F: NDArray | None, prepare: PreprocessC
         wide = (last - quarter) / NORMAL_QUARTILES
         # Where half the values are alike, the deviation stays.
         unit = np.where(wide > MIN_DEVIATION * np.abs(zero), wide, unit)
+    if typical_F is not None:
+        typical = np.where(np.isnan(typical_F), typical, typical_F)
     return Units(zero=rounded(zero, unit), unit=rounded(unit), typical=rounded(typical, unit), spread=scale.deviation)
 
 

@@ -155,7 +155,9 @@ def test_weights_go_with_their_rows_and_are_1_where_nobody_told_them() -> None:
     frame = three([1, 2, None, 4, None], [1] * 5, [1] * 5).with_columns(worth=pl.Series([3.0, 0.0, None, 2.0, 9.0]))
     config = make_config(data__weight="worth", preprocess__impute="zero")
     assert make_segments(frame, NUMBERS, config)["worth"].to_list() == [3.0, 0.0, 1.0, 2.0]
-    with pytest.raises(InputError, match="weight 'worth' is below 0 in 1 rows, such as -2; use 0 or above"):
+    with pytest.raises(
+        InputError, match=r"weight 'worth' is below 0 in 1 rows, such as -2 at .* of series '.*'; use 0 or above"
+    ):
         make_schema(frame.with_columns(worth=pl.Series([3.0, 0.0, None, -2.0, 9.0])), 1, config)
 
 
@@ -188,6 +190,16 @@ def test_series_never_fill_each_other() -> None:
 def test_static_columns_reach_into_gaps() -> None:
     frame = frame_of(load=[1, None, 2], wind=[1, 1, 1], price=[5, None, 5])
     assert segments_of(frame)["price"].to_list() == [5.0, 5.0, 5.0]
+
+
+def test_static_columns_are_known_before_their_first_value_and_across_long_gaps() -> None:
+    frame = frame_of(load=[1, 2, None, None, 3, 4], wind=[1] * 6, price=[None, 5, 5, 5, None, None])
+    config = make_config(preprocess__max_gap_steps=1, data__static=["price"])
+    made = make_segments(frame, NUMBERS, config)
+    assert made["segment"].n_unique() == 2
+    assert made["price"].to_list() == [5.0] * 4
+    other = pl.concat([frame, frame.with_columns(series=pl.lit("b"), price=pl.lit(None, pl.Float64))])
+    assert make_segments(other, NUMBERS, config)["price"].to_list() == [5.0] * 4 + [None] * 4
 
 
 def labelled(kinds: list[str | None]) -> pl.DataFrame:

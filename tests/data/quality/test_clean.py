@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lstm_ray.data.quality.clean import Cleaning, add, cleaned, count, lookback, rolling, seen
+from lstm_ray.data.quality.clean import LONGEST, MOST, Cleaning, add, cleaned, count, lookback, rolling, seen
 from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Fence, Scaler
 from lstm_ray.data.windows import Segments
@@ -141,12 +141,25 @@ def test_each_series_is_seen_alone_as_among_others(method: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["forward", "seasonal"])
-def test_what_lies_further_back_than_the_lookback_changes_no_window(how: Any) -> None:
-    segments = spiked()
-    scaler = scaler_of(segments, "hampel", filling=Filling(how=how, season=4))
-    first = 90 - lookback(scaler)
-    cut = seen(segments.stretches(np.array([[first, 180]])), scaler)
-    np.testing.assert_array_equal(cut.target_RC[90 - first :], seen(segments, scaler).target_RC[90:180])
+@pytest.mark.parametrize(("method", "action"), [("hampel", "mask"), ("hampel", "clip"), ("z", "mask"), ("z", "clip")])
+def test_what_lies_further_back_than_the_lookback_changes_no_window(how: Any, method: str, action: str) -> None:
+    segments = made.segments_of((700,))
+    target_RC, observed_RC = segments.target_RC.copy(), np.ones_like(segments.observed_RC)
+    observed_RC[380:403] = 0  # a gap into the window, longer than Hampel looks back
+    target_RC[360:380] = 500  # and a run of outliers before it
+    segments = replace(segments, target_RC=target_RC, observed_RC=observed_RC)
+    scaler = scaler_of(segments, method, action, filling=Filling(how=how, season=4))
+    first = max(400 - lookback(scaler), 0)
+    assert first or action == "mask"
+    cut = seen(segments.stretches(np.array([[first, 500]])), scaler)
+    np.testing.assert_array_equal(cut.target_RC[400 - first :], seen(segments, scaler).target_RC[400:500])
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "steps"), [("z", "clip", 0), ("z", "mask", MOST), ("hampel", "clip", 8 + MOST)]
+)
+def test_means_reach_back_as_far_as_is_read(method: str, action: str, steps: int) -> None:
+    assert lookback(scaler_of(spiked(), method, action, filling=Filling(how="mean"))) == steps
 
 
 def test_nothing_is_done_where_outliers_are_kept() -> None:
@@ -196,8 +209,8 @@ def test_the_configs_cleaning_is_what_it_says() -> None:
     )
     found = Cleaning.of(config.preprocess, config.window)
     filling = Filling.of(config.preprocess, config.window)
-    assert found == Cleaning(method="hampel", action="mask", deviations=6.0, steps=30, filling=filling)
-    assert found.reach == 29 + 31
+    assert found == Cleaning(method="hampel", action="mask", deviations=6.0, steps=30, filling=filling, max_gap=6)
+    assert found.reach == 29 + 6 + LONGEST + 1
 
 
 def test_no_columns_have_no_outliers() -> None:

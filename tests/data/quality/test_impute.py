@@ -150,7 +150,7 @@ def test_filling_forward_takes_the_newest_value_before_each_hole(values_TF: np.n
 
 
 @pytest.mark.parametrize(
-    ("how", "steps"), [("forward", 7), ("zero", 0), ("constant", 0), ("mean", None), ("median", None), ("seasonal", 12)]
+    ("how", "steps"), [("forward", 7), ("zero", 0), ("constant", 0), ("mean", None), ("median", None), ("seasonal", 24)]
 )
 def test_what_lies_further_back_than_the_reach_fills_nothing(how: Any, steps: int | None) -> None:
     filling = Filling(how=how, season=6)
@@ -167,3 +167,12 @@ def test_the_rule_is_the_configs() -> None:
     config = make_config(preprocess__impute="constant", preprocess__impute_value=3.5, window__season=9)
     found = Filling.of(config.preprocess, config.window)
     assert found == Filling(how="constant", causal=True, season=9, value=3.5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_season_before_is_never_another_segments(causal: bool) -> None:
+    values_R = np.arange(30.0)
+    values_R[[5, 11, 12, 18, 19, 25]] = NAN
+    filled_R = fill(values_R, np.array([0, 10, 20, 30]), Filling(how="seasonal", season=3, causal=causal))
+    expected = [10, 10, 15, 16] if causal else [14, 15, 15, 16]
+    np.testing.assert_array_equal(filled_R[[11, 12, 18, 19]], expected)
