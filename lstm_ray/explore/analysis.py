@@ -110,8 +110,10 @@ def counted(num: int, one: str, many: str = "") -> str:
     return f"{num:,} {one if num == 1 else many or one + 's'}"
 
 
-def when(time: Any) -> str:
-    """A point in time in words."""
+def when(time: Any, clock: Clock | None = None) -> str:
+    """A point in time in words; with a clock of months, such as 2010-01."""
+    if clock is not None and clock.in_months:
+        return f"{1970 + int(time) // 12}-{int(time) % 12 + 1:02d}"
     return time.isoformat(sep=" ", timespec="minutes") if isinstance(time, datetime) else f"step {time}"
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from lstm_ray.explore.analysis import (
     Analysis,
@@ -43,6 +44,9 @@ FEWEST_BLOCKS, MOST_BLOCKS, FEWEST_IN_WINDOW = 40, 400, 5
 FEWEST_IN_BLOCK = 6
 """Values that a block's spread is read from."""
 MOST_CHANGES = 5
+ODD, MOST_ODD = 6.0, 3
+"""Robust deviations from the median around it that make a block odd, in a run of so many blocks at most: a spike or an odd
+day, which comes back, is no change that lasts."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def changes(
     if shown is not None:
         result.figures.append(shown[1])
     if looked:
-        _say(result, table, looked, train_end, normalisation)
+        _say(result, table, looked, train_end, normalisation, clock)
     return result
 
 
@@ -144,7 +148,7 @@ def find_changes(blocks: Blocks) -> list[Change]:
 def _jumps(values_B: NDArray) -> list[tuple[int, float, float]]:
     """(position, size, deviations) of each jump, the clearest first: found, taken out, and looked for again."""
     seen = np.flatnonzero(np.isfinite(values_B))
-    rest_B = values_B[seen]
+    rest_B = _without_odd(values_B[seen])
     if len(rest_B) < FEWEST_BLOCKS or not varies(rest_B):
         return []
     found: list[tuple[int, float, float]] = []
@@ -157,6 +161,15 @@ def _jumps(values_B: NDArray) -> list[tuple[int, float, float]]:
         found.append((at, size, deviations))
         rest_B = rest_B - size * (np.arange(len(rest_B)) >= at)
     return [(int(seen[at]), size, deviations) for at, size, deviations in found]
+
+
+def _without_odd(values_B: NDArray) -> NDArray:
+    """Values with those far from their neighbours in their place (Hampel, 1974), which leaves jumps as they are."""
+    if len(values_B) < FEWEST_BLOCKS:
+        return values_B
+    median_B = median_filter(values_B, size=2 * MOST_ODD + 1, mode="nearest")
+    off_B = np.abs(values_B - median_B)
+    return np.where(off_B > ODD * 1.4826 * np.median(off_B), median_B, values_B)
 
 
 def _clearest(values_B: NDArray, window: int) -> tuple[int, float, float]:
@@ -180,7 +193,7 @@ def _row(series: str, column: str, change: Change, blocks: Blocks, times: list[A
     values = blocks.mean if change.kind == "mean" else blocks.spread
     width = max(FEWEST_IN_WINDOW, len(values) // SCALES[-1])
     before, after = (
-        float(np.nanmean(values[first:end]))
+        float(np.nanmedian(values[first:end]))
         for first, end in ((max(0, change.at - width), change.at), (change.at, change.at + width))
     )
     return {
@@ -195,7 +208,9 @@ def _row(series: str, column: str, change: Change, blocks: Blocks, times: list[A
     }
 
 
-def _say(result: Analysis, table: list[dict[str, Any]], looked: int, train_end: Any, normalisation: str) -> None:
+def _say(
+    result: Analysis, table: list[dict[str, Any]], looked: int, train_end: Any, normalisation: str, clock: Clock
+) -> None:
     what = counted(looked, "series and column", "series and columns")
     if not table:
         result.say("info", f"No level and no spread jumps for good in {what} looked at (MOSUM, {CLEAR:g} deviations).")
@@ -203,7 +218,7 @@ def _say(result: Analysis, table: list[dict[str, Any]], looked: int, train_end: 
     ranked = sorted(table, key=lambda row: -row["deviations"])
     words = [
         f"the {row['kind']} of {row['column']}{within(row['series'])} goes from {number(row['before'])} to "
-        f"{number(row['after'])} at {when(row['time'])} ({number(row['deviations'])} deviations)"
+        f"{number(row['after'])} at {when(row['time'], clock)} ({number(row['deviations'])} deviations)"
         for row in ranked
     ]
     text = f"{counted(len(table), 'change that lasts', 'changes that last')} in {what} looked at: {named(words)}."
@@ -248,7 +263,7 @@ def _figure(
     first = max(rows, key=lambda row: row["deviations"])
     caption = (
         f"{column}{within(series)} in means of {clock.span(blocks.steps)}: the {first['kind']} goes from "
-        f"{number(first['before'])} to {number(first['after'])} at {when(first['time'])}; {counted(len(found), 'change')} "
-        "in all."
+        f"{number(first['before'])} to {number(first['after'])} at {when(first['time'], clock)}; "
+        f"{counted(len(found), 'change')} in all."
     )
     return overlay("changes", f"Where {column} changes for good", caption, traces, y_title=column)

@@ -68,6 +68,6 @@ def _say(result: Analysis, longest: list[tuple[dict[str, Any], int]], is_target:
     result.say(
         "warning" if is_target else "info",
         f"{'Targets' if is_target else 'Inputs'} stand still for a season or longer: {named(words)}; the longest, "
-        f"{run['column']} at {number(run['value'])} for {clock.span(run['steps'])}, starts at {when(run['start'])}"
+        f"{run['column']} at {number(run['value'])} for {clock.span(run['steps'])}, starts at {when(run['start'], clock)}"
         f"{within(run['series'])}. A stuck sensor or filled gap looks like this.",
     )

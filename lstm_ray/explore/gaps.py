@@ -50,7 +50,7 @@ def timestamps(frame: pl.DataFrame, clock: Clock, season: int) -> Analysis:
     result.say(
         "advice" if longest > usual else "info",
         f"{missing:,} time stamps are missing ({percent(missing / (missing + frame.height))}) in {gaps.height:,} gaps "
-        f"of {gaps[SERIES].n_unique():,} series; the longest, {clock.span(longest)}, follows {when(worst['after'])} in "
+        f"of {gaps[SERIES].n_unique():,} series; the longest, {clock.span(longest)}, follows {when(worst['after'], clock)} in "
         f"'{worst[SERIES]}'. Gaps longer than preprocess.max_gap_steps ({usual} unless set) "
         "cut a series in two.",
         advise("preprocess", max_gap_steps=fillable) if fillable > usual else "",

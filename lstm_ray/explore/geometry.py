@@ -16,15 +16,15 @@ import polars as pl
 from lstm_ray.data.timeline.frequency import MICROSECONDS
 from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.explore.analysis import CLIPPED, Clock, counted, number, percent, values_of
-from lstm_ray.explore.periods import decompose, find_periods
-from lstm_ray.explore.seasonality import SAME, WEAK, pairs
+from lstm_ray.explore.periods import decompose, find_periods, without_spikes
+from lstm_ray.explore.seasonality import SAME, STRONG, WEAK, pairs
 from lstm_ray.sections.prepare import PreprocessConfig, SplitConfig
 
 MOST_EXAMINED = 5
 SEASONS_SEEN = 7
 """Seasons of history where there is room: a week of days."""
-FEWEST_SEASONS = 5
-"""Seasons below which a series does not show whether a habitual one is there."""
+FEWEST_SEASONS, FEWEST_STRONG = 5, 3
+"""Seasons below which a series does not show whether a habitual one is there, and from which a strong one shows."""
 PATCHES_SEEN = 4
 """Patches that a history holds at least, where a season is read as one."""
 LONGEST_PATCH = 48
@@ -145,7 +145,9 @@ def season_of(frame: pl.DataFrame, columns: Sequence[str], clock: Clock, found: 
         season = usual if near else season
     length = int(frame.group_by(SERIES).len()["len"].median())  # type: ignore[arg-type]
     if season != usual and usual * FEWEST_SEASONS > length:
-        usual = 1
+        few = _strength(frame, examined, usual) if usual * FEWEST_STRONG <= length else None
+        if few is None or few < STRONG:
+            usual = 1
     strengths = {steps: _strength(frame, examined, steps) for steps in {season, usual} if steps > 1}
     if season > 1 and strengths[season] is not None:
         return season, f"{clock.span(season)}: strength {strengths[season]:.2f} {of}"
@@ -248,7 +250,10 @@ def _transform(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[str, str]:
     for column in columns:
         c = pl.col(column)
         _, (mean, spread) = _scales(c)
-        skewed[column] = float(frame.select(((c - mean) / spread).fill_nan(None)).to_series().skew() or 0.0)
+        # A few spikes make no skewed distribution. They are looked for in all series, one after the other.
+        seen = frame.select(SERIES, column).drop_nulls()
+        calm = seen.with_columns(pl.Series(column, without_spikes(seen[column].to_numpy())))
+        skewed[column] = float(calm.select(((c - mean) / spread).fill_nan(None)).to_series().skew() or 0.0)
         means = frame.group_by(SERIES).agg(c.mean())[column].drop_nulls()
         sizes = max(sizes, float(means.max()) / float(means.min())) if means.min() else sizes  # type: ignore[arg-type]
     worst = max(skewed, key=lambda column: skewed[column])
@@ -256,7 +261,7 @@ def _transform(frame: pl.DataFrame, columns: Sequence[str]) -> tuple[str, str]:
         return "auto", f"the largest series is {number(sizes)} times the smallest: logarithms, if all are above 0"
     if skewed[worst] > SKEWED:
         return "log1p", f"never below 0, and {worst} is skewed ({skewed[worst]:.1f})"
-    return "auto", f"skewness is {skewed[worst]:.1f} at most, and series are alike in size"
+    return "auto", f"skewness is {round(skewed[worst], 1) + 0:.1f} at most, and series are alike in size"
 
 
 def _scales(column: pl.Expr) -> tuple[tuple[pl.Expr, pl.Expr], tuple[pl.Expr, pl.Expr]]:

@@ -153,6 +153,11 @@ def _says_equal(
         own = correlation(target_T[: len(target_T) - lag], target_T[lag:])
         if lag and (own is None or abs(own) > REPEATS):
             continue
+        if not lag and column in data.past:
+            # It is read up to the origin, as the target is: nothing of the future is in it, and nothing new.
+            text = f"'{column}' correlates {found:.4f} with '{target}' at the same step: it says the same once more."
+            result.say("advice", text, without(column, data))
+            return True
         what = "at the same step" if lag == 0 else f"{lag} steps later"
         result.say(
             "warning",

@@ -8,7 +8,18 @@ from typing import Any
 import polars as pl
 
 from lstm_ray.data.timeline.grid import SERIES, TIME
-from lstm_ray.explore.analysis import CLIPPED, Analysis, advise, counted, number, percent, values_of, when, within
+from lstm_ray.explore.analysis import (
+    CLIPPED,
+    Analysis,
+    Clock,
+    advise,
+    counted,
+    number,
+    percent,
+    values_of,
+    when,
+    within,
+)
 from lstm_ray.explore.pictures import line, overlay
 from lstm_ray.figure import plain
 
@@ -22,7 +33,9 @@ HAMPEL = {"outlier_method": "hampel"}
 """What finds a value that is far from its neighbours, though not from the mean of the whole."""
 
 
-def outliers(frame: pl.DataFrame, columns: Sequence[str], season: int, limit: float) -> Analysis:
+def outliers(
+    frame: pl.DataFrame, columns: Sequence[str], season: int, limit: float, clock: Clock | None = None
+) -> Analysis:
     """Hampel-style outliers (Hampel, 1974): deviations from a rolling median, in robust deviations of the series.
 
     The median spans a season. The scale is 1.4826 times the median absolute deviation of the series, or 1.2533 times
@@ -52,7 +65,7 @@ def outliers(frame: pl.DataFrame, columns: Sequence[str], season: int, limit: fl
         spikes += [{"column": column, **spike} for spike in found.head(KEPT).to_dicts()]
         if found.height:
             marked[column] = found
-            _say_spikes(result, frame, column, found, limit)
+            _say_spikes(result, frame, column, found, limit, clock)
     result.tables = {"outliers": table, "spikes": spikes}
     some = sorted((row for row in table if row["outliers"]), key=lambda row: -row["share"])
     if some:
@@ -62,7 +75,7 @@ def outliers(frame: pl.DataFrame, columns: Sequence[str], season: int, limit: fl
             f"Values over {number(limit)} robust deviations from their rolling median of {window} steps: {words}{rest}."
         )
         result.say("info", text)
-        _figure(result, frame, marked, columns, limit)
+        _figure(result, frame, marked, columns, limit, clock)
     return result
 
 
@@ -84,7 +97,9 @@ def _deviations(seen: pl.DataFrame, window: int, own_scale: bool, limit: float) 
     return found.with_columns(run_steps=pl.len().over(SERIES, "run")).drop("run")
 
 
-def _say_spikes(result: Analysis, frame: pl.DataFrame, column: str, found: pl.DataFrame, limit: float) -> None:
+def _say_spikes(
+    result: Analysis, frame: pl.DataFrame, column: str, found: pl.DataFrame, limit: float, clock: Clock | None
+) -> None:
     """A sentence on far values that return at once and are rare; where they are common they are how the column is."""
     spikes = found.filter((pl.col("deviations") > SPIKE_TIMES * limit) & (pl.col("run_steps") <= SPIKE_STEPS))
     if spikes.is_empty() or spikes.height > max(FEW, RARE * frame[column].count()):
@@ -97,13 +112,18 @@ def _say_spikes(result: Analysis, frame: pl.DataFrame, column: str, found: pl.Da
         "advice",
         f"'{column}' has {counted(spikes.height, 'spike')} over {number(SPIKE_TIMES * limit)} robust deviations; the "
         f"largest, {number(worst['value'])} where its neighbours' median is {number(worst['median'])}, is at "
-        f"{when(worst[TIME])}{within(worst[SERIES])} ({number(worst['deviations'])} deviations).",
+        f"{when(worst[TIME], clock)}{within(worst[SERIES])} ({number(worst['deviations'])} deviations).",
         advise("preprocess", outliers="clip" if is_clipped else "mask", **({} if is_clipped else HAMPEL)),
     )
 
 
 def _figure(
-    result: Analysis, frame: pl.DataFrame, marked: dict[str, pl.DataFrame], columns: Sequence[str], limit: float
+    result: Analysis,
+    frame: pl.DataFrame,
+    marked: dict[str, pl.DataFrame],
+    columns: Sequence[str],
+    limit: float,
+    clock: Clock | None,
 ) -> None:
     """The series with the farthest outlier of the first column that has any: ``columns`` starts with the targets."""
     column = next(column for column in columns if column in marked)
@@ -116,7 +136,7 @@ def _figure(
     rest = f" (the farthest {MARKED} are marked)" if points.height > MARKED else ""
     caption = (
         f"{column}{within(series)}: {counted(points.height, 'value lies', 'values lie')} over {number(limit)} robust "
-        f"deviations from the rolling median{rest}; the farthest, {number(worst['value'])} at {when(worst[TIME])}, "
+        f"deviations from the rolling median{rest}; the farthest, {number(worst['value'])} at {when(worst[TIME], clock)}, "
         f"lies {number(worst['deviations'])} away."
     )
     traces = [line(x, values_of(frame, series, column), column), dots]

@@ -29,6 +29,12 @@ MOST_STEPS = 20_000
 """STL looks at the newest steps up to this many: it costs a second for every million."""
 
 
+NEIGHBOURS, SPIKE = 3, 12.0
+"""A spike lasts two steps at most and lies so many robust deviations from the median of so many neighbours on each side."""
+FEW, RARE = 3, 0.001
+"""Spikes that are more than both, the latter a share of the values, are how the series is."""
+
+
 @dataclass(frozen=True)
 class Period:
     """A cycle of ``steps`` that carries ``share`` of the detrended variance; ``correlation`` one cycle apart."""
@@ -53,8 +59,9 @@ class Decomposition:
 def decompose(values_T: NDArray, season: int) -> Decomposition | None:
     """STL (Cleveland et al., 1990) of the newest steps, gaps bridged; None where there are no two whole seasons.
 
-    Strengths are max(0, 1 - Var(rest) / Var(part + rest)): Hyndman & Athanasopoulos, Forecasting: Principles and
-    Practice, 3rd ed., section 4.3.
+    A few spikes count to the rest that is returned, and to no strength: one would halve that of a clear season. Strengths
+    are max(0, 1 - Var(rest) / Var(part + rest)): Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed.,
+    section 4.3.
     """
     values_T = filled(values_T)[-MOST_STEPS:]
     if season < 2 or len(values_T) < 2 * season:
@@ -65,15 +72,30 @@ def decompose(values_T: NDArray, season: int) -> Decomposition | None:
     # Loess at every third step and a line between costs a third and moves the strengths by 0.003 at most; where a season has
     # a thousand steps, its smoothers are so wide that every thirtieth does.
     jumps = {"trend_jump": max(5, season // 40), "low_pass_jump": max(3, season // 50)}
-    fit = STL(values_T, period=season, seasonal=SEASONAL_CYCLES, seasonal_jump=3, **jumps).fit()
+    calm_T = without_spikes(values_T)
+    fit = STL(calm_T, period=season, seasonal=SEASONAL_CYCLES, seasonal_jump=3, **jumps).fit()
     return Decomposition(
         values_T,
         fit.trend,
         fit.seasonal,
-        fit.resid,
+        fit.resid + values_T - calm_T,
         _strength(fit.seasonal, fit.resid),
         _strength(fit.trend, fit.resid),
     )
+
+
+def without_spikes(values_T: NDArray) -> NDArray:
+    """Values with the median of their neighbours in the place of spikes, where these are few; where not, as they are."""
+    if len(values_T) <= NEIGHBOURS:
+        return values_T
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(values_T, NEIGHBOURS, mode="edge"), 2 * NEIGHBOURS + 1)
+    median_T = np.median(np.delete(around, NEIGHBOURS, axis=1), axis=1)
+    off_T = np.abs(values_T - median_T)
+    scale = 1.4826 * float(np.median(off_T))
+    spikes_T = off_T > SPIKE * scale
+    if scale <= 1e-9 * float(np.abs(values_T).max()) or spikes_T.sum() > max(FEW, RARE * len(values_T)):
+        return values_T
+    return np.where(spikes_T, median_T, values_T)
 
 
 def _strength(part_T: NDArray, rest: NDArray) -> float | None:
@@ -95,7 +117,7 @@ def find_periods(values_T: NDArray, longest: int) -> list[Period]:
     longest = min(longest, len(values_T) // 3)
     if longest < 2 or not varies(values_T):
         return []
-    level_T = detrend(filled(values_T))
+    level_T = detrend(without_spikes(filled(values_T)))
     if not varies(level_T):
         return []
     size = len(level_T)

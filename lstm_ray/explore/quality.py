@@ -22,6 +22,7 @@ def put_right(counts: Counter[str], num_rows: int, data: DataConfig) -> Analysis
 
     Args:
         counts: as ``grid.typed`` adds them up.
+        num_rows: once rows of the same time are joined.
 
     Table: ``put_right``, counts by what it was.
     """
@@ -36,8 +37,9 @@ def put_right(counts: Counter[str], num_rows: int, data: DataConfig) -> Analysis
     for kind, num in sorted(counts.items()):
         if num:
             what = words.get(kind, f"were put right on reading ({kind})").format(**given)
-            severity = "warning" if kind == "duplicates" and num > 0.01 * num_rows else "info"
-            text = f"{num:,} of {num_rows:,} rows ({percent(num / num_rows)}) {what}."
+            came = num_rows + counts["duplicates"]
+            severity = "warning" if kind == "duplicates" and num > 0.01 * came else "info"
+            text = f"{num:,} of {came:,} rows ({percent(num / came)}) {what}."
             result.say("warning" if severity == "warning" else "info", text)
     return result
 

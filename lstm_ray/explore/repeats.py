@@ -67,9 +67,9 @@ def windows(frame: pl.DataFrame, columns: Sequence[str], steps: int, clock: Cloc
     result.say(
         "warning",
         f"{num_covered:,} of the {num_test:,} steps of the test part ({percent(num_covered / num_test)}) lie in stretches "
-        f"of {clock.span(steps)} or more that training holds to the last digit: the one from {when(first['time'])}"
-        f"{within(first['series'])} is also at {when(first['also_at'])}{within(first['also_in'])}. They are remembered, not "
-        "forecast (leakage).",
+        f"of {clock.span(steps)} or more that training holds to the last digit: the one from {when(first['time'], clock)}"
+        f"{within(first['series'])} is also at {when(first['also_at'], clock)}{within(first['also_in'])}. They are "
+        "remembered, not forecast (leakage).",
     )
     return result
 

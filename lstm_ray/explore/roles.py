@@ -14,20 +14,18 @@ from typing import Literal
 import polars as pl
 
 from lstm_ray.explore.analysis import counted, named
-from lstm_ray.explore.kinds import PARTS_OF_TIME, Kind, agrees, as_times, counts_on, is_whole, kind_of, says
+from lstm_ray.explore.kinds import PARTS_OF_TIME, Kind, agrees, almost, as_times, counts_on, is_whole, kind_of, says
+from lstm_ray.explore.names import FEWEST_SEQUENCES, ID_NAMES, MOST_CLASSES, MOST_IDS, names_sequences, numbered
+from lstm_ray.explore.parted_times import in_parts
 from lstm_ray.sections.data import RESERVED
 
-MOST_CLASSES = 20
-FEWEST_SEQUENCES = 20
 MOST_TARGETS = 8
 """Measured columns that are all targets, where nothing says which is meant."""
 FEWEST_PARALLEL = 5
 """Columns of like name, one a series, that make a table by columns."""
-MOST_IDS = 3
-TIME_NAMES = r"(time|date|ds|timestamp|datetime|day|hour|t|when|period|month|year|step|index|idx|tick|cycle|epoch)"
-ID_NAMES = (
-    r"(id|key|name|unique|series|site|station|sensor|store|item|sku|product|device|machine|unit|customer|meter|asset"
-    r"|origin)"
+TIME_NAMES = (
+    r"(time|date|ds|timestamp|datetime|day|hour|t|when|period|month|year|step|index|idx|tick|cycle|epoch|ts|unix"
+    r"|unixtime)"
 )
 LABEL_NAMES = (
     r"(label|class|target_class|category|activity|outcome|fault|failure|state|status|mode|anomaly|diagnosis|event)"
@@ -104,6 +102,9 @@ def guess(text: pl.DataFrame) -> Roles:
     for name, kind in kinds.items():
         if kind == "nothing":
             roles.left_out[name] = "has no value"
+        elif kind == "text" and not says(name, ID_NAMES) and (why := almost(text[name])):
+            roles.left_out[name] = why
+            roles.unsure.append(f"{name} is left out: it {why}")
     _find_time(roles, text, kinds)
     _find_ids(roles, text, kinds)
     if _is_by_columns(roles, numbers):
@@ -117,6 +118,15 @@ def guess(text: pl.DataFrame) -> Roles:
 
 def _find_time(roles: Roles, text: pl.DataFrame, kinds: dict[str, Kind]) -> None:
     stamps = [name for name, kind in kinds.items() if kind == "time"]
+    if parts := in_parts(text, kinds, stamps):
+        roles.left_out |= dict.fromkeys(parts, "is a part of the time, which has to be one column")
+        joined = " + ".join(parts)
+        roles.reasons["time"] = f"{joined} tell it together: rows are taken in their order"
+        roles.unsure.append(
+            f"data.time is missing, for {joined} tell it together: write one column, such as 2024-01-31 05:00; until then "
+            "the order of rows is taken for their time, without a calendar and without gaps"
+        )
+        return
     if stamps:
         best = max(stamps, key=lambda name: (text[name].n_unique(), says(name, TIME_NAMES)))
         roles.give("time", [best], f"time stamps, such as {text[best].drop_nulls()[0]}")
@@ -128,6 +138,10 @@ def _find_time(roles: Roles, text: pl.DataFrame, kinds: dict[str, Kind]) -> None
                 f"data.time is {best}, not {named([s for s in stamps if s != best])}, for it changes most often"
             )
         return
+    for name, kind in kinds.items():
+        if kind == "number" and says(name, TIME_NAMES) and (found := as_times(text[name])) is not None:
+            roles.give("time", [name], f"numbers since 1970 (Unix time), such as {text[name][0]}: {found[0]} UTC")
+            return
     for name, kind in kinds.items():
         if kind == "number" and says(name, TIME_NAMES) and is_whole(text[name]) and not text[name].null_count():
             roles.give("time", [name], "whole numbers, by its name; steps, without a calendar")
@@ -142,16 +156,18 @@ def _find_ids(roles: Roles, text: pl.DataFrame, kinds: dict[str, Kind]) -> None:
     time = roles.columns.get("time", [])
     texts = [name for name, kind in kinds.items() if kind == "text"]
     counted_ = [n for n, kind in kinds.items() if kind == "number" and says(n, ID_NAMES) and is_whole(text[n])]
-    candidates = [name for name in (*texts, *counted_) if not text[name].null_count()]
+    texts = [name for name in texts if name not in roles.left_out]
+    candidates = sorted((*texts, *counted_), key=lambda name: text[name].null_count() > 0)
     if not time:
         in_runs = [c for c in candidates if 1 < text[c].n_unique() == len(text[c].rle()) < text.height]
         if in_runs:
             name = max(in_runs, key=lambda name: (says(name, ID_NAMES), text[name].n_unique()))
             roles.give("series_id", [name], f"its {text[name].n_unique():,} values come in runs of rows")
             roles.unsure.append(f"data.series_id is {name}: without times, nothing but runs of its values says so")
+            _doubt_empty_ids(roles, text)
         return
     if text[time[0]].n_unique() == text.height:
-        sequences = _names_sequences(text, candidates, texts)
+        sequences = names_sequences(text, candidates, texts)
         if sequences is None:
             roles.reasons["series_id"] = f"each {time[0]} comes once: one series"
         else:
@@ -166,7 +182,10 @@ def _find_ids(roles: Roles, text: pl.DataFrame, kinds: dict[str, Kind]) -> None:
             if text.select(*pair, *time).is_unique().all() and text.select(*pair).n_unique() < text.height
         ]
         if fitting:
-            best_pair = min(fitting, key=lambda p: (-sum(says(c, ID_NAMES) for c in p), text.select(*p).n_unique()))
+            whole = [pair for pair in fitting if not any(text[c].null_count() for c in pair)]
+            best_pair = min(
+                whole or fitting, key=lambda p: (-sum(says(c, ID_NAMES) for c in p), text.select(*p).n_unique())
+            )
             num = text.select(*best_pair).n_unique()
             roles.give(
                 "series_id", best_pair, f"with {time[0]} it names each row once: {counted(num, 'series', 'series')}"
@@ -176,7 +195,12 @@ def _find_ids(roles: Roles, text: pl.DataFrame, kinds: dict[str, Kind]) -> None:
                 roles.unsure.append(
                     f"data.series_id is {' + '.join(best_pair)}; {others} would also name each row once"
                 )
+            _doubt_empty_ids(roles, text)
             return
+    if further := numbered(text, kinds, candidates, time[0]):
+        roles.give("series_id", further, f"with {time[0]} they name each row once, nearly every time in each series")
+        roles.unsure.append(f"data.series_id is {' + '.join(further)}: whole numbers among them may be measured ones")
+        return
     best = sorted(candidates, key=lambda name: (-says(name, ID_NAMES), -text[name].n_unique()))[:1]
     roles.give("series_id", best, "names the rows best, though some come twice")
     roles.unsure.append(
@@ -184,17 +208,10 @@ def _find_ids(roles: Roles, text: pl.DataFrame, kinds: dict[str, Kind]) -> None:
     )
 
 
-def _names_sequences(text: pl.DataFrame, candidates: list[str], texts: list[str]) -> str | None:
-    """The column that cuts one course into sequences: many runs of rows, in each of which a label is constant."""
-    for name in sorted(candidates, key=lambda name: -says(name, ID_NAMES)):
-        num = text[name].n_unique()
-        if not FEWEST_SEQUENCES <= num == len(text[name].rle()) <= text.height // 2:
-            continue
-        for label in texts:
-            few = 1 < text[label].drop_nulls().n_unique() <= min(MOST_CLASSES, num // 4)
-            if label != name and few and text.select(name, label).n_unique() == num:
-                return name
-    return None
+def _doubt_empty_ids(roles: Roles, text: pl.DataFrame) -> None:
+    for name in roles.columns["series_id"]:
+        if empty := text[name].null_count():
+            roles.unsure.append(f"{name} is empty in {empty:,} rows, which are read as one series without a name")
 
 
 def _series(roles: Roles) -> pl.Expr:
@@ -289,13 +306,11 @@ def _leave_out_clocks(roles: Roles, text: pl.DataFrame, numbers: pl.DataFrame) -
     free = [name for name in numbers.columns if name not in roles.taken]
     time = roles.columns.get("time", [])
     stamps = as_times(text[time[0]]) if time else None
+    series_of_row = text.select(_series(roles)).to_series()
     for name in free:
         values = numbers[name]
-        if (
-            values.null_count() == 0
-            and values.n_unique() == len(values)
-            and bool((values.diff().drop_nulls() == 1).all())
-        ):
+        steps = values.to_frame().select(pl.col(name).diff().over(series_of_row)).to_series().drop_nulls()
+        if values.null_count() == 0 and len(steps) and bool((steps == 1).all()):
             roles.left_out[name] = "counts the rows"
         elif stamps is not None and says(
             name, r"(year|month|day|hour|minute|second|weekday|dayofweek|doy|dow|week|quarter)"
@@ -317,6 +332,12 @@ def _find_inputs(roles: Roles, frame: pl.DataFrame, numbers: pl.DataFrame) -> No
             roles.left_out[name] = "has one value alone"
     free = [name for name in free if name not in roles.left_out]
     weights = [name for name in free if re.fullmatch(WEIGHT_NAMES, name.lower())][:1]
+    for name in weights:
+        lowest = float(numbers[name].min() or 0.0)  # type: ignore[arg-type]
+        if lowest < 0:
+            roles.left_out[name] = f"goes down to {lowest:g}, and no weight may be below 0"
+            roles.unsure.append(f"{name} is left out: it {roles.left_out[name]}")
+    free, weights = ([name for name in names if name not in roles.left_out] for names in (free, weights))
     roles.give("weight", weights, "by its name: how much a row counts in training")
     moving = frame.group_by(series).agg(pl.col(c).drop_nulls().n_unique() for c in free)
     static = [c for c in free if ids and c not in weights and bool((moving[c] <= 1).all())]

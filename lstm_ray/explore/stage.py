@@ -86,7 +86,7 @@ def _forecast(config: Config, table: Table) -> list[Analysis]:
         leakage.leaks(frame, data, season, explore_.max_lag_steps, clock),
         repeats.windows(table.grid_parts, data.target, window.horizon, clock),
         repeats.series(table.rows, data.target),
-        trends.overview(frame, data.target),
+        trends.overview(frame, data.target, clock),
         trends.trends(frame, data.target, clock),
         stationarity.stationarity(frame, data.target, season, clock, normalisation),
         changes.changes(frame, data.target, season, clock, table.train_end, normalisation),
@@ -100,7 +100,7 @@ def _forecast(config: Config, table: Table) -> list[Analysis]:
         gaps.missing_map(frame, data.numeric, clock),
         distribution.distribution(table.grid_parts, moving, data.target, normalisation),
         volatility.volatility(frame, data.target, season, clock),
-        outliers.outliers(frame, moving, season, explore_.outlier_deviations),
+        outliers.outliers(frame, moving, season, explore_.outlier_deviations, clock),
         flat.flat_lines(frame, moving, data, season, clock),
     ]
 
@@ -122,7 +122,7 @@ def _classify(config: Config, table: Table) -> list[Analysis]:
         inputs.redundancy(parts, data),
         gaps.missing_map(frame, data.past, table.clock),
         distribution.distribution(parts, data.past, []),
-        outliers.outliers(frame, data.past, season, config.explore.outlier_deviations),
+        outliers.outliers(frame, data.past, season, config.explore.outlier_deviations, table.clock),
         flat.flat_lines(frame, data.past, data, season, table.clock),
     ]
 
@@ -144,7 +144,7 @@ def _label(config: Config, table: Table) -> list[Analysis]:
         inputs.redundancy(rows, data),
         gaps.missing_map(frame, data.numeric, clock),
         distribution.distribution(table.parts, described, [] if is_class else [data.label]),
-        outliers.outliers(frame, inputs_of, season, explore_.outlier_deviations),
+        outliers.outliers(frame, inputs_of, season, explore_.outlier_deviations, clock),
         flat.flat_lines(frame, inputs_of, data, season, clock),
     ]
 

@@ -29,7 +29,7 @@ CLEAR_R2 = 0.1
 LINES, PANELS = 8, 8
 
 
-def overview(frame: pl.DataFrame, columns: Sequence[str]) -> Analysis:
+def overview(frame: pl.DataFrame, columns: Sequence[str], clock: Clock | None = None) -> Analysis:
     """Every series and column over time, a panel each, as many as can be looked at."""
     series = frame[SERIES].unique(maintain_order=True).to_list()
     pairs = [(one, column) for column in columns for one in series]
@@ -42,7 +42,7 @@ def overview(frame: pl.DataFrame, columns: Sequence[str]) -> Analysis:
     rest = f", the first {PANELS} of {len(pairs):,} shown" if len(pairs) > PANELS else ""
     first, last = frame.select(pl.col(TIME).min().alias("first"), pl.col(TIME).max().alias("last")).row(0)
     caption = (
-        f"{len(series):,} series of {', '.join(columns[:LINES])}, from {when(first)} to {when(last)}{rest}; "
+        f"{len(series):,} series of {', '.join(columns[:LINES])}, from {when(first, clock)} to {when(last, clock)}{rest}; "
         "each line keeps the lowest and highest value of every stretch."
     )
     return Analysis(figures=[panels("overview", "Every series over time", caption, cells, columns=side_by_side)])

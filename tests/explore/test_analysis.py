@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 import yaml
 
-from lstm_ray.explore.analysis import advise, filled, named, number, percent, representative, tidy, varies, when, within
+from lstm_ray.explore.analysis import (
+    Clock,
+    advise,
+    filled,
+    named,
+    number,
+    percent,
+    representative,
+    tidy,
+    varies,
+    when,
+    within,
+)
 from tests.explore.tables import HOUR, STEP, hourly
 
 
@@ -60,3 +72,9 @@ def test_rounding_is_no_variation(values, expected):
 def test_the_representative_series_has_the_most_values():
     full, holed = hourly({"y": np.arange(5.0)}, "b"), hourly({"y": np.array([1, np.nan, 2, 3, 4])}, "a")
     assert representative(holed.vstack(full), "y") == "b"
+
+
+def test_months_are_told_as_months():
+    assert when(480, Clock(1, False, True)) == "2010-01"
+    assert when(491, Clock(3, False, True)) == "2010-12"
+    assert when(480, Clock(1, False)) == "step 480"

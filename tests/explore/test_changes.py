@@ -93,3 +93,21 @@ def test_holes_move_no_change():
     [change] = find_changes(blocks_of(values, 24))
     assert abs(change.at - 70) <= 1
     assert change.deviations > CLEAR
+
+
+@pytest.mark.parametrize("size", [1500, 2880, 4000])
+@pytest.mark.parametrize("seed", range(3))
+def test_single_spikes_and_odd_days_are_no_changes_that_last(size, seed):
+    values = 70 + daily_wave(size, spread=1.0, seed=seed)
+    values[[size // 3, size * 2 // 3]] += 400
+    values[size // 2 : size // 2 + 24] += 15
+    assert find_changes(blocks_of(values, 24)) == []
+
+
+def test_a_spike_beside_a_shift_hides_it_not_and_is_not_in_its_figures():
+    values = 70 + daily_wave(24 * 120, spread=0.5)
+    values[24 * 70 :] += 2.0
+    values[24 * 68] += 400
+    [row] = [row for row in looked_at(values).tables["changes"] if row["kind"] == "mean"]
+    assert abs(row["time"] - (START + timedelta(days=70))) <= timedelta(days=1)
+    assert (row["before"], row["after"]) == pytest.approx((70, 72), abs=0.2)

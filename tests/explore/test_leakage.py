@@ -30,11 +30,16 @@ def remembering(size, share, seed):
     return values
 
 
-def test_the_target_under_another_name_is_a_leak():
+def test_the_target_under_another_name_is_a_leak_where_it_is_known_ahead_and_else_nothing_new():
     target = daily_wave(600)
-    text = said(looked_at(data("copy", "x"), y=target, copy=3 - 2 * target, x=NOISE), "warning")
+    columns = {"y": target, "copy": 3 - 2 * target, "x": NOISE}
+    text = said(looked_at(data(known=["copy", "x"]), **columns), "warning")
     assert "'copy' correlates -1.0000 with 'y' at the same step" in text
-    assert text.endswith("data: {past: [x]}")
+    assert text.endswith("data: {known: [x]}")
+    beside = looked_at(data("copy", "x"), **columns)
+    assert said(beside, "warning") == ""
+    assert "'copy' correlates -1.0000 with 'y' at the same step: it says the same once more." in said(beside, "advice")
+    assert said(beside, "advice").endswith("data: {past: [x]}")
 
 
 def test_an_input_that_knows_the_future_is_a_leak():

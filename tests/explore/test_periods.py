@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.explore.periods import decompose, find_periods
+from lstm_ray.explore.periods import decompose, find_periods, without_spikes
 from tests.explore.tables import daily_wave, noise
 
 T = np.arange(2000)
@@ -77,3 +77,20 @@ def test_constant_and_short_series_are_defined():
     assert constant.seasonal_strength is None
     assert decompose(daily_wave(47), 24) is None
     assert decompose(daily_wave(100), 1) is None
+
+
+def test_a_few_spikes_weaken_no_season_and_stand_in_the_rest():
+    values = 10 * daily_wave(len(T), 0.1)
+    calm = decompose(values, 24).seasonal_strength
+    values[[500, 501, 1300]] += 400
+    parts = decompose(values, 24)
+    assert parts.seasonal_strength == pytest.approx(calm, abs=0.01)
+    assert parts.rest[500] == pytest.approx(400, rel=0.05)
+    assert np.allclose(parts.trend + parts.season + parts.rest, values)
+    assert strongest(values) == 24
+
+
+def test_many_spikes_are_how_a_series_is():
+    values = np.where(T % 24 == 12, 50.0, 0.0) + NOISE
+    assert np.array_equal(without_spikes(values), values)
+    assert np.array_equal(without_spikes(np.where(T == 5, 9.0, 1.0)), np.where(T == 5, 9.0, 1.0))

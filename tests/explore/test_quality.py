@@ -19,12 +19,12 @@ MINUTE = 60_000_000
 def test_duplicates_and_double_hours_are_counted_in_words():
     counts = Counter(duplicates=30, ambiguous=2, unheard_of=1)
     analysis = quality.put_right(counts, 1000, DATA)
-    assert "30 of 1,000 rows (3.0 %) repeat the time of another row of their series (data.duplicates: mean)" in said(
+    assert "30 of 1,030 rows (2.9 %) repeat the time of another row of their series (data.duplicates: mean)" in said(
         analysis, "warning"
     )
     text = said(analysis, "info")
-    assert "2 of 1,000 rows (0.2 %) lie in an hour that came twice, as the clocks of Europe/Berlin went back" in text
-    assert "1 of 1,000 rows (0.1 %) were put right on reading (unheard_of)" in text
+    assert "2 of 1,030 rows (0.2 %) lie in an hour that came twice, as the clocks of Europe/Berlin went back" in text
+    assert "1 of 1,030 rows (under 0.1 %) were put right on reading (unheard_of)" in text
     assert quality.put_right(Counter(), 1000, DATA).findings == []
 
 

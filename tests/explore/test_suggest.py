@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from lstm_ray.config import parse
+from lstm_ray.data.source.files import read as read_source
 from lstm_ray.data.source.files import resolved
 from lstm_ray.errors import InputError
 from lstm_ray.explore.suggest import suggest
@@ -153,10 +155,14 @@ def test_doubts_are_on_top_and_told(tmp_path):
 def test_rows_that_come_twice_are_joined_and_said(tmp_path):
     file = tmp_path / "table.csv"
     frame = daily()
-    pl.concat([frame, frame.head(5)]).write_csv(file)
+    pl.concat([frame, frame.head(5).with_columns(pl.col("sales") + 1)]).write_csv(file)
     found = suggest(str(file))
     assert found.config.data.duplicates == "mean"
     assert any("5 rows repeat a time" in doubt for doubt in found.unsure)
+    pl.concat([frame, frame.head(5)]).write_csv(file)
+    found = suggest(str(file))
+    assert found.config.data.duplicates == "last"
+    assert any("5 rows repeat a time of their series and all its values" in doubt for doubt in found.unsure)
 
 
 def test_dirt_and_skew_set_the_preparation(tmp_path):
@@ -286,3 +292,186 @@ def test_any_mixture_of_columns_gives_a_config_that_holds_or_one_clear_refusal(s
     else:
         found = suggest(str(file))
         run_stages(found.config, RunDir(tmp_path / "run"), ["preprocess", "split"])
+
+
+def told(tmp_path, text, name="table.csv"):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return suggest(str(tmp_path / name))
+
+
+def rows(made, size=500):
+    wave = 70 + daily_wave(size)
+    return "".join(made(i, time, value) for i, (time, value) in enumerate(zip(hours(size), wave, strict=True)))
+
+
+def refused(tmp_path, text):
+    with pytest.raises(InputError) as caught:
+        told(tmp_path, text)
+    return str(caught.value)
+
+
+def test_a_spreadsheet_of_europe_is_read(tmp_path):
+    text = rows(lambda i, time, x: f"{time:%d.%m.%Y %H:%M};" + f"{x:.2f}".replace(".", ",") + "\r\n")
+    data = told(tmp_path, f"\ufeffsep=;\r\nZeit;Last [MW]\r\n{text}").config.data
+    assert (data.time, data.frequency, data.target) == ("Zeit", "1h", ["Last [MW]"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (lambda i, x: f'"{1000 * x:,.2f}"', "load holds numbers written as '7"),
+        (lambda i, x: f"${x:.2f}", "load holds numbers written as '$7"),
+        (lambda i, x: "broken" if i == 77 else x, "but for 1 of 500 values, such as 'broken' in row 77; mend them"),
+    ],
+)
+def test_numbers_that_are_nearly_such_are_refused_with_a_value(tmp_path, values, words):
+    message = refused(tmp_path, "time,load\n" + rows(lambda i, time, x: f"{time},{values(i, x)}\n"))
+    assert words in message
+    assert len(message.splitlines()) == 1
+
+
+def test_codes_with_letters_in_a_few_are_ids_and_no_broken_numbers(tmp_path):
+    codes = ["22423", "85123A", *(str(40000 + i) for i in range(20))]
+    text = "".join(rows(lambda i, time, x, c=c: f"{time},{c},{x}\n", 60) for c in codes)
+    assert told(tmp_path, "time,code,load\n" + text).config.data.series_id == ["code"]
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("%m/%d/%Y %H:%M", "nothing says whether day or month comes first"),
+        ("%Y-%m-%d", "Date + Clock tell it together"),
+    ],
+)
+def test_times_that_no_role_can_hold_are_doubts_and_no_series(tmp_path, form, words):
+    clock = "" if "%H" in form else ",Clock"
+    text = rows(lambda i, time, x: f"{time.strftime(form)}{f',{time:%H:%M}' if clock else ''},{x}\n")
+    found = told(tmp_path, f"Date{clock},load\n{text}")
+    assert any(words in doubt for doubt in found.unsure)
+    assert (found.config.data.time, found.config.data.series_id) == (None, [])
+
+
+def test_year_month_day_and_hour_in_columns_are_one_time(tmp_path):
+    text = rows(lambda i, t, x: f"{i},{t.year},{t.month},{t.day},{t.hour},{x}\n")
+    found = told(tmp_path, f"No,year,month,day,hour,load\n{text}")
+    assert any("year + month + day + hour tell it together" in doubt for doubt in found.unsure)
+    assert (found.config.data.time, found.config.data.past) == (None, [])
+
+
+def test_a_first_column_without_a_name_is_the_index_that_was_written_along(tmp_path):
+    data = told(tmp_path, ",load\n" + rows(lambda i, time, x: f"{time},{x}\n")).config.data
+    assert (data.time, data.frequency) == ("column_0", "1h")
+
+
+def test_unix_time_is_known_by_its_size(tmp_path):
+    data = told(tmp_path, "ts,load\n" + rows(lambda i, time, x: f"{1704067200000 + i * 3600000},{x}\n")).config.data
+    assert (data.time, data.frequency, data.past) == ("ts", "1h", [])
+
+
+def test_series_without_a_name_are_one_and_not_joined_with_others(tmp_path):
+    text = "".join(rows(lambda i, time, x, s=s: f"{time},{s},{x}\n") for s in ("a", "", "b"))
+    found = told(tmp_path, f"time,site,load\n{text}")
+    assert (found.config.data.series_id, found.config.data.duplicates) == (["site"], "error")
+    assert "site is empty in 500 rows, which are read as one series without a name" in found.unsure
+
+
+def test_weights_below_0_are_none(tmp_path):
+    text = rows(lambda i, time, x: f"{time},{x},{-1 if i == 50 else 1 + i % 2}\n")
+    found = told(tmp_path, f"time,load,weight\n{text}")
+    assert found.config.data.weight is None
+    assert any(doubt.startswith("weight is left out: it goes down to -1") for doubt in found.unsure)
+
+
+def test_a_column_that_one_file_lacks_is_left_out(tmp_path):
+    lines = rows(lambda i, time, x: f"{time},{x},{i % 7}\n").splitlines()
+    (tmp_path / "a.csv").write_text("time,load,wind\n" + "\n".join(lines[:250]) + "\n")
+    (tmp_path / "b.csv").write_text("time,load\n" + "\n".join(line.rpartition(",")[0] for line in lines[250:]) + "\n")
+    found = suggest(str(tmp_path))
+    assert (found.config.data.target, found.config.data.past) == (["load"], [])
+    assert any("wind is left out: it is not in 1 of 2 files" in doubt for doubt in found.unsure)
+
+
+def test_small_files_are_all_looked_at(tmp_path):
+    frame = daily()
+    for at in range(10):
+        frame[70 * at : 70 * at + 70].write_parquet(tmp_path / f"part-{at}.parquet")
+    found = suggest(str(tmp_path))
+    assert "# the whole table, 700 rows" in found.text
+    assert (found.config.window.history, found.config.window.season) == (49, 7)
+
+
+def test_an_hour_that_comes_twice_names_the_zone_and_is_no_duplicate(tmp_path):
+    start = datetime(2024, 3, 1, tzinfo=ZoneInfo("UTC"))
+    clock = [(start + timedelta(hours=i)).astimezone(ZoneInfo("America/New_York")) for i in range(24 * 270)]
+    text = "".join(f"{time:%Y-%m-%d %H:%M},{x}\n" for time, x in zip(clock, daily_wave(len(clock)), strict=True))
+    found = told(tmp_path, f"time,load\n{text}")
+    assert (found.config.data.time_zone, found.config.data.duplicates) == ("America/New_York", "error")
+    assert any("data.time_zone is America/New_York" in doubt for doubt in found.unsure)
+
+
+def test_stamps_that_lie_anywhere_in_their_hour_are_resampled_to_it(tmp_path):
+    late = np.random.default_rng(5).integers(0, 1200, 500)
+    text = rows(lambda i, time, x: f"{time + timedelta(seconds=int(late[i]))},{x}\n")
+    data = told(tmp_path, f"time,load\n{text}").config.data
+    assert (data.irregular, data.frequency) == ("resample", "1h")
+
+
+def test_working_days_are_a_doubt(tmp_path):
+    days = [START + timedelta(days=i) for i in range(700)]
+    text = "".join(f"{d:%Y-%m-%d},{x}\n" for d, x in zip(days, noise(700).cumsum(), strict=True) if d.weekday() < 5)
+    found = told(tmp_path, f"date,close\n{text}")
+    assert any("no row lies on a Saturday or Sunday" in doubt for doubt in found.unsure)
+
+
+def test_two_spikes_are_clipped_and_make_no_skewed_or_unseasonal_series(tmp_path):
+    far = {200, 320}
+    found = told(tmp_path, "time,load\n" + rows(lambda i, time, x: f"{time},{x + 400 * (i in far)}\n"))
+    assert (found.config.preprocess.transform, found.config.preprocess.outliers) == ("auto", "clip")
+    assert "season: 24  # 24 steps (1d): strength 0.98" in found.text
+
+
+def test_a_page_that_is_no_table_says_what_it_holds(tmp_path):
+    assert "<!DOCTYPE html> holds one word alone" in refused(tmp_path, "<!DOCTYPE html>\n<html>404</html>\n")
+    one_each = "".join(f"c{i},2024-01-{1 + i % 28:02d},{i}.5\n" for i in range(60))
+    assert "amount never changes within a series" in refused(tmp_path, f"customer,date,amount\n{one_each}")
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %I:%M %p", "%d.%m.%y %H:%M"])
+def test_dates_in_a_form_that_is_not_read_are_said_to_be_dates(tmp_path, form):
+    found = told(tmp_path, "time,load\n" + rows(lambda i, time, x: f"{time.strftime(form)},{x}\n"))
+    assert any("time is left out: it holds dates such as" in doubt for doubt in found.unsure)
+
+
+def test_spaces_around_numbers_are_none_of_them(tmp_path):
+    found = told(tmp_path, "time, load , wind\n" + rows(lambda i, time, x: f"{time}, {x:.2f} , {i % 9}\n"))
+    assert (found.config.data.target, found.config.data.past) == ([" load "], [" wind"])
+    assert read_source(found.config.data)[" load "].null_count == 0
+
+
+def test_columns_of_types_that_no_role_takes_are_left_out(tmp_path):
+    bare().with_columns(tags=pl.lit(["a"]), blob=pl.lit(b"x")).write_parquet(tmp_path / "t.parquet")
+    found = suggest(str(tmp_path / "t.parquet"))
+    assert found.config.data.target == ["v"]
+    assert sum("which no role takes" in doubt for doubt in found.unsure) == 2
+
+
+def test_numbers_name_series_where_nothing_else_does_and_the_table_is_full(tmp_path):
+    weeks = [START + timedelta(weeks=i) for i in range(200)]
+    wave = 50 + 10 * np.sin(2 * np.pi * np.arange(200) / 52)
+    lines = [
+        f"{week:%Y-%m-%d},{store},{dept},{x + noise(1, store * 9 + dept + i)[0]:.2f}\n"
+        for store in (1, 2, 3)
+        for dept in (4, 9)
+        for i, (week, x) in enumerate(zip(weeks, wave, strict=True))
+    ]
+    found = told(tmp_path, "week,store,dept,sales\n" + "".join(lines))
+    assert (found.config.data.series_id, found.config.data.duplicates) == (["store", "dept"], "error")
+    assert found.config.window.season == 52, "three strong years are enough"
+    twice = rows(lambda i, time, x: f"{time},{x},{i % 2}\n" * (1 + (i % 40 == 0)))
+    assert told(tmp_path, f"time,load,promo\n{twice}").config.data.series_id == []
+
+
+def test_a_stray_line_under_the_header_is_named(tmp_path):
+    message = refused(tmp_path, "time,load\n-,MW\n" + rows(lambda i, time, x: f"{time},{x}\n"))
+    assert "time holds time stamps, but for 1 of 501 values, such as '-' in row 0" in message
+    assert "load holds numbers, but for 1 of 501 values, such as 'MW' in row 0" in message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,16 @@ Types = Mapping[str, pa.DataType | None]
 """What columns are read as; None: as their values look."""
 QUOTE = b'"'
 GZIP = b"\x1f\x8b"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+ZIP = b"PK\x03\x04"
+EXCEL_SEPARATOR = re.compile(rb"(?:\xef\xbb\xbf)?sep=(.)\r?\n")
+"""A first line that is no header: it tells a spreadsheet what stands between values."""
+DECIMAL_COMMA = r"^\s*([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)\s*$"
+SPACED = r"^\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*$"
+DECIMAL_POINT = r"^\s*[+-]?\d+\.\d+(?:[eE][+-]?\d+)?\s*$"
+LINES_LOOKED_AT = 200
+FIRST_UNNAMED = "column_0"
+"""A first column without a name: an index that was written along, which often is the time."""
 
 
 class WrongValueError(ValueError):
@@ -45,6 +56,8 @@ class Head:
     is_gzip: bool
     is_quoted: bool
     """Some of the first values are in quotes, so any may hold a line break."""
+    decimal: str = "."
+    """What stands before the decimals of numbers; a comma where the first rows show no other."""
 
 
 def look(file: File) -> tuple[Head, pa.Schema]:
@@ -54,8 +67,9 @@ def look(file: File) -> tuple[Head, pa.Schema]:
 
 
 def first_name(file: File) -> str:
-    """The name of the first column, whatever the rows are like. Raises InputError where the file is empty."""
-    return _begun(file)[0].names[0]
+    """The name of the first column, "" without one, whatever the rows are like. Raises InputError where the file is empty."""
+    name = _begun(file)[0].names[0]
+    return "" if name == FIRST_UNNAMED else name
 
 
 def read_uneven(file: File) -> pl.DataFrame:
@@ -63,7 +77,12 @@ def read_uneven(file: File) -> pl.DataFrame:
     head, _ = _begun(file)
     try:
         with _opened(file) as (stream, _):
-            return pl.read_csv(stream.read(), separator=head.delimiter, infer_schema=False, null_values=NULLS)
+            text = stream.read()
+            skipped = text[: head.end].count(b"\n") - 1 if EXCEL_SEPARATOR.match(text) else 0
+            table = pl.read_csv(
+                text, separator=head.delimiter, infer_schema=False, null_values=NULLS, skip_lines=skipped
+            )
+            return with_points(table) if head.decimal == "," else table
     except pl.exceptions.PolarsError as error:
         raise InputError(f"'{file.name}' cannot be read: {one_line(error)}; mend it, or fetch it anew") from None
 
@@ -79,20 +98,52 @@ def _begun(file: File) -> tuple[Head, bytes]:
         whole = not stream.read(1)
     if not sample.strip():
         raise InputError(f"'{file.name}' is empty; name files that hold data")
-    begin = len(sample) - len(sample.lstrip(b"\r\n"))
+    if sample.startswith(UTF_16):
+        raise InputError(f"'{file.name}' is UTF-16 text; save it as UTF-8 (in a spreadsheet: CSV UTF-8)")
+    if sample.startswith(ZIP):
+        raise InputError(f"'{file.name}' is a ZIP archive or a workbook; unpack it, or save its sheet as CSV UTF-8")
+    told = EXCEL_SEPARATOR.match(sample)
+    begin = told.end() if told else len(sample) - len(sample.lstrip(b"\r\n"))
     end = sample.find(b"\n", begin) + 1 or len(sample)
+    rows = sample[end:] if whole else _whole_lines(sample[end:])
     try:
         line = sample[begin:end].decode("utf-8-sig").rstrip("\r\n")
-        delimiter = next((sign for sign in DELIMITERS if sign in line), ",")
+        shown = rows.decode("utf-8", errors="replace").splitlines()[:LINES_LOOKED_AT]
+        delimiter = told[1].decode() if told else _delimiter(line, shown[0] if shown else "")
         names = next(csv.reader([line], delimiter=delimiter))
+        decimal = _decimal(shown, delimiter)
     except UnicodeDecodeError as error:
         raise InputError(f"'{file.name}' is no UTF-8 text: {error}; save it as UTF-8") from None
     except csv.Error as error:
         raise InputError(
             f"the header of '{file.name}' cannot be read: {error}; write it in one line that ends in \\n"
         ) from None
-    head = Head(tuple(names), delimiter, end, is_gzip, QUOTE in sample)
-    return head, sample[end:] if whole else _whole_lines(sample[end:])
+    if len(names) > 1 and not names[0]:
+        names[0] = FIRST_UNNAMED
+    return Head(tuple(names), delimiter, end, is_gzip, QUOTE in sample, decimal), rows
+
+
+def _delimiter(header: str, row: str) -> str:
+    """The sign that cuts header and first row into as many values, the most; where none does, the commonest in the header."""
+    bare = [re.sub(r'"[^"]*"', "", line) for line in (header, row)]
+    inside = [sign for sign in DELIMITERS if sign in bare[0]]
+    agreeing = [sign for sign in inside if bare[0].count(sign) == bare[1].count(sign)]
+    return max(agreeing or inside, key=bare[0].count, default=",")
+
+
+def _decimal(rows: list[str], delimiter: str) -> str:
+    """A comma where some of the first values have decimals after one, and none after a point."""
+    if delimiter == ",":
+        return "."
+    values = [value for row in csv.reader(rows, delimiter=delimiter) for value in row]
+    commas, points = (any(re.match(form, v) for v in values) for form in (DECIMAL_COMMA, DECIMAL_POINT))
+    return "," if commas and not points else "."
+
+
+def with_points(table: pl.DataFrame) -> pl.DataFrame:
+    """Text with the decimal commas of numbers made points, and no spaces around numbers."""
+    text = pl.col(pl.String).str
+    return table.with_columns(text.replace(DECIMAL_COMMA, "$1.$2").str.replace(SPACED, "$1"))
 
 
 def _whole_lines(rows: bytes) -> bytes:
@@ -191,7 +242,7 @@ def _parsed(
             names = list(types) if types is not None else list(head.names)
             return pa.table({name: pa.array([], (types or {}).get(name) or pa.null()) for name in dict.fromkeys(names)})
         if "Expected" in text and "columns" in text:
-            raise InputError(_ragged(file, text)) from None
+            raise InputError(_ragged(file, head, text)) from None
         if "In CSV column" in text and "UTF8" not in text:
             raise WrongValueError(text) from None
         if "UTF8" in text:
@@ -215,11 +266,14 @@ def _options(
         # A block has to hold a line; with many columns, few lines a block would leave thousands of crumbs in each.
         pa_csv.ReadOptions(column_names=list(head.names), block_size=max(BLOCK_BYTES, min(head.end, LINE_BYTES) << 10)),
         pa_csv.ParseOptions(delimiter=head.delimiter, newlines_in_values=is_quoted),
-        pa_csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, **chosen),
+        pa_csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True, decimal_point=head.decimal, **chosen),
     )
 
 
-def _ragged(file: File, text: str) -> str:
+def _ragged(file: File, head: Head, text: str) -> str:
     """Arrow's words for a line with too few or too many columns, with what to do."""
     line = text.removeprefix("CSV parse error: ").splitlines()[0]
+    if len(head.names) == 1:
+        above = f"its header is {head.names[0]!r}: remove what stands above the names of the columns"
+        return f"'{file.name}' cannot be read: {line}; {above}"
     return f"'{file.name}' cannot be read: {line}; mend that line, or fetch the file anew where it was cut off"

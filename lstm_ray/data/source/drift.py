@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lstm_ray.data.source import casting, formats
 from lstm_ray.data.source.casting import Kind
@@ -84,7 +85,10 @@ def require(named: Sequence[tuple[str, Sequence[str]]], columns: Iterable[str]) 
             some = ", ".join(f"'{where}'" for where, _ in lacking[:MOST_NAMED])
             more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
             of = f"{len(lacking)} of {len(named)} files: " if len(lacking) > 1 else ""
-            faults.append(f"column '{column}' is not in {of}{some}{more}{nearest(column, lacking[0][1])}")
+            text = f"column '{column}' is not in {of}{some}{more}{nearest(column, lacking[0][1])}"
+            fix = "; add it there, empty where nothing was measured, or give it no role"
+            misspelt = "did you mean" in text
+            faults.append(text + (fix if len(lacking) < len(named) and not misspelt else ""))
     if faults:
         raise InputError("\n".join(faults))
 
@@ -114,8 +118,10 @@ def _readable(one: Seen, name: str, kind: Kind) -> None:
 def refuse_first_wrong(file: File, name: str, kind: pa.DataType) -> None:
     """Raises InputError with the first value of a column that cannot be read as a type, and its row; none: nothing."""
     row = 0
+    head = formats.look(file).head
+    comma = head is not None and head.decimal == "," and pa.types.is_floating(kind)
     for part in formats.batches(file, name):
-        at = casting.first_wrong(part, kind)
+        at = casting.first_wrong(_with_points(part) if comma else part, kind)
         if at is not None:
             value = part[at].as_py()
             if pa.types.is_floating(kind):
@@ -128,6 +134,11 @@ def refuse_first_wrong(file: File, name: str, kind: pa.DataType) -> None:
                 "write the time the same way everywhere, such as 2013-01-31T05:00:00Z"
             )
         row += len(part)
+
+
+def _with_points(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as it would be with decimal points, for a reader that knows no others; a point that is there is no number's."""
+    return pc.replace_substring(pc.replace_substring(text, ".", "?"), ",", ".")
 
 
 def findings(
@@ -155,6 +166,9 @@ def findings(
                     advice="write the column the same way in all files",
                 )
             )
+    if commas := [one.file.name for one in seen if one.look.head is not None and one.look.head.decimal == ","]:
+        words = f"Numbers are read with a comma before their decimals, as in 3,14, in {_named(commas, len(seen))}."
+        found.append(Finding(severity="info", text=words))
     everywhere = set.intersection(*({*one.schema} for one in seen))
     extra: dict[str, list[str]] = {}
     for one in seen:

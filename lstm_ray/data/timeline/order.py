@@ -14,6 +14,8 @@ from lstm_ray.sections.data import DataConfig
 
 SERIES, TIME = "series", "time"
 NUMBER = "number of the series"
+SUNDAY, CLOCKS_ARE_SET = 7, 4
+"""The day and the hour before which most zones set their clocks."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,17 @@ def _refuse(frame: pl.DataFrame, same: NDArray, data: DataConfig) -> None:
     series, time = frame.row(int(np.argmax(same)))[:2]
     where = f" in series '{series}'" if data.series_id else ""
     keys = "" if data.series_id else ", or name the columns in data.series_id"
+    if _set_back(frame, same) and data.time_zone is None:
+        keys += ", or name the zone in data.time_zone whose clocks were set back then"
     raise InputError(
         f"time stamp {time} occurs twice{where} ({repeated} rows repeat one in all); keep one of each{keys}, or set "
         "data.duplicates to last, mean or sum"
     )
+
+
+def _set_back(frame: pl.DataFrame, same: NDArray) -> bool:
+    """Whether all rows that come twice lie in the first hours of Sundays, when clocks are set."""
+    twice = frame.filter(pl.Series(same))[TIME]
+    if not isinstance(twice.dtype, pl.Datetime):
+        return False
+    return bool(((twice.dt.weekday() == SUNDAY) & (twice.dt.hour() < CLOCKS_ARE_SET)).all())

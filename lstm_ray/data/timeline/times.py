@@ -8,7 +8,9 @@ Stamps that name a zone are moved to UTC. Those that name none are on the clock 
   in time, so is its order read.
 - An hour that does not come, as they are set forward, has no honest reading and is refused.
 
-Whole numbers are steps, but for those that are all dates written as 20240131.
+Whole numbers are steps, but for those that are all dates written as 20240131, or all seconds, milli-, micro- or nanoseconds
+since 1970 of the years 2001 to 2100 (Unix time, UTC; text may have decimals). Where data.frequency is a whole number, steps
+they stay.
 
 A declared step of whole days or months (``frequency.on_local_clock``) keeps stamps on the zone's clock instead: its days
 are steps of equal length there, and none comes twice.
@@ -38,6 +40,9 @@ ZONE = r":\d\d(?:\.\d+)?\s*(Z|z|[+-]\d\d(?::?\d\d)?)$"
 FIX = "write ISO 8601 such as 2013-01-31T05:00:00Z, or whole numbers"
 TEXT = (pl.String, pl.Categorical, pl.Enum)
 OLDEST_DATE, LATEST_DATE = 1900_01_01, 2100_12_31
+UNIX = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+UNIX_OLDEST, UNIX_LATEST = 1_000_000_000, 4_102_444_800
+"""Seconds since 1970 that are read as such: counters of steps seldom start at a thousand million."""
 OLDEST = 1000
 """A year before this one was read from something else."""
 
@@ -57,12 +62,17 @@ def read(column: pl.Series, series: pl.Series, data: DataConfig, counts: Counter
         raise InputError(
             f"column '{column.name}' has {column.null_count()} empty time stamps, the first in row {row}; fill them"
         )
-    steps = _numbers(column)
+    declared = frequency.declared(data)
+    unix = None if declared and not declared[1] else unix_times(column)
+    steps = None if unix is not None else _numbers(column)
     if steps is not None and not _written_as_dates(steps):
         return steps
     kind = column.dtype
-    if steps is not None:
-        zoned: pl.Series | bool | None = None
+    zoned: pl.Series | bool | None
+    if unix is not None:
+        times, zoned = unix, True
+    elif steps is not None:
+        zoned = None
         times = steps.cast(pl.String).str.to_datetime("%Y%m%d", time_unit="us")
     elif isinstance(kind, pl.Datetime):
         times, zoned = column.dt.cast_time_unit("us"), None
@@ -93,6 +103,37 @@ def _numbers(column: pl.Series) -> pl.Series | None:
         row = int(wrong.arg_max() or 0)
         raise InputError(f"column '{column.name}' holds {column[row]} in row {row}, which is no whole number; {FIX}")
     return found
+
+
+def unix_times(column: pl.Series) -> pl.Series | None:
+    """Numbers as Datetime, where all of them are Unix time of one unit; None where they are not, or not numbers."""
+    kind = column.dtype
+    if column.is_empty() or column.null_count() or not (kind in TEXT or kind.is_numeric()):
+        return None
+    if kind in TEXT:
+        # One value tells most columns, of which the rest need not be read as numbers.
+        if re.fullmatch(r"\s*\d{10,19}(\.\d*)?\s*", column[0]) is None:
+            return None
+        text = column.cast(pl.String).str.strip_chars()
+        whole = text.cast(pl.Int64, strict=False)
+        column = text.cast(pl.Float64, strict=False) if whole.null_count() else whole
+        if column.null_count():
+            return None
+    low, high = column.min(), column.max()
+    for times in UNIX.values():
+        if UNIX_OLDEST * times <= low and high < UNIX_LATEST * times:  # type: ignore[operator]
+            if column.dtype.is_integer():
+                us = column // (times // 1_000_000) if times > 1_000_000 else column * (1_000_000 // times)
+            else:
+                us = (column * (1_000_000 / times)).round().cast(pl.Int64)
+            return us.cast(pl.Datetime("us")).alias(column.name)
+    return None
+
+
+def understood(text: pl.Series) -> pl.Series:
+    """Text as Datetime whose zones are left out, null where no form fits: for those who ask which values do."""
+    text = text.cast(pl.String).str.strip_chars()
+    return _of_any_form(text.str.replace(r"(:\d\d(?:\.\d+)?)\s*(?:Z|z|[+-]\d\d(?::?\d\d)?)$", "$1"))
 
 
 def _written_as_dates(steps: pl.Series) -> bool:

@@ -378,3 +378,13 @@ def test_very_many_series_come_in_order_too() -> None:
     frame = grid.typed(shuffled.sample(fraction=1, shuffle=True, seed=0).to_arrow(), data_config(series_id=["site"]))
     assert frame["series"].to_list() == [name for name in names for _ in range(2)]
     assert frame["time"].to_list() == [0, 1] * 70_000
+
+
+def test_an_hour_that_comes_twice_as_clocks_are_set_back_asks_for_the_zone() -> None:
+    with pytest.raises(
+        InputError, match=r"occurs twice .* or name the zone in data.time_zone whose clocks were set back"
+    ):
+        loaded(["2024-10-27 01:00", "2024-10-27 02:00", "2024-10-27 02:00", "2024-10-27 03:00"])
+    with pytest.raises(InputError) as caught:
+        loaded(["2024-10-28 02:00", "2024-10-28 02:00"])
+    assert "time_zone" not in str(caught.value)

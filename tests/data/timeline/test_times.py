@@ -199,3 +199,21 @@ def test_blocks_of_series_are_read_as_the_whole_table_is(rows: list[tuple[str, i
 def test_text_in_categories_is_read_as_text_is() -> None:
     assert read(["2024-03-01", "2024-03-02"], pl.Categorical).to_list() == [datetime(2024, 3, 1), datetime(2024, 3, 2)]
     assert read(["7"], pl.Enum(["7"])).to_list() == [7]
+
+
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000, 1_000_000_000])
+@pytest.mark.parametrize("kind", [pl.Int64, pl.UInt64, pl.Float64, pl.String])
+def test_seconds_to_nanoseconds_since_1970_are_time_stamps(unit: int, kind: Any) -> None:
+    found = read(pl.Series([1704067200 * unit, 1704070800 * unit]).cast(kind))
+    assert found.to_list() == [datetime(2024, 1, 1), datetime(2024, 1, 1, 1)]
+
+
+def test_unix_time_may_have_decimals_and_is_utc_whatever_the_zone() -> None:
+    assert read(["1704067200.25", "1704070800"]).to_list()[0] == datetime(2024, 1, 1, 0, 0, 0, 250_000)
+    assert read([1704067200], time_zone="Europe/Berlin").to_list() == [datetime(2024, 1, 1)]
+
+
+def test_large_numbers_are_steps_where_one_is_no_unix_time_or_the_step_is_a_number() -> None:
+    assert read([1704067200, 7]).to_list() == [1704067200, 7]
+    assert read([1704067200], frequency="3600").to_list() == [1704067200]
+    assert times.unix_times(pl.Series(["2024-01-01"])) is None
