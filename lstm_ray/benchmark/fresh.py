@@ -44,7 +44,7 @@ def watched(function: str, **arguments: Any) -> tuple[Any, int]:
 
         def watch() -> None:
             while not over.wait(WATCH_SECONDS):
-                for pid in _family(process.pid):
+                for pid in family(process.pid):
                     peaks[pid] = max(peaks.get(pid, 0), peak_bytes(pid))
 
         watcher = threading.Thread(target=watch, daemon=True)
@@ -82,7 +82,7 @@ def _answer(function: str, process: subprocess.Popen[str]) -> Any:
     return json.loads(said.splitlines()[-1])
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and all that it and they have started."""
     found = [pid]
     for parent in found:

@@ -35,12 +35,21 @@ def empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray:
                 f"'{tempfile.gettempdir()}' has no room for an array of {size / 1e9:.1f} GB ({error.strerror}); make room, or "
                 "set TMPDIR to a larger disk"
             ) from None
-        return np.memmap(file, dtype, "r+", shape=tuple(shape))
+        # As a plain array: one of another class would be copied twice on its way to another process, and read from there.
+        return np.asarray(np.memmap(file, dtype, "r+", shape=tuple(shape)))
 
 
 def let_go(*arrays: NDArray) -> None:
     """Give the memory of mapped arrays back; what is in them stays in their files."""
     for array in arrays:
-        mapped = getattr(array, "_mmap", None)
+        mapped = mapping(array)
         if mapped is not None:
             mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def mapping(array: NDArray) -> mmap.mmap | None:
+    """What an array, or the one it is a view of, is mapped by; none: it lies in memory."""
+    found: object = array
+    while isinstance(found, np.ndarray):
+        found = found.base
+    return found if isinstance(found, mmap.mmap) else None

@@ -7,7 +7,9 @@ is prepared. Ray Data's repartition by keys does the same ten times slower on tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -19,13 +21,14 @@ from lstm_ray.data.preparing.blocks import (
     BLOCK_ROWS,
     Blocks,
     Run,
+    comes_back,
     cut_between_series,
     key_columns,
     numbered,
     read,
     runs_in,
 )
-from lstm_ray.data.preparing.facts import Facts, facts_of, keys_of
+from lstm_ray.data.preparing.facts import Facts, NoRowsError, facts_of, keys_of
 from lstm_ray.data.preparing.prepare import Plan, Prepared, prepare
 from lstm_ray.data.source.files import Piece
 from lstm_ray.data.timeline import grid
@@ -38,35 +41,72 @@ AHEAD = 2
 CALLS = 32
 """Tasks after which a worker process is replaced: pages of the object store that it has touched stay counted as its own."""
 PARTITION = "partition"
+GIVEN_UP = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.OutOfDiskError,
+    ray.exceptions.ObjectStoreFullError,
+    ray.exceptions.ObjectLostError,
+)
+"""What Ray raises where it has tried again in vain: a process that is killed is replaced, and its task run once more."""
+MOST_SAID = 300
+"""Characters of Ray's own words that are passed on."""
 
 
 def spread(config: Config, pieces: Sequence[Piece]) -> Blocks:
     """The source's blocks over the cluster that is connected, or started. Reads the names of all series once."""
     cluster.ensure()
-    runs = list(_each(_runs_in.remote, [(config, piece) for piece in pieces], "looking for series"))
-    num_rows = [rows for rows, _ in runs]
+    num_rows, runs = _stretches(config, pieces)
     if not sum(num_rows):
-        raise InputError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
-    blocks = cut_between_series([found for _, found in runs])
+        raise NoRowsError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
+    blocks = cut_between_series(runs) if runs is not None else None
     if blocks is not None:
-        return BySeries(config, pieces, num_rows, blocks)
+        return BySeries(config, pieces, blocks)
     return ByHash(config, pieces, num_rows)
+
+
+def _stretches(config: Config, pieces: Sequence[Piece]) -> tuple[list[int], list[pl.DataFrame] | None]:
+    """The rows of each piece, and where series lie in it; None where one comes back, and so needs no stretch."""
+    known = [piece.num_rows for piece in pieces if piece.num_rows is not None]
+    num_rows, runs, compared, is_by_series = list[int](), list[pl.DataFrame](), 0, True
+    found = _each(_runs_in.remote, ((config, piece) for piece in pieces), len(pieces), "looking for series")
+    for rows, own in found:
+        num_rows.append(rows)
+        if not is_by_series:
+            continue
+        if own is not None:
+            # Names are compared each time they have doubled: those of a table by time would be a row for each of its rows.
+            runs.append(own)
+            height = sum(part.height for part in runs)
+            if height <= 2 * compared:
+                continue
+            compared = height
+            if not comes_back(runs):
+                continue
+        is_by_series, runs = False, []
+        if len(known) == len(pieces):
+            found.close()
+            return known, None
+    return num_rows, runs if is_by_series else None
 
 
 class BySeries:
     """Files that hold one series after the other: a block is a stretch of rows, read where it is worked on."""
 
-    def __init__(self, config: Config, pieces: Sequence[Piece], num_rows: list[int], blocks: list[list[Run]]) -> None:
-        self._config, self._pieces, self._num_rows, self._blocks = config, pieces, num_rows, blocks
+    def __init__(self, config: Config, pieces: Sequence[Piece], blocks: list[list[Run]]) -> None:
+        self._config, self._pieces, self._blocks = config, pieces, blocks
         self.words = f"in {len(blocks)} blocks as the files hold them, series after series"
 
     def facts(self) -> Iterator[Facts]:
         held = ray.put(self._config)
-        return _each(_facts_of_runs.remote, [(held, *block) for block in self._described()], "reading time stamps")
+        calls = ((held, *block) for block in self._described())
+        return _each(_facts_of_runs.remote, calls, len(self._blocks), "reading time stamps")
 
     def prepared(self, plan: Plan) -> Iterator[Prepared]:
         held = ray.put(plan)
-        return _each(_prepared_runs.remote, [(held, *block) for block in self._described()], "preparing")
+        calls = ((held, *block) for block in self._described())
+        return _each(_prepared_runs.remote, calls, len(self._blocks), "preparing")
 
     def _described(self) -> Iterator[tuple[list[tuple[Piece, int, int]], int]]:
         """Each block's pieces with their rows, and the number of its first row in the source."""
@@ -94,37 +134,55 @@ class ByHash:
     def facts(self) -> Iterator[Facts]:
         held, partitions = ray.put(self._config), self._partitions
         self._partitions = []
-        calls = [(held, *parts) for parts in partitions]
-        for parts, found in zip(partitions, _each(_facts_of_parts.remote, calls, "reading time stamps"), strict=True):
-            if found.num_rows:
+        calls = ((held, *parts) for parts in partitions)
+        found = _each(_facts_of_parts.remote, calls, len(partitions), "reading time stamps")
+        for parts, own in zip(partitions, found, strict=True):
+            if own.num_rows:
                 # A hash may leave a partition of a table with few series empty.
                 self._partitions.append(parts)
-                yield found
+                yield own
 
     def prepared(self, plan: Plan) -> Iterator[Prepared]:
-        held = ray.put(plan)
-        return _each(_prepared_parts.remote, [(held, *parts) for parts in self._partitions], "preparing")
+        """As for all blocks; but once, for a partition is let go as it is taken up."""
+        held, num, left = ray.put(plan), len(self._partitions), deque(self._partitions)
+        self._partitions = []
+        calls = ((held, *left.popleft()) for _ in range(num))
+        return _each(_prepared_parts.remote, calls, num, "preparing")
 
 
-def _each(task: Any, calls: Sequence[tuple[Any, ...]], words: str) -> Iterator[Any]:
-    """Results of a task for each call, in the order of the calls; few run ahead of what was taken.
+def _each(task: Any, calls: Iterable[tuple[Any, ...]], num: int, words: str) -> Generator[Any]:
+    """Results of a task for each of so many calls, in their order; few run ahead of what was taken, and calls are asked for
+    one by one, so that what they hold is let go.
 
-    Raises InputError where a task does, as it was raised there.
+    Raises InputError (and OSError) where a task does, as it was raised there, and where Ray itself gives up on one.
     """
-    most = AHEAD * cluster.num_cpus()
-    waiting = [task(*call) for call in calls[:most]]
-    with bar(words, len(calls)) as move:
-        for number in range(len(calls)):
-            try:
-                found = ray.get(waiting.pop(0))
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, InputError):
-                    raise error.cause from None
-                raise
-            if number + most < len(calls):
-                waiting.append(task(*calls[number + most]))
-            move("")
-            yield found
+    following, waiting = iter(calls), deque[ray.ObjectRef]()
+    waiting.extend(task(*call) for call in islice(following, AHEAD * cluster.num_cpus()))
+    try:
+        with bar(words, num) as move:
+            while waiting:
+                found = _got(waiting.popleft(), words)
+                waiting.extend(task(*call) for call in islice(following, 1))
+                move("")
+                yield found
+    finally:
+        for left in waiting if ray.is_initialized() else ():
+            ray.cancel(left)
+
+
+def _got(result: ray.ObjectRef, words: str) -> Any:
+    try:
+        return ray.get(result)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError | OSError):
+            raise error.cause from None
+        raise
+    except GIVEN_UP as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"Ray gave up {words} a block ({said[:MOST_SAID]}); give each node more memory or fewer CPUs, and Ray's folder of "
+            "temporary files (RAY_TMPDIR) more room. What the run held before is whole"
+        ) from None
 
 
 @ray.remote(max_calls=CALLS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from lstm_ray.data.preparing import append, facts
 from lstm_ray.data.preparing.account import account_of
 from lstm_ray.data.preparing.append import Earlier
 from lstm_ray.data.preparing.blocks import BLOCK_ROWS, WHOLE_BYTES, Blocks, Whole, pieces_of
-from lstm_ray.data.preparing.facts import Facts
+from lstm_ray.data.preparing.facts import Facts, NoRowsError
 from lstm_ray.data.preparing.prepare import Plan, Prepared, Told
 from lstm_ray.data.preparing.segments import SEGMENT, STEP, classes_of, schema_of
 from lstm_ray.data.quality import clean
@@ -28,7 +29,7 @@ from lstm_ray.data.scaling import fit
 from lstm_ray.data.scaling.fit import TrainSums
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.source.files import Piece
-from lstm_ray.data.split import PART, boundaries_of, deal, train_rows
+from lstm_ray.data.split import boundaries_of, deal, train_rows
 from lstm_ray.data.store import DEALT, FILE, FIRST_STEP, INDEX, NUM_STEPS, SEGMENTS, to_segments
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.timeline.grid import SERIES
@@ -56,43 +57,35 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     pieces = pieces_of(config)
-    before = append.earlier(config, run, pieces)
-    blocks = blocks_of(config, before.pieces if before else pieces)
-    found = facts.total(blocks.facts())
-    if before and not append.goes_on(found, before):
-        before, blocks = None, blocks_of(config, pieces)
-        found = facts.total(blocks.facts())
-    plan = _continuing(config, found, before) if before else _from_the_start(config, found)
+    before, blocks, found = _begun(config, run, pieces)
+    plan = _planned(config, found, before)
     num_kept = _keep(run, folder) if before else 0
     written = _write(blocks.prepared(plan), folder, num_kept)
     if before:
         written = _joined(before, written)
-    grid.require_values(written.told.present)
+    # Adding up drops counts of nothing.
+    grid.require_values({column: written.told.present[column] for column in config.data.target})
     if not written.index.height:
         raise InputError("no segment is left after cutting at gaps; raise preprocess.max_gap_steps")
     schema, scaler = _learned(config, plan, written, before, folder)
-    manifest = append.manifest_of(config, pieces, written.told)
     written.index.write_parquet(work.path / INDEX)
-    written.tail.write_parquet(work.path / append.TAIL)
     if plan.dealt is not None:
         plan.dealt.write_parquet(work.path / DEALT)
     work.write_json("schema.json", schema)
     work.write_json("scaler.json", scaler)
-    work.write_json(append.MANIFEST, manifest)
+    append.keep(work, config, pieces, found, written.told, written.tail)
     outliers = _outliers(folder, schema, scaler) if config.preprocess.outliers != "keep" else {}
     account = account_of(config, schema, written.told, written.index, outliers)
     work.write_figures(account.figures)
-    how = (
-        f"; of {len(manifest.files)} files, only the {len(append.described(before.pieces))} added were read"
-        if before
-        else ""
-    )
+    how = ""
+    if before:
+        how = f"; of {len(append.described(pieces))} files, only the {len(append.described(before.pieces))} added were read"
     return Report(
         stage="preprocess",
-        summary=f"{manifest.rows:,} rows became {account.num_segments:,} segments of {account.num_steps:,} steps of "
+        summary=f"{written.told.num_rows:,} rows became {account.num_segments:,} segments of {account.num_steps:,} steps of "
         f"{grid.describe_step(schema.step, schema.is_time, schema.in_months)}, {blocks.words}{how}.",
         findings=account.findings,
-        num_rows=manifest.rows,
+        num_rows=written.told.num_rows,
         num_segments=account.num_segments,
     )
 
@@ -108,24 +101,26 @@ def blocks_of(config: Config, pieces: list[Piece]) -> Blocks:
     return spread(config, pieces)
 
 
-def _from_the_start(config: Config, found: Facts) -> Plan:
+def _begun(config: Config, run: RunDir, pieces: list[Piece]) -> tuple[Earlier | None, Blocks, Facts]:
+    """What the table goes on from, none where it is read from its start; the blocks to work through; facts of all of it."""
+    before = append.earlier(config, run, pieces)
+    if before:
+        with suppress(NoRowsError):
+            blocks = blocks_of(config, before.pieces)
+            if found := append.goes_on(facts.total(blocks.facts()), before, config):
+                return before, blocks, found
+    blocks = blocks_of(config, pieces)
+    return None, blocks, facts.total(blocks.facts())
+
+
+def _planned(config: Config, found: Facts, before: Earlier | None) -> Plan:
     step = grid.step_of(found.differences, config.data, found.is_time)
     first, last = facts.axis_of(found, step, config.data)
     schema = schema_of(config, step, found.is_time, first, last, [])
     # The last time stamp may lie after the last target; if so, sums are made again when that is known.
     parts = boundaries_of(config, schema, (last - first) // step + 1)
-    return Plan(config, schema, parts, deal(found.series, config) if config.split.by != "time" else None)
-
-
-def _continuing(config: Config, found: Facts, before: Earlier) -> Plan:
-    """As it was begun; the training part ends where it did, until all is written."""
-    schema, dealt = before.schema, before.dealt
-    if dealt is not None:
-        columns = [column for column in dealt.columns if column != PART]
-        fresh = found.series.join(dealt, on=SERIES, how="anti")
-        dealt = deal(pl.concat([dealt.select(columns), fresh.select(columns)]), config)
-    num_steps = (found.axis[1] - schema.axis_start) // schema.step + 1
-    return Plan(config, schema, boundaries_of(config, schema, num_steps), dealt, before.tail)
+    dealt = deal(found.series, config) if config.split.by != "time" else None
+    return Plan(config, schema, parts, dealt, before.tail if before else None)
 
 
 def _keep(run: RunDir, folder: Path) -> int:
@@ -166,7 +161,8 @@ def _learned(
 ) -> tuple[Schema, Scaler]:
     """The schema and the scaler; those of before, where they are not to be fitted anew."""
     if before and not config.preprocess.refit:
-        return before.schema, before.scaler
+        known = {"classes": before.schema.classes, "categories": before.schema.categories}
+        return plan.schema.model_copy(update=known), before.scaler
     num_steps = int((written.index[FIRST_STEP] + written.index[NUM_STEPS]).max())  # type: ignore[arg-type]
     parts = boundaries_of(config, plan.schema, num_steps)
     sums = written.sums
@@ -190,9 +186,10 @@ def _outliers(folder: Path, schema: Schema, scaler: Scaler) -> dict[str, tuple[i
 def _summed(folder: Path, index: pl.DataFrame, plan: Plan) -> TrainSums:
     """The training part's sums, from the files of segments, some whole series at a time."""
     train, total = train_rows(plan.config.split, plan.parts), None
-    for names in _some_series(index):
-        rows = pl.scan_parquet(folder / "*.parquet").join(names.lazy(), on=SERIES, how="semi")
-        block = rows.sort(SERIES, SEGMENT, STEP).collect()
+    for names, files in _some_series(index):
+        rows = pl.scan_parquet([folder / file for file in files]).join(names.lazy(), on=SERIES, how="semi")
+        # Streamed, for files that were added one by one hold a little of every series.
+        block = rows.sort(SERIES, SEGMENT, STEP).collect(engine="streaming")
         if plan.dealt is not None:
             block = block.join(plan.dealt, on=SERIES, how="left", maintain_order="left")
         sums = fit.sums_of(block, train, plan.schema, plan.config)
@@ -201,9 +198,10 @@ def _summed(folder: Path, index: pl.DataFrame, plan: Plan) -> TrainSums:
     return total
 
 
-def _some_series(index: pl.DataFrame, rows: int = 4 * BLOCK_ROWS) -> Iterator[pl.DataFrame]:
-    """Names of series that have about so many rows together, from files that lie beside each other."""
+def _some_series(index: pl.DataFrame, rows: int = 4 * BLOCK_ROWS) -> Iterator[tuple[pl.DataFrame, list[str]]]:
+    """Names of series that have about so many rows together, and the files that hold them."""
     series = index.group_by(SERIES, maintain_order=True).agg(pl.col(NUM_STEPS).sum())
     cut = series[NUM_STEPS].cum_sum().to_numpy() // rows
     for number in np.unique(cut):
-        yield series.filter(pl.Series(cut == number)).select(SERIES)
+        names = series.filter(pl.Series(cut == number)).select(SERIES)
+        yield names, index.join(names, on=SERIES, how="semi")[FILE].unique().sort().to_list()

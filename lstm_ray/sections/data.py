@@ -36,7 +36,7 @@ class DataConfig(Section):
     )
     time: str | None = Field(
         default=None,
-        description="column of time stamps, dates or whole numbers; none: the rows of a series are in order",
+        description="column of time stamps, dates, Unix time or whole numbers; none: the rows of a series are in order",
     )
     time_zone: str | None = Field(
         default=None,

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from lstm_ray.data.store import load_scaler, load_schema
+from lstm_ray.errors import InputError
 from tests import made
 
 from .worlds import prepared, small_config, write_waves
@@ -42,3 +43,10 @@ def test_categories_and_logarithms_are_the_same_with_ray_and_without(local_ray, 
         assert here == there
     assert load_schema(runs[1]).categories == {"kind": ["shop", "store"]}
     assert load_scaler(runs[1]).transform is not None
+
+
+def test_a_target_without_values_is_named_and_not_taken_for_a_gap(tmp_path):
+    (tmp_path / "t.csv").write_text("when,load\n" + "".join(f"{i},\n" for i in range(60)))
+    config = made.make_config(tmp_path / "t.csv", data__series_id=[], data__past=[])
+    with pytest.raises(InputError, match="target 'load' has no values at all; name another column"):
+        prepared(config, tmp_path / "run", "preprocess")

@@ -9,6 +9,7 @@ import ray.data
 from ray import cloudpickle
 
 from lstm_ray.config import Config
+from lstm_ray.data import room
 from lstm_ray.data.feed import all_batches, of_items, planned, train_batches
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Batch, Segments
@@ -136,3 +137,16 @@ def test_what_cuts_items_holds_no_rows_of_them(config):
         return len(cloudpickle.dumps(planned(segments, {**made.PARTS, "train": (0, length)}, "train", config).cut))
 
     assert abs(sent(12_000) - sent(240)) < 100
+
+
+def test_segments_that_are_mapped_from_disk_are_read_from_the_object_store_without_a_copy(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAPPED_FROM_BYTES", 8)
+    config, scaled, bounds = forecast_world()
+    assert room.mapping(scaled.target_RC) is not None
+    blocks = put(scaled, block_bytes=4_000)
+    assert not ray.get(blocks.refs[0]).target_RC.flags.writeable, "a copy of its own could be written to"
+    items = planned(scaled, bounds, "train", config)
+    streamed = Stream(blocks, items, config).train_batches(0)
+    assert_equal(list(streamed), list(train_batches(of_items(items, scaled), config, 0)))

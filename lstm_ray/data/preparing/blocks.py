@@ -17,13 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.preparing.facts import ROW, Facts, facts_of_typed, keys_of
+from lstm_ray.data.preparing.facts import ROW, Facts, NoRowsError, facts_of_typed, keys_of
 from lstm_ray.data.preparing.prepare import Plan, Prepared, prepare_typed
 from lstm_ray.data.source import files
 from lstm_ray.data.source.files import Piece
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.timeline.grid import SERIES
-from lstm_ray.errors import InputError
 
 WHOLE_BYTES = 450_000_000
 """A source of fewer bytes is prepared whole, in this process, where preprocess.engine leaves it open."""
@@ -54,7 +53,7 @@ class Whole:
     def __init__(self, config: Config, pieces: Sequence[Piece]) -> None:
         table = pa.concat_tables([read(config, piece) for piece in pieces])
         if not table.num_rows:
-            raise InputError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
+            raise NoRowsError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
         if config.split.by == "order":
             table = numbered(table, 0)
         # Typed once for both passes: putting rows in order is most of the work.
@@ -109,11 +108,22 @@ def runs_in(ids: pa.Table, config: Config) -> pl.DataFrame | None:
     """Unbroken runs of rows of one series: series, rows. None where a series comes back in the same piece, so that the rows
     of most tables that are by time are not counted one by one."""
     names = pl.DataFrame(ids).select(grid.series_of(keys_of(config.data)).alias(SERIES))
-    begins = names.select((pl.col(SERIES) != pl.col(SERIES).shift()).fill_null(True).arg_true()).to_series()
+    begins = names.select(_begins().arg_true()).to_series()
     if names[SERIES].n_unique() < len(begins):
         return None
     ends = pl.concat([begins[1:], pl.Series([names.height], dtype=begins.dtype)])
     return pl.DataFrame({SERIES: names[SERIES].gather(begins), ROWS: (ends - begins).cast(pl.Int64)})
+
+
+def comes_back(runs: Sequence[pl.DataFrame]) -> bool:
+    """Whether a series lies in more than one stretch of some pieces, given ``runs_in`` each."""
+    names = pl.concat([part.select(SERIES) for part in runs])
+    return int(names.select(_begins().sum()).item()) > names[SERIES].n_unique()
+
+
+def _begins() -> pl.Expr:
+    """Rows at which another series begins."""
+    return (pl.col(SERIES) != pl.col(SERIES).shift()).fill_null(True)
 
 
 def cut_between_series(runs: Sequence[pl.DataFrame | None], block_rows: int = BLOCK_ROWS) -> list[list[Run]] | None:
@@ -123,13 +133,11 @@ def cut_between_series(runs: Sequence[pl.DataFrame | None], block_rows: int = BL
         runs: ``runs_in`` each piece, in the order of the source.
     """
     held = [part for part in runs if part is not None]
-    if len(held) < len(runs):
+    if len(held) < len(runs) or comes_back(held):
         return None
     pieces = np.repeat(np.arange(len(held)), [part.height for part in held])
     table = pl.concat(held).with_columns(piece=pl.Series(pieces, dtype=pl.Int64))
-    new = table.select((pl.col(SERIES) != pl.col(SERIES).shift()).fill_null(True)).to_series()
-    if int(new.sum()) > table[SERIES].n_unique():
-        return None
+    new = table.select(_begins()).to_series()
     end_row = table[ROWS].cum_sum().to_numpy()
     starts = (end_row - table[ROWS].to_numpy())[new.to_numpy()]
     piece_ends = np.cumsum([part[ROWS].sum() for part in held])

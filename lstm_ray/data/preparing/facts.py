@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from lstm_ray.config import Config
-from lstm_ray.data.split import APPEARS, groups_of
+from lstm_ray.data.split import APPEARS, GROUP, groups_of
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.timeline.grid import SERIES, TIME
 from lstm_ray.errors import InputError
@@ -24,6 +24,10 @@ ROW = "row number"
 RAW = "raw:"
 """Before the names of a block's own columns, which may be named as ours are."""
 DIFFERENCE, NUM = "difference", "n"
+
+
+class NoRowsError(InputError):
+    """Files that can be read hold no rows at all."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,31 @@ def total(parts: Iterable[Facts]) -> Facts:
     """All blocks together. Raises InputError where there is no row, or some blocks hold time stamps and others numbers."""
     parts = list(parts)
     if not parts:
-        raise InputError("data.source holds no rows; name files that hold data")
+        raise NoRowsError("data.source holds no rows; name files that hold data")
     if len({part.is_time for part in parts}) > 1:
         raise InputError("data.time holds whole numbers in some rows and time stamps in others; write one of them")
     differences = pl.concat([part.differences for part in parts]).group_by(DIFFERENCE).agg(pl.col(NUM).sum())
     series = pl.concat([part.series for part in parts]).sort(SERIES)
     counts = sum((part.counts for part in parts), Counter[str]())
     return Facts(series, differences.sort(DIFFERENCE), parts[0].is_time, counts)
+
+
+def followed(one: Facts, other: Facts) -> Facts:
+    """Facts of a table and of later rows, which go on where its series ended or are of new ones."""
+    both = one.series.join(other.series.select(SERIES, next="first"), on=SERIES)
+    between = both.select(difference=pl.col("next") - pl.col("last")).filter(pl.col(DIFFERENCE) > 0)
+    between = between.group_by(DIFFERENCE).agg(pl.len().cast(pl.Int64).alias(NUM))
+    differences = pl.concat([one.differences, other.differences, between]).group_by(DIFFERENCE).agg(pl.col(NUM).sum())
+    series = joined(one.series, other.series)
+    return Facts(series, differences.sort(DIFFERENCE), one.is_time, one.counts + other.counts)
+
+
+def joined(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """``Facts.series`` of two tables that may share series."""
+    ends = [pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max()]
+    further = {APPEARS: pl.col(APPEARS).min(), GROUP: pl.col(GROUP).first()}
+    ends += [expression for name, expression in further.items() if name in one.columns]
+    return pl.concat([one, other.select(one.columns)]).group_by(SERIES).agg(ends).sort(SERIES)
 
 
 def axis_of(facts: Facts, step: int, data: DataConfig) -> tuple[int, int]:

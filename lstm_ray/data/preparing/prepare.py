@@ -95,7 +95,8 @@ def prepare(table: pa.Table, plan: Plan) -> Prepared:
 def prepare_typed(read: pl.DataFrame, counts: Counter[str], plan: Plan) -> Prepared:
     """``prepare`` for rows that are typed already; ``counts`` is what that counted."""
     config, schema, counts = plan.config, plan.schema, Counter(counts)
-    frame = read if plan.tail is None else _continued(read, plan.tail)
+    rows = grid.resampled(read, schema.step, config.data, counts)
+    frame = rows if plan.tail is None else _continued(rows, plan.tail)
     checked(frame, config)
     train = train_rows(config.split, plan.parts)
     # What is never cut needs every step of its gaps.
@@ -103,7 +104,7 @@ def prepare_typed(read: pl.DataFrame, counts: Counter[str], plan: Plan) -> Prepa
     regular = grid.on_grid(frame, schema.step, config.data, counts, longest_gap=longest)
     regular = _dealt(regular, plan.dealt)
     segments = make_segments(regular, schema, config, train)
-    tail = _tail(frame, segments, schema)
+    tail = _tail(frame, segments, plan)
     if plan.tail is not None:
         segments, tail = _renumbered(segments, plan.tail), _renumbered(tail, plan.tail, drop=False)
     label = [config.data.label] if config.data.label and config.task == "classify" else []
@@ -115,7 +116,7 @@ def prepare_typed(read: pl.DataFrame, counts: Counter[str], plan: Plan) -> Prepa
         Counter({c: n for c in schema.observed if (n := segments.height - int(segments[OBSERVED + c].sum()))}),
         Counter({c: read.height - read[c].null_count() for c in schema.target}),
         frozenset(labels_in(read, config).to_list()),
-        gaps_of(frame, schema.step),
+        gaps_of(frame if plan.tail is None else _from_the_end(frame, plan.tail), schema.step),
     )
     sums = fit.sums_of(_dealt(segments, plan.dealt), train, schema, config)
     return Prepared(encoded(segments), index, sums, told, tail)
@@ -132,15 +133,31 @@ def _dealt(frame: pl.DataFrame, dealt: pl.DataFrame | None) -> pl.DataFrame:
     return frame if dealt is None else frame.join(dealt, on=SERIES, how="left", maintain_order="left")
 
 
-def _tail(frame: pl.DataFrame, segments: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """``Prepared.tail`` of some whole series."""
+def _tail(frame: pl.DataFrame, segments: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """``Prepared.tail`` of some whole series. Of rows that follow the last segment those that a later row could still join
+    to it, and the last one, however many there are."""
+    schema, constant = plan.schema, plan.config.data.categorical
     kind, columns = frame.schema[TIME], [c for c in frame.columns if c not in (SERIES, TIME)]
     last = segments.group_by(SERIES, maintain_order=True).last()
     time = (pl.col(STEP).cast(pl.Int64) * schema.step + schema.axis_start).cast(kind).alias(TIME)
     ends = last.select(SERIES, time, *columns, SEGMENT)
     after = frame.join(ends.select(SERIES, SEGMENT, _end=TIME), on=SERIES, how="left", maintain_order="left")
-    after = after.filter(pl.col("_end").is_null() | (pl.col(TIME) > pl.col("_end"))).drop("_end")
+    after = after.filter(pl.col("_end").is_null() | (pl.col(TIME) > pl.col("_end")))
+    reach = (
+        pl.col(TIME).to_physical() - pl.col("_end").to_physical()
+        <= (plan.config.preprocess.max_gap_steps + 1) * schema.step
+    )
+    last_row = pl.col(SERIES) != pl.col(SERIES).shift(-1)
+    after = after.with_columns(pl.col(c).drop_nulls().first().over(SERIES) for c in constant)
+    after = after.filter(reach.fill_null(False) | last_row.fill_null(True))
     return pl.concat([ends, after.select(ends.columns)]).sort(SERIES, TIME)
+
+
+def _from_the_end(frame: pl.DataFrame, tail: pl.DataFrame) -> pl.DataFrame:
+    """Rows that continue some series, after the last that was read before."""
+    ends = tail.group_by(SERIES).agg(_end=pl.col(TIME).max())
+    rows = frame.join(ends, on=SERIES, how="left", maintain_order="left")
+    return rows.filter(pl.col("_end").is_null() | (pl.col(TIME) >= pl.col("_end"))).drop("_end")
 
 
 def _continued(read: pl.DataFrame, tail: pl.DataFrame) -> pl.DataFrame:

@@ -14,9 +14,8 @@ import pyarrow as pa
 
 from lstm_ray.config import Config
 from lstm_ray.data.preparing.blocks import WHOLE_BYTES, key_columns, numbered, pieces_of, read
-from lstm_ray.data.preparing.facts import Facts, facts_of, keys_of
+from lstm_ray.data.preparing.facts import Facts, facts_of, joined, keys_of
 from lstm_ray.data.source.files import Piece
-from lstm_ray.data.split import APPEARS, GROUP
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.errors import InputError
@@ -64,20 +63,12 @@ def _facts_of_pieces(config: Config, pieces: Sequence[Piece]) -> Facts:
             table = read(config, piece, wanted)
             own = facts_of(numbered(table, row), config)
             row += table.num_rows
-            found = own if found is None else _joined(found, own)
+            found = own if found is None else replace(found, series=joined(found.series, own.series))
             move("")
     assert found is not None, "a source has at least one piece"
     if config.data.time is None:
         found = replace(found, series=found.series.with_columns(last=pl.col("rows") - 1))
     return found
-
-
-def _joined(one: Facts, other: Facts) -> Facts:
-    """Facts of two pieces, which may share series."""
-    ends = [pl.col("rows").sum(), pl.col("first").min(), pl.col("last").max()]
-    further = {APPEARS: pl.col(APPEARS).min(), GROUP: pl.col(GROUP).first()}
-    ends += [expression for name, expression in further.items() if name in one.series.columns]
-    return replace(one, series=pl.concat([one.series, other.series]).group_by(SERIES).agg(ends).sort(SERIES))
 
 
 def _rows_of(config: Config, pieces: Sequence[Piece], names: list[str] | None) -> tuple[pa.Table, int]:
