@@ -112,9 +112,9 @@ class Segments:
         """The same segments as a network reads them. Beside the answer, one chunk of rows at a time is worked on."""
         mine = seen(self, scaler)
         own, num_columns = units.of_segments(mine, scaler), len(self.schema.known)
-        target_RC, past_RP, known_RK = (
-            room.empty(values.shape, np.float32) for values in (mine.target_RC, mine.past_RP, mine.known_RK)
-        )
+        target_RC, past_RP = (room.empty(values.shape, np.float32) for values in (mine.target_RC, mine.past_RP))
+        # The calendar's columns are read as they are; where there are no others, they are no copy.
+        known_RK = room.empty(mine.known_RK.shape, np.float32) if num_columns else mine.known_RK
         for first in range(0, len(target_RC), room.CHUNK_ROWS):
             rows = slice(first, first + room.CHUNK_ROWS)
             of_rows = None
@@ -122,8 +122,9 @@ class Segments:
                 of_rows = own.take(self.series_of(np.arange(first, min(rows.stop, len(target_RC)))))
             target_RC[rows] = scaler.scale(mine.target_RC[rows], "target", of_rows)
             past_RP[rows] = scaler.scale(mine.past_RP[rows], "past")
-            known_RK[rows, :num_columns] = scaler.scale(mine.known_RK[rows, :num_columns], "known")
-            known_RK[rows, num_columns:] = mine.known_RK[rows, num_columns:]
+            if num_columns:
+                known_RK[rows, :num_columns] = scaler.scale(mine.known_RK[rows, :num_columns], "known")
+                known_RK[rows, num_columns:] = mine.known_RK[rows, num_columns:]
             room.let_go(target_RC, past_RP, known_RK, self.target_RC, self.past_RP, self.known_RK)
         label_R = None if self.label_R is None else scaler.scale_label(self.label_R)
         spread_C = scaler.spread("target")

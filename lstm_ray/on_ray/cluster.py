@@ -29,6 +29,7 @@ def ensure() -> None:
     """Connect to the cluster that RAY_ADDRESS names, or start one on this machine's loopback.
 
     A cluster started here ends with this process, and asks for a token that only this process and its children know.
+    Raises InputError where neither can be done.
     """
     if ray.is_initialized():
         return
@@ -41,17 +42,33 @@ def ensure() -> None:
         # locks out a `ray job submit` that does not know of it.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
-    ray.init(
-        # Left to itself, Ray would join whatever cluster was last started on this machine, or wait for one that has died.
-        address,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        runtime_env={"env_vars": SETTINGS},
-    )
+    try:
+        ray.init(
+            # Left to itself, Ray would join whatever cluster was last started on this machine, or wait for one that has died.
+            address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            runtime_env={"env_vars": SETTINGS},
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _refused(address, error) from error
     # The pipeline reports through its own progress; Ray's account of plans and sinks goes to Ray's log files.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
+
+
+def _refused(address: str, error: Exception) -> InputError:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if address == "local":
+        return InputError(
+            f"Ray cannot be started on this machine: {said}; RAY_TMPDIR names its folder of temporary files, which must exist "
+            "and have a short path. preprocess.engine: polars, train.workers: 0 and train.read: memory do without Ray"
+        )
+    return InputError(
+        f"the Ray cluster at '{address}' cannot be joined: {said}; check --address or RAY_ADDRESS (such as 10.0.0.1:6379), or "
+        "leave it out for a local one"
+    )
 
 
 def _require_reachable(address: str) -> None:

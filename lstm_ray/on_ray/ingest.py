@@ -82,7 +82,8 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
         how = f"; of {len(append.described(pieces))} files, only the {len(append.described(before.pieces))} added were read"
     return Report(
         stage="preprocess",
-        summary=f"{written.told.num_rows:,} rows became {account.num_segments:,} segments of {account.num_steps:,} steps of "
+        summary=f"{written.told.num_rows:,} rows became {account.num_segments:,} "
+        f"segment{'s' * (account.num_segments != 1)} of {account.num_steps:,} steps of "
         f"{grid.describe_step(schema.step, schema.is_time, schema.in_months)}, {blocks.words}{how}.",
         findings=account.findings,
         num_rows=written.told.num_rows,
