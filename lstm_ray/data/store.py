@@ -46,7 +46,7 @@ def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
     schema, scaler = load_schema(run), load_scaler(run)
     index = read_index(run)
     shell, row_P = laid_out(index, schema)
-    segments = with_room(shell)
+    segments, cycles = with_room(shell), Cycles(schema)
     files, columns = index[FILE].to_numpy(), columns_of(schema)
     columns = columns if scaler.series is None else [SERIES, *columns]
     with run.local_copy("preprocess") as path:
@@ -54,7 +54,7 @@ def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
             own = np.flatnonzero(files == file)
             own = own[np.argsort(index[FILE_ROW].to_numpy()[own])]
             target = rows_of(row_P[own], index[NUM_STEPS].to_numpy()[own])
-            fill(segments, _chunks(path / SEGMENTS / file, run, columns), target, scaler)
+            fill(segments, _chunks(path / SEGMENTS / file, run, columns), target, scaler, cycles)
     return segments, run.read_model("split/boundaries.json", SplitFile).parts
 
 
@@ -134,7 +134,7 @@ def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
     index = index_of(frame, [*schema.categories, *classes]).with_columns(pl.lit("").alias(FILE))
     shell, row_P = laid_out(index, schema)
     segments = with_room(shell)
-    fill(segments, [frame], rows_of(row_P, index[NUM_STEPS].to_numpy()), None)
+    fill(segments, [frame], rows_of(row_P, index[NUM_STEPS].to_numpy()), None, Cycles(schema))
     return segments
 
 
@@ -206,7 +206,9 @@ def rows_of(first_P: NDArray, length_P: NDArray) -> NDArray:
     return np.repeat(first_P - begins, length_P) + np.arange(int(length_P.sum()))
 
 
-def fill(segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scaler: Scaler | None) -> None:
+def fill(
+    segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scaler: Scaler | None, cycles: Cycles
+) -> None:
     """Write tables of segments, one after the other, into the arrays' rows.
 
     Args:
@@ -232,7 +234,7 @@ def fill(segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scal
                 values = np.where(np.isnan(values), np.asarray(typical, dtype=np.float32), values)
             array[own] = values
         segments.observed_RC[own] = _floats(chunk, [OBSERVED + c for c in schema.observed])
-        segments.known_RK[own, num_known:] = _calendar(chunk[STEP].to_numpy(), schema)
+        segments.known_RK[own, num_known:] = cycles.of(chunk[STEP].to_numpy())
         if segments.label_R is not None:
             segments.label_R[own] = _labels(chunk, schema)
         if segments.weight_R is not None:
@@ -240,13 +242,27 @@ def fill(segments: Segments, chunks: Iterable[pl.DataFrame], rows: NDArray, scal
         room.let_go(segments.target_RC, segments.past_RP, segments.known_RK, segments.observed_RC)
 
 
-def _calendar(steps: NDArray, schema: Schema) -> NDArray:
-    """Calendar features of some steps, each step's computed once where many series share them."""
-    first, last = (int(steps.min()), int(steps.max())) if len(steps) else (0, -1)
-    if last - first >= len(steps):
-        return schema.calendar_features(schema.times(steps))
-    every = schema.calendar_features(schema.times(np.arange(first, last + 1)))
-    return every.take(steps - first, axis=0)
+class Cycles:
+    """Calendar features of steps, those of a stretch computed once where many series share it."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema, self._first = schema, 0
+        self._every = self._features(np.arange(0))
+
+    def of(self, steps: NDArray) -> NDArray:
+        """float32, a row per step."""
+        first, end = (int(steps.min()), int(steps.max()) + 1) if len(steps) else (0, 0)
+        if end - first > len(steps):
+            return self._features(steps)
+        known_first, known_end = self._first, self._first + len(self._every)
+        if not known_first <= first <= end <= known_end:
+            if known_first < known_end and max(end, known_end) - min(first, known_first) <= 4 * room.CHUNK_ROWS:
+                first, end = min(first, known_first), max(end, known_end)
+            self._first, self._every = first, self._features(np.arange(first, end))
+        return self._every.take(steps - self._first, axis=0)
+
+    def _features(self, steps: NDArray) -> NDArray:
+        return self._schema.calendar_features(self._schema.times(steps))
 
 
 def columns_of(schema: Schema) -> list[str]:

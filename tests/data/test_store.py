@@ -16,7 +16,7 @@ from lstm_ray.config import Config, with_values
 from lstm_ray.data import room
 from lstm_ray.data.parts import PARTS
 from lstm_ray.data.stage import split
-from lstm_ray.data.store import load_scaler, load_segments, to_segments
+from lstm_ray.data.store import Cycles, load_scaler, load_segments, to_segments
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, RunDir, StageDir
 from tests import made
@@ -110,6 +110,15 @@ def test_classified_sequences_are_in_order_of_time_with_their_class() -> None:
     assert segments.label.tolist() == [1, 1, 0]
     assert segments.past_RP[:, 0].tolist() == [1, 2, 5, 3, 4]
     assert segments.target_RC.shape == (5, 0)
+
+
+@given(st.lists(st.lists(st.integers(0, 60), max_size=30), max_size=6))
+def test_calendar_features_are_those_of_their_steps_whatever_was_asked_before(asked: list[list[int]]) -> None:
+    schema = made.schema_of(calendar=["hour", "weekday"])
+    cycles = Cycles(schema)
+    for steps in asked:
+        own = np.array(steps, dtype=np.int64)
+        np.testing.assert_array_equal(cycles.of(own), schema.calendar_features(schema.times(own)))
 
 
 @example([0, 3, 2, 1, 4, 5], [2, 1, 2, 3, 1, 2])  # only the middle is out of order
