@@ -11,9 +11,11 @@ from lstm_ray.errors import InputError, nearest
 from lstm_ray.sections.base import Section
 from lstm_ray.sections.data import DataConfig
 from lstm_ray.sections.model import ModelConfig
+from lstm_ray.sections.plan import PlanConfig, ScenarioConfig
 from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
-from lstm_ray.sections.stages import DeployConfig, EvaluateConfig, PlanConfig, ScenarioConfig, SpaceConfig, TuneConfig
+from lstm_ray.sections.stages import DeployConfig, EvaluateConfig
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
+from lstm_ray.sections.tune import SpaceConfig, TuneConfig
 
 
 class Config(Section):

@@ -58,7 +58,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "split": Stage("lstm_ray.data.stage:split", ("task", "split", "window"), after=("preprocess",)),
     "train": Stage("lstm_ray.on_ray.train:train", ("seed", "model", "train"), after=("split",)),
-    "plan": Stage("lstm_ray.on_ray.rollouts:plan", ("plan",), after=("train",)),
+    "plan": Stage("lstm_ray.on_ray.plan:plan", ("plan",), after=("train",)),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
     "evaluate": Stage("lstm_ray.evaluate.stage:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
     "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy",), after=("evaluate",)),

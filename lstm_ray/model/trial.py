@@ -23,7 +23,7 @@ from lstm_ray.model.network import build, single
 from lstm_ray.model.objective import Objective
 from lstm_ray.model.training import EpochRecord, Training, start, validate
 from lstm_ray.model.warm_start import warm_start
-from lstm_ray.sections.stages import SpaceConfig
+from lstm_ray.sections.tune import SpaceConfig
 
 DRAWS = 100
 """Attempts at settings not drawn before; then the space is taken to hold no more."""

@@ -19,7 +19,7 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.figure import Figure
 from lstm_ray.plan.scenarios import changed, touches
 from lstm_ray.run_dir import Finding
-from lstm_ray.sections.stages import ScenarioConfig
+from lstm_ray.sections.plan import ScenarioConfig
 
 
 def stretches(segments: Segments, bounds: Boundaries) -> NDArray:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.sections.stages import ScenarioConfig
+from lstm_ray.plan.starts import Start
+from lstm_ray.sections.plan import ScenarioConfig
 
 OPERATIONS: Mapping[str, Callable[[NDArray, float], NDArray]] = {
     "shift": np.add,
     "scale": np.multiply,
     "set": lambda values, value: np.full_like(values, value),
 }
+
+
+def under(start: Start, scenario: ScenarioConfig | None, schema: Schema) -> Start:
+    """What would be known under a scenario; None changes nothing."""
+    if scenario is None:
+        return start
+    hit_M = np.array([touches(scenario, name) for name in start.series])
+    target_MXC, past_MLP, known_MTK = (v.copy() for v in (start.target_MXC, start.past_MLP, start.known_MTK))
+    target_MXC[hit_M] = changed(target_MXC[hit_M], schema.target, scenario)
+    past_MLP[hit_M] = changed(past_MLP[hit_M], schema.past, scenario)
+    ahead = known_MTK[:, past_MLP.shape[1] :]
+    ahead[hit_M] = changed_future(ahead[hit_M], schema.known, scenario)
+    return replace(start, target_MXC=target_MXC, past_MLP=past_MLP, known_MTK=known_MTK)
 
 
 def changed(values_TF: NDArray, columns: Sequence[str], scenario: ScenarioConfig) -> NDArray:
@@ -29,7 +45,7 @@ def changed(values_TF: NDArray, columns: Sequence[str], scenario: ScenarioConfig
         return result
     rows = slice(-scenario.steps if scenario.steps else None, None)
     index = list(columns).index(scenario.column)
-    result[..., rows, index] = OPERATIONS[scenario.operation](result[..., rows, index], scenario.value)
+    result[..., rows, index] = OPERATIONS[scenario.operation](result[..., rows, index], scenario.value or 0.0)
     return result
 
 

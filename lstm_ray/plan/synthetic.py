@@ -13,7 +13,7 @@ from lstm_ray.data.lags import reach
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import cut_steps, plan_part, step_ranges
 from lstm_ray.data.windows import Batch, Plan, Segments, cut, cut_sequences, longest_sequence, plan_sequences, sequences
-from lstm_ray.plan.rollouts import season_repeated
+from lstm_ray.plan.starts import season_repeated
 from lstm_ray.sections.prepare import WindowConfig
 
 JITTER = 0.1
@@ -56,8 +56,9 @@ def _with_noise(copies: Segments, deviation_P: NDArray, seed: int) -> Segments:
 
 
 def num_synthetic(real: Items | Source, config: Config) -> int:
-    """Synthetic sequences that make up plan.synthetic_fraction of all."""
-    fraction = config.plan.synthetic_fraction
+    """Synthetic sequences that make up plan.synthetic.fraction of all."""
+    assert config.plan.synthetic is not None, "nothing synthetic is asked for"
+    fraction = config.plan.synthetic.fraction
     return max(1, round(real.num_items * fraction / (1 - fraction)))
 
 

@@ -19,7 +19,7 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.plan.scenarios import changed, changed_future, touches
-from lstm_ray.sections.stages import ScenarioConfig
+from lstm_ray.sections.plan import ScenarioConfig
 from lstm_ray.serving.service import median
 
 MAX_SCENARIOS = 16

@@ -132,7 +132,7 @@ preprocess: {{engine: polars}}
 window: {{history: 24, patch: 1, season: 24}}
 model: {{hidden: 24, members: 1, dropout: 0.1}}
 train: {{origins: 48, batch: 8, max_epochs: {epochs}}}
-plan: {{actors: 1, epochs: 1, scenarios: [{{name: busier, column: load, operation: shift, value: 1.0}}]}}
+plan: {{actors: 1, synthetic: {{epochs: 1, seeds: 1}}, scenarios: [{{name: up, column: load, operation: shift, value: 1}}]}}
 tune: {{trials: 2, max_epochs: 2, concurrency: 1}}
 deploy: {{load_seconds: 0.3}}
 """

@@ -20,7 +20,8 @@ from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import build, forecaster
 from lstm_ray.model.policy import Forecast, Policy
 from lstm_ray.model.training import EpochRecord, start
-from lstm_ray.plan.rollouts import World, residual_trajectories, roll
+from lstm_ray.plan.rollouts import residual_trajectories, roll
+from lstm_ray.plan.starts import World, start_of
 from tests import made
 
 SCHEMA = made.schema_of(known=["price"])
@@ -152,7 +153,7 @@ def test_a_rollout_starts_with_the_policys_own_forecast_where_each_series_has_it
     segments = replace(segments, series=["s0", "nobody", "s2"])
     rows = np.array([100, 300, 600])
     world = World(segments, policy.scaler, config, 0, np.zeros((1, 6, 1), np.float32))
-    future_MWSC = roll(policy.forecast_batch, world, rows, None, 2)
+    future_MWSC = roll(policy.forecast_batch, world, start_of(world, rows), 2)
     expected = policy.forecast_windows(segments, rows)[:, None, :, :, 0]
     np.testing.assert_allclose(future_MWSC[:, :, :6], np.repeat(expected, 2, axis=1), rtol=1e-4)
 

@@ -9,7 +9,7 @@ from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import KernelRidge, single
 from lstm_ray.model.training import start
 from lstm_ray.model.trial import draw, run_trial, trial_config
-from lstm_ray.sections.stages import SpaceConfig
+from lstm_ray.sections.tune import SpaceConfig
 from tests import made
 from tests.model.test_training import DAY_PARTS, noisy_days
 

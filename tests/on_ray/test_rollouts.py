@@ -12,9 +12,10 @@ from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import rows_of
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.rollouts import Worker, actor_pool, rolled, tasks_for, world_of
+from lstm_ray.on_ray.pool import Worker, actor_pool
+from lstm_ray.on_ray.rollouts import tasks_for, told, world_of
 from lstm_ray.plan import labels
-from lstm_ray.plan.rollouts import rollout_origins
+from lstm_ray.plan.starts import rollout_origins
 
 from .worlds import label_config, prepared, small_config, write_waves
 
@@ -48,11 +49,12 @@ def test_actors_roll_out_what_a_plain_loop_does(local_ray, trained, world, actor
     folder = run.local / "train/policy"
     tasks = tasks_for(config, items)
     alone = Worker(str(folder))
-    plain = [alone.roll(ours, task) for task in tasks]
+    plain = [alone.do(told, ours, (task,)) for task in tasks]
     with actor_pool(folder, ours, actors) as pool:
-        answers = rolled(pool.roll(tasks), tasks, "rollouts")
-    for answer, expected in zip(answers, plain, strict=True):
-        np.testing.assert_array_equal(answer, expected)
+        answers = dict(pool.each(told, [(task,) for task in tasks]))
+    assert sorted(answers) == list(range(len(tasks)))
+    for number, expected in enumerate(plain):
+        np.testing.assert_array_equal(answers[number], expected)
 
 
 def test_an_actor_killed_in_mid_work_loses_and_doubles_nothing(local_ray, trained, world):
@@ -63,14 +65,14 @@ def test_an_actor_killed_in_mid_work_loses_and_doubles_nothing(local_ray, traine
     alone = Worker(str(folder))
     with actor_pool(folder, ours, 2) as pool:
         answers = []
-        for index, answer in enumerate(pool.roll(tasks)):
+        for index, answer in enumerate(pool.each(told, [(task,) for task in tasks])):
             if index == 2:
                 for actor in pool.members:
                     ray.kill(actor, no_restart=False)
             answers.append(answer)
-    assert len(answers) == len(tasks)
-    for task, answer in zip(tasks, answers, strict=True):
-        np.testing.assert_array_equal(answer, alone.roll(ours, task))
+    assert sorted(number for number, _ in answers) == list(range(len(tasks)))
+    for number, answer in answers:
+        np.testing.assert_array_equal(answer, alone.do(told, ours, (tasks[number],)))
 
 
 def test_the_stage_leaves_every_rollout_and_an_honest_verdict(local_ray, trained):

@@ -39,7 +39,7 @@ def small_config(file: Path, **values: object) -> Config:
             "window": {"history": 48, "horizon": 12, "patch": 12},
             "model": {"hidden": 8, "dropout": 0.0, "quantiles": [0.1, 0.5, 0.9]},
             "train": {"precision": "float32", "batch": 6, "origins": 5, "max_epochs": 3, "learning_rate": 0.005},
-            "plan": {"origins": 12, "paths": 3, "epochs": 1},
+            "plan": {"origins": 12, "paths": 3, "synthetic": {"epochs": 1, "seeds": 1}},
         }
     )
     return with_values(config, {name.replace("__", "."): value for name, value in values.items()})

@@ -8,7 +8,7 @@ import pytest
 from lstm_ray.data.feed import source
 from lstm_ray.data.steps import labelled_rows, step_ranges
 from lstm_ray.plan import labels, synthetic
-from lstm_ray.sections.stages import ScenarioConfig
+from lstm_ray.sections.plan import ScenarioConfig
 from tests import made
 
 SEGMENTS = made.labelled_of((240, 60, 200), (0, 100, 30))
@@ -45,7 +45,7 @@ def test_a_synthetic_copy_is_the_training_part_with_its_labels_and_a_little_nois
 
 @pytest.mark.parametrize("fraction", [0.25, 0.9])
 def test_a_batch_mixes_real_and_synthetic_sequences_of_the_same_length(fraction: float) -> None:
-    config = made.label_config(plan__synthetic_fraction=fraction, window__patch=4, train__origins=3)
+    config = made.label_config(plan__synthetic={"fraction": fraction}, window__patch=4, train__origins=3)
     real = source(SCALED, made.PARTS, "train", config)
     copy = synthetic.jittered_steps(SEGMENTS, made.PARTS, np.array([1.0]), 1).scaled(made.scaler_of(SEGMENTS))
     both = synthetic.with_synthetic(real, SCALED, copy, made.PARTS, config)

@@ -16,8 +16,11 @@ from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Own
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
-from lstm_ray.plan.rollouts import World, actual_after, residual_trajectories, roll, rollout_origins, some_origins
-from lstm_ray.sections.stages import ScenarioConfig
+from lstm_ray.plan import rollouts
+from lstm_ray.plan.rollouts import PredictFn, residual_trajectories
+from lstm_ray.plan.scenarios import under
+from lstm_ray.plan.starts import World, actual_after, rollout_origins, some_origins, start_of
+from lstm_ray.sections.plan import ScenarioConfig
 from tests import made
 
 SCHEMA = made.schema_of(known=["price"])
@@ -29,6 +32,11 @@ H, S = 6, 15
 
 def scenario(**values: Any) -> ScenarioConfig:
     return ScenarioConfig.model_validate({"name": "s", "column": "wind", "operation": "shift", "value": 3} | values)
+
+
+def roll(predict: PredictFn, world: World, origin_M: NDArray, one: ScenarioConfig | None, paths: int) -> NDArray:
+    start = under(start_of(world, origin_M), one, world.segments.schema)
+    return rollouts.roll(predict, world, start, paths)
 
 
 def world_of(config: Config = CONFIG, segments: Segments = SEGMENTS, residuals: int = 7) -> World:
@@ -80,7 +88,7 @@ def test_paths_equal_a_plain_loop() -> None:
             for block in range(3):
                 one = Segments(
                     target_RC=np.asarray(target[-12:], np.float32),
-                    observed_RC=np.asarray(observed[:12] if block == 0 else np.ones((12, 1)), np.float32),
+                    observed_RC=np.asarray(observed[block * 6 :][:12], np.float32),
                     past_RP=np.asarray(wind[block * 6 : block * 6 + 12], np.float32),
                     known_RK=np.concatenate([SEGMENTS.known_RK[history], SEGMENTS.known_RK[ahead]])[block * 6 :][:18],
                     bounds=np.array([0, 12]),

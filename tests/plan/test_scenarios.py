@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lstm_ray.errors import InputError
 from lstm_ray.plan.scenarios import changed, changed_future, require_known_series, touches
-from lstm_ray.sections.stages import ScenarioConfig
+from lstm_ray.sections.plan import ScenarioConfig
 
 VALUES_TF = np.arange(12, dtype=np.float32).reshape(6, 2)
 

@@ -10,7 +10,7 @@ import pytest
 from lstm_ray.data.feed import source
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import cut_windows
-from lstm_ray.plan.rollouts import rollout_origins
+from lstm_ray.plan.starts import rollout_origins
 from lstm_ray.plan.synthetic import (
     JITTER,
     after_histories,
@@ -62,7 +62,7 @@ def test_synthetic_segments_lie_within_the_training_part() -> None:
 
 @pytest.mark.parametrize("fraction", [0.01, 0.25, 0.5, 0.9])
 def test_the_synthetic_share_is_the_configured_one(fraction: float) -> None:
-    config = made.make_config(plan__synthetic_fraction=fraction)
+    config = made.make_config(plan__synthetic={"fraction": fraction})
     real = source(SEGMENTS, made.PARTS, "train", config)
     count = num_synthetic(real, config)
     assert count >= 1

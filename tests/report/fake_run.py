@@ -99,7 +99,7 @@ def _stages(series: str, nasty: str) -> dict[str, tuple[Report, list[Figure]]]:
                 Finding(
                     severity="advice",
                     text="Retraining with 25 % synthetic sequences made validation MAE 0.4 % worse.",
-                    advice="Try fewer of them: plan.synthetic_fraction: 0.1",
+                    advice="Try fewer of them: plan.synthetic.fraction: 0.1",
                 ),
                 validation={"mae": 3.902},
             ),
