@@ -6,7 +6,7 @@ Shapes: [..., P, H]: P parameters (quantiles, or those of a distribution), H ste
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,14 +73,13 @@ def bounded(away: Tensor, at: Level, output: str) -> Tensor:
     Sigmoid, tanh and softplus act behind their inverses: 0 away forecasts the level itself, and where values usually lie
     the bend has a slope of about 1, so training starts where it does without a bound. A level at the very bound, where
     the slope is 0, is taken to lie EDGE (FLOOR) inside, so gradients never vanish at the start. Softplus bends over one
-    training deviation. Relu has no slope below 0: the forecast is cut there, but gradients pass as if it were not
-    (straight through, Bengio et al. 2013), so a forecast that was cut can come back.
+    training deviation. Relu has no slope below 0: the forecast is cut there, but gradients that would raise it pass as if
+    it were not (straight through, Bengio et al. 2013), so a forecast that was cut can come back and is pushed no further.
     """
     if output == "identity":
         return away + at.level
     if output == "relu":
-        above = away + (at.level - at.zero)
-        return at.zero + (above + (above.clamp_min(0) - above).detach())
+        return at.zero + _CutAtZero.apply(away + (at.level - at.zero))
     if output == "softplus":
         start = ((at.level - at.zero) / at.spread).clamp_min(FLOOR)
         # The inverse of softplus, written to hold for large values.
@@ -93,6 +92,20 @@ def bounded(away: Tensor, at: Level, output: str) -> Tensor:
     usual = (-bottom / length).clamp(EDGE, 1 - EDGE)
     slope = (usual * (1 - usual) * length).clamp_min(0.5 * at.spread)
     return bottom + length * torch.sigmoid(torch.logit(start) + away / slope)
+
+
+class _CutAtZero(torch.autograd.Function):
+    """The positive part. Below 0 a gradient passes where a step against it leads up again."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.save_for_backward(values)
+        return values.clamp_min(0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        return gradient * ((values > 0) | (gradient < 0))
 
 
 def _scaled(values: Tensor, at: Level) -> Tensor:

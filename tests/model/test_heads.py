@@ -57,7 +57,7 @@ def test_a_bound_leaves_the_level_alone_and_bends_gently_about_it(output: str, o
 @pytest.mark.parametrize("own", [-3.0, -1.0, 0.0, 1.0, 3.0])
 def test_gradients_live_even_where_the_level_lies_at_a_bound_or_beyond(output: str, own: float) -> None:
     away = torch.tensor([[-0.5], [0.0], [0.5]], requires_grad=True)
-    bounded(away, level_at(own), output).sum().backward()
+    (-bounded(away, level_at(own), output)).sum().backward()  # towards higher values
     assert away.grad is not None
     assert (away.grad.abs() > 1e-3).all()
     assert torch.isfinite(away.grad).all()
@@ -68,6 +68,14 @@ def test_a_forecast_cut_by_relu_can_come_back() -> None:
     (2.0 - bounded(away, level_at(0.4), "relu")).abs().sum().backward()
     assert away.grad is not None
     assert float(away.grad) == -1
+
+
+def test_a_forecast_cut_by_relu_is_pushed_no_further() -> None:
+    """Where the truth is 0 a forecast of 0 is right; were it pushed on, nothing would ever bring it back."""
+    away = torch.tensor([-9.0, 0.5], requires_grad=True)
+    bounded(away, level_at(0.4), "relu").sum().backward()
+    assert away.grad is not None
+    assert away.grad.tolist() == [0.0, 1.0]
 
 
 def test_values_near_a_bound_that_hardly_vary_keep_their_slope() -> None:
