@@ -31,8 +31,7 @@ def own_test_start(data: DataConfig, axis_start: int) -> int | None:
 
 def folds_of(config: Config, schema: Schema, num_steps: int) -> list[Boundaries]:
     """``folds`` of a run: with the axis of its schema and the test part that its source may name."""
-    zone = None if schema.on_own_clock else config.data.time_zone
-    axis = Axis(schema.axis_start, schema.step, schema.is_time, zone, schema.in_months, schema.on_own_clock)
+    axis = Axis.of(schema, config.data.time_zone)
     return folds(config.split, num_steps, own_test_start(config.data, schema.axis_start), axis)
 
 

@@ -22,7 +22,7 @@ from lstm_ray.data.preparing.segments import OBSERVED, SEGMENT, STEP
 from lstm_ray.data.scaling import units
 from lstm_ray.data.schema import Role, Scaler, Schema
 from lstm_ray.data.timeline.grid import SERIES
-from lstm_ray.data.windows import Segments
+from lstm_ray.data.windows import Segments, rows_of
 from lstm_ray.run_dir import RunDir
 
 SEGMENTS = "segments"
@@ -47,13 +47,10 @@ def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
     index = read_index(run)
     shell, row_P = laid_out(index, schema)
     segments, cycles = with_room(shell), Cycles(schema)
-    files, columns = index[FILE].to_numpy(), columns_of(schema)
+    columns = columns_of(schema)
     columns = columns if scaler.series is None else [SERIES, *columns]
     with run.local_copy("preprocess") as path:
-        for file in index[FILE].unique().sort():
-            own = np.flatnonzero(files == file)
-            own = own[np.argsort(index[FILE_ROW].to_numpy()[own])]
-            target = rows_of(row_P[own], index[NUM_STEPS].to_numpy()[own])
+        for file, target in _by_file(index, row_P):
             fill(segments, _chunks(path / SEGMENTS / file, run, columns), target, scaler, cycles)
     return segments, run.read_model("split/boundaries.json", SplitFile).parts
 
@@ -66,12 +63,9 @@ def load_index(run: RunDir) -> Segments:
     if schema.label is None:
         return shell
     label_R = room.empty([shell.bounds[-1]], np.float32)
-    files = index[FILE].to_numpy()
     with run.local_copy("preprocess") as path:
-        for file in index[FILE].unique().sort():
-            own = np.flatnonzero(files == file)
-            own = own[np.argsort(index[FILE_ROW].to_numpy()[own])]
-            target, done = rows_of(row_P[own], index[NUM_STEPS].to_numpy()[own]), 0
+        for file, target in _by_file(index, row_P):
+            done = 0
             for chunk in _chunks(path / SEGMENTS / file, run, [schema.label]):
                 label_R[target[done : done + chunk.height]] = _labels(chunk, schema)
                 done += chunk.height
@@ -87,6 +81,15 @@ def read_segments(run: RunDir) -> pl.DataFrame:
             raise run.damaged(f"preprocess/{SEGMENTS}", str(error).partition("\n")[0]) from None
 
 
+def _by_file(index: pl.DataFrame, row_P: NDArray) -> Iterator[tuple[str, NDArray]]:
+    """Every file, and the rows of the arrays that its own rows become, in order."""
+    end_P = row_P + index[NUM_STEPS].to_numpy()
+    pieces = index.select(FILE, FILE_ROW).with_row_index("piece").sort(FILE, FILE_ROW)
+    for (file,), own in pieces.group_by(FILE, maintain_order=True):
+        piece_P = own["piece"].to_numpy()
+        yield str(file), rows_of(np.column_stack([row_P[piece_P], end_P[piece_P]]))
+
+
 def read_index(run: RunDir) -> pl.DataFrame:
     """Every piece of every segment, with the part of its series where these were dealt."""
     with run.local_copy("preprocess") as path:
@@ -95,9 +98,7 @@ def read_index(run: RunDir) -> pl.DataFrame:
             dealt = pl.read_parquet(path / DEALT, columns=[SERIES, PART]) if (path / DEALT).exists() else None
         except (pl.exceptions.PolarsError, OSError) as error:
             raise run.damaged(f"preprocess/{INDEX}", str(error).partition("\n")[0]) from None
-    return (
-        index if dealt is None else index.join(dealt.select(SERIES, PART), on=SERIES, how="left", maintain_order="left")
-    )
+    return index if dealt is None else index.join(dealt, on=SERIES, how="left", maintain_order="left")
 
 
 def load_schema(run: RunDir) -> Schema:
@@ -114,8 +115,7 @@ def index_of(frame: pl.DataFrame, constant: Sequence[str]) -> pl.DataFrame:
     Args:
         constant: columns that do not change in a series: categories, and the class of a whole sequence.
     """
-    starts = (pl.col(SERIES) != pl.col(SERIES).shift()) | (pl.col(SEGMENT) != pl.col(SEGMENT).shift())
-    head = frame.select(starts.fill_null(True).arg_true()).to_series()
+    head = frame.select(_begins().arg_true()).to_series()
     ends = pl.concat([head[1:], pl.Series([frame.height], dtype=head.dtype)]) if len(head) else head
     return frame[head].select(
         head.cast(pl.Int64).alias(FILE_ROW),
@@ -127,6 +127,12 @@ def index_of(frame: pl.DataFrame, constant: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def _begins() -> pl.Expr:
+    """Rows at which another segment begins."""
+    other = (pl.col(SERIES) != pl.col(SERIES).shift()) | (pl.col(SEGMENT) != pl.col(SEGMENT).shift())
+    return other.fill_null(True)
+
+
 def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
     """A table of segments (``make_segments``) as flat arrays, ordered by series, or by first step (classify)."""
     frame = frame.sort(SERIES, SEGMENT, STEP)
@@ -134,7 +140,8 @@ def to_segments(frame: pl.DataFrame, schema: Schema) -> Segments:
     index = index_of(frame, [*schema.categories, *classes]).with_columns(pl.lit("").alias(FILE))
     shell, row_P = laid_out(index, schema)
     segments = with_room(shell)
-    fill(segments, [frame], rows_of(row_P, index[NUM_STEPS].to_numpy()), None, Cycles(schema))
+    rows = rows_of(np.column_stack([row_P, row_P + index[NUM_STEPS].to_numpy()]))
+    fill(segments, [frame], rows, None, Cycles(schema))
     return segments
 
 
@@ -154,10 +161,7 @@ def laid_out(index: pl.DataFrame, schema: Schema) -> tuple[Segments, NDArray]:
     ends = np.cumsum(index[NUM_STEPS].to_numpy())
     row_P = np.empty(index.height, dtype=np.int64)
     row_P[index["_piece"].to_numpy()] = ends - index[NUM_STEPS].to_numpy()
-    begins = index.select(
-        ((pl.col(SERIES) != pl.col(SERIES).shift()) | (pl.col(SEGMENT) != pl.col(SEGMENT).shift())).fill_null(True)
-    ).to_series()
-    first = begins.arg_true().to_numpy()
+    first = index.select(_begins().arg_true()).to_series().to_numpy()
     heads = index[first]
     label = None
     if schema.classes and schema.label is None:
@@ -198,12 +202,6 @@ def with_room(shell: Segments) -> Segments:
         label_R=None if schema.label is None else room.empty([rows], np.float32),
         weight_R=None if schema.weight is None else room.empty([rows], np.float32),
     )
-
-
-def rows_of(first_P: NDArray, length_P: NDArray) -> NDArray:
-    """Numbers of the rows of some pieces, one piece after the other, int64."""
-    begins = np.cumsum(length_P) - length_P
-    return np.repeat(first_P - begins, length_P) + np.arange(int(length_P.sum()))
 
 
 def fill(

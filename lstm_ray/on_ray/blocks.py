@@ -28,7 +28,7 @@ from lstm_ray.data.preparing.blocks import (
     read,
     runs_in,
 )
-from lstm_ray.data.preparing.facts import Facts, NoRowsError, facts_of, keys_of
+from lstm_ray.data.preparing.facts import Facts, facts_of, keys_of, require_rows
 from lstm_ray.data.preparing.prepare import Plan, Prepared, prepare
 from lstm_ray.data.source.files import Piece
 from lstm_ray.data.timeline import grid
@@ -58,8 +58,7 @@ def spread(config: Config, pieces: Sequence[Piece]) -> Blocks:
     """The source's blocks over the cluster that is connected, or started. Reads the names of all series once."""
     cluster.ensure()
     num_rows, runs = _stretches(config, pieces)
-    if not sum(num_rows):
-        raise NoRowsError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
+    require_rows(sum(num_rows), config.data)
     blocks = cut_between_series(runs) if runs is not None else None
     if blocks is not None:
         return BySeries(config, pieces, blocks)

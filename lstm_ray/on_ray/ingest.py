@@ -22,7 +22,7 @@ from lstm_ray.data.preparing.account import account_of
 from lstm_ray.data.preparing.append import Earlier
 from lstm_ray.data.preparing.blocks import BLOCK_ROWS, WHOLE_BYTES, Blocks, Whole, pieces_of
 from lstm_ray.data.preparing.facts import Facts, NoRowsError
-from lstm_ray.data.preparing.prepare import Plan, Prepared, Told
+from lstm_ray.data.preparing.prepare import Plan, Prepared, Told, with_part
 from lstm_ray.data.preparing.segments import SEGMENT, STEP, classes_of, schema_of
 from lstm_ray.data.quality import clean
 from lstm_ray.data.scaling import fit
@@ -191,9 +191,7 @@ def _summed(folder: Path, index: pl.DataFrame, plan: Plan) -> TrainSums:
         rows = pl.scan_parquet([folder / file for file in files]).join(names.lazy(), on=SERIES, how="semi")
         # Streamed, for files that were added one by one hold a little of every series.
         block = rows.sort(SERIES, SEGMENT, STEP).collect(engine="streaming")
-        if plan.dealt is not None:
-            block = block.join(plan.dealt, on=SERIES, how="left", maintain_order="left")
-        sums = fit.sums_of(block, train, plan.schema, plan.config)
+        sums = fit.sums_of(with_part(block, plan.dealt), train, plan.schema, plan.config)
         total = sums if total is None else total.merge(sums)
     assert total is not None, "there is at least one segment"
     return total

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lstm_ray.config import Config
-from lstm_ray.data.preparing.facts import ROW, Facts, NoRowsError, facts_of_typed, keys_of
+from lstm_ray.data.preparing.facts import ROW, Facts, facts_of_typed, keys_of, require_rows
 from lstm_ray.data.preparing.prepare import Plan, Prepared, prepare_typed
 from lstm_ray.data.source import files
 from lstm_ray.data.source.files import Piece
@@ -28,7 +28,7 @@ WHOLE_BYTES = 450_000_000
 """A source of fewer bytes is prepared whole, in this process, where preprocess.engine leaves it open."""
 BLOCK_ROWS = 1_000_000
 """Rows of a block, about; one with a longer series has that one alone."""
-ROWS, FIRST_ROW = "rows", "first_row"
+ROWS = "rows"
 
 
 class Blocks(Protocol):
@@ -52,21 +52,20 @@ class Whole:
 
     def __init__(self, config: Config, pieces: Sequence[Piece]) -> None:
         table = pa.concat_tables([read(config, piece) for piece in pieces])
-        if not table.num_rows:
-            raise NoRowsError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
+        require_rows(table.num_rows, config.data)
         if config.split.by == "order":
             table = numbered(table, 0)
         # Typed once for both passes: putting rows in order is most of the work.
         self._counts = Counter[str]()
-        self._typed = grid.typed(table, config.data, self._counts)
+        self.typed = grid.typed(table, config.data, self._counts)
         keys = table.select(key_columns(config, table.column_names))
-        self._facts = facts_of_typed(self._typed, self._counts, keys, config)
+        self._facts = facts_of_typed(self.typed, self._counts, keys, config)
 
     def facts(self) -> Iterator[Facts]:
         yield self._facts
 
     def prepared(self, plan: Plan) -> Iterator[Prepared]:
-        yield prepare_typed(self._typed, self._counts, plan)
+        yield prepare_typed(self.typed, self._counts, plan)
 
 
 @dataclass(frozen=True)
@@ -80,17 +79,12 @@ class Run:
 
 def pieces_of(config: Config) -> list[Piece]:
     """The source in pieces, in the order of its rows. Raises InputError where a file cannot be read."""
-    return files.pieces(config.data, also=_also(config))
+    return files.pieces(config.data, also=files.also_read(config))
 
 
 def read(config: Config, piece: Piece, columns: Sequence[str] | None = None) -> pa.Table:
     """A piece's columns of the config's roles, and split.group."""
-    return files.read_piece(config.data, piece, columns, also=_also(config))
-
-
-def _also(config: Config) -> list[str]:
-    group = config.split.group
-    return [group] if group and group not in config.data.columns else []
+    return files.read_piece(config.data, piece, columns, also=files.also_read(config))
 
 
 def numbered(table: pa.Table, first: int) -> pa.Table:

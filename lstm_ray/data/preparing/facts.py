@@ -90,6 +90,12 @@ def facts_of_typed(frame: pl.DataFrame, counts: Counter[str], table: pa.Table, c
     return Facts(series, grid.differences(frame), is_time, counts)
 
 
+def require_rows(number: int, data: DataConfig) -> None:
+    """Raises NoRowsError where a source holds none."""
+    if not number:
+        raise NoRowsError(f"data.source {data.source!r} holds no rows; name files that hold data")
+
+
 def total(parts: Iterable[Facts]) -> Facts:
     """All blocks together. Raises InputError where there is no row, or some blocks hold time stamps and others numbers."""
     parts = list(parts)

@@ -102,7 +102,7 @@ def prepare_typed(read: pl.DataFrame, counts: Counter[str], plan: Plan) -> Prepa
     # What is never cut needs every step of its gaps.
     longest = config.preprocess.max_gap_steps if schema.observed else None
     regular = grid.on_grid(frame, schema.step, config.data, counts, longest_gap=longest)
-    regular = _dealt(regular, plan.dealt)
+    regular = with_part(regular, plan.dealt)
     segments = make_segments(regular, schema, config, train)
     tail = _tail(frame, segments, plan)
     if plan.tail is not None:
@@ -118,7 +118,7 @@ def prepare_typed(read: pl.DataFrame, counts: Counter[str], plan: Plan) -> Prepa
         frozenset(labels_in(read, config).to_list()),
         gaps_of(frame if plan.tail is None else _from_the_end(frame, plan.tail), schema.step),
     )
-    sums = fit.sums_of(_dealt(segments, plan.dealt), train, schema, config)
+    sums = fit.sums_of(with_part(segments, plan.dealt), train, schema, config)
     return Prepared(encoded(segments), index, sums, told, tail)
 
 
@@ -129,7 +129,8 @@ def encoded(segments: pl.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def _dealt(frame: pl.DataFrame, dealt: pl.DataFrame | None) -> pl.DataFrame:
+def with_part(frame: pl.DataFrame, dealt: pl.DataFrame | None) -> pl.DataFrame:
+    """Rows of series with the part that each was dealt to, where they are dealt."""
     return frame if dealt is None else frame.join(dealt, on=SERIES, how="left", maintain_order="left")
 
 

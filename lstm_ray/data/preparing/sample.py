@@ -13,12 +13,11 @@ import polars as pl
 import pyarrow as pa
 
 from lstm_ray.config import Config
-from lstm_ray.data.preparing.blocks import WHOLE_BYTES, key_columns, numbered, pieces_of, read
-from lstm_ray.data.preparing.facts import Facts, facts_of, joined, keys_of
+from lstm_ray.data.preparing.blocks import WHOLE_BYTES, Whole, key_columns, numbered, pieces_of, read
+from lstm_ray.data.preparing.facts import Facts, facts_of, joined, keys_of, require_rows
 from lstm_ray.data.source.files import Piece
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.timeline.grid import SERIES
-from lstm_ray.errors import InputError
 from lstm_ray.progress import bar
 
 Choose = Callable[[pl.DataFrame], list[str] | None]
@@ -34,24 +33,17 @@ def read_some(config: Config, choose: Choose) -> tuple[Facts, pl.DataFrame, int]
     """
     pieces = pieces_of(config)
     if sum(piece.num_bytes for piece in pieces) < WHOLE_BYTES:
-        table = pa.concat_tables([read(config, piece) for piece in pieces])
-        keyed = numbered(table, 0) if config.split.by == "order" else table
-        facts = facts_of(keyed.select(key_columns(config, keyed.column_names)), config)
-        rows = _typed(table, config)
+        whole = Whole(config, pieces)
+        (facts,) = whole.facts()
         names = choose(facts.series.select(SERIES, "rows"))
-        return facts, rows if names is None else rows.filter(pl.col(SERIES).is_in(names)), 0
+        return facts, whole.typed if names is None else whole.typed.filter(pl.col(SERIES).is_in(names)), 0
     facts = _facts_of_pieces(config, pieces)
     names = choose(facts.series.select(SERIES, "rows"))
     table, left = _rows_of(config, pieces, names)
     chosen = facts_of(table.select(key_columns(config, table.column_names)), config)
     facts = replace(facts, differences=chosen.differences, counts=chosen.counts)
-    return facts, _typed(table, config), left
-
-
-def _typed(table: pa.Table, config: Config) -> pl.DataFrame:
-    if not table.num_rows:
-        raise InputError(f"data.source {config.data.source!r} holds no rows; name files that hold data")
-    return grid.typed(table, config.data)
+    require_rows(table.num_rows, config.data)
+    return facts, grid.typed(table, config.data), left
 
 
 def _facts_of_pieces(config: Config, pieces: Sequence[Piece]) -> Facts:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError
 
 
@@ -25,13 +26,19 @@ class Axis:
     as_written: bool = False
     """The axis is that of a clock of its own (``Schema.on_own_clock``): a date is read as written, whatever offset it names."""
 
-    def tick(self, date: str, name: str) -> int:
+    @classmethod
+    def of(cls, schema: Schema, zone: str | None) -> Axis:
+        """The axis of a schema, with the zone of dates that name none."""
+        zone = None if schema.on_own_clock else zone
+        return cls(schema.axis_start, schema.step, schema.is_time, zone, schema.in_months, schema.on_own_clock)
+
+    def tick(self, date: str, where: str) -> int:
         """A date or whole number as the axis counts. Raises InputError where it is of the other kind."""
         found = _date_or_number(date)
         dates = self.is_time or self.in_months
         if isinstance(found, int) == dates or found is None:
             wanted = "an ISO date such as 2024-07-01" if dates else "a whole number, as the data's time is"
-            raise InputError(f"split.{name} is '{date}'; write {wanted}")
+            raise InputError(f"{where} is '{date}'; write {wanted}")
         if isinstance(found, int):
             return found
         if self.in_months:
@@ -51,7 +58,7 @@ class Axis:
 
     def steps_before(self, date: str, name: str, num_steps: int) -> int:
         """How many steps lie before a date. Raises InputError where it lies outside the data, of so many steps."""
-        steps = -((self.start - self.tick(date, name)) // self.step)
+        steps = -((self.start - self.tick(date, f"split.{name}")) // self.step)
         last = num_steps if name == "until" else num_steps - 1
         if not 0 < steps <= last:
             raise InputError(
