@@ -1,7 +1,8 @@
 """A policy: config, schema, scaler and weights as one object, the only thing that leaves training.
 
-Needs torch, NumPy, safetensors and pydantic alone. On disk it is ``policy.json`` and ``weights.safetensors``, both
-hashed; nothing in it is a pickle and nothing is a row of training data.
+Needs torch, NumPy, safetensors and pydantic alone. On disk it is ``policy.json`` and ``weights.safetensors``, and
+``residuals.safetensors`` where it carries what futures are sampled from; all are hashed. Nothing in it is a pickle and
+nothing is a row of training data.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import numpy as arrays
 from safetensors.torch import load_file, save_file
 
 from lstm_ray import __version__
@@ -27,14 +29,19 @@ from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_wi
 from lstm_ray.errors import InputError
 from lstm_ray.model.network import build, forecaster
 from lstm_ray.model.request import Reader, SeriesInput
+from lstm_ray.model.residuals import Residuals
 from lstm_ray.model.telling import one_series, side_by_side, tell_ranges
 
 __all__ = ["Classification", "Forecast", "Labelling", "Policy", "Prediction", "SeriesInput"]
 
-FORMAT = 2
+FORMAT = 3
+DISTRIBUTION_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+"""Quantiles by which a distribution is told to whoever samples from it."""
 MAX_STEPS = 65_536
 """Steps of callers' series that are labelled in one pass, about."""
-POLICY, WEIGHTS = "policy.json", "weights.safetensors"
+POLICY, WEIGHTS, RESIDUALS = "policy.json", "weights.safetensors", "residuals.safetensors"
+
+_ALTERED = "'{}' was altered after it was saved: its hashes do not match; take a fresh copy"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Policy:
         scaler: training statistics.
         weights: state of the config's network.
         facts: plain values worth carrying, such as validation metrics; they go into ``policy.json``.
+        residuals: what its forecasts missed, for whoever samples futures; a policy needs none.
     """
 
     def __init__(
@@ -91,9 +99,11 @@ class Policy:
         scaler: Scaler,
         weights: Mapping[str, torch.Tensor],
         facts: Mapping[str, Any] | None = None,
+        residuals: Residuals | None = None,
     ) -> None:
         self.config, self.schema, self.scaler, self.facts = config, schema, scaler, dict(facts or {})
-        self._requests = Reader(config, schema, scaler)
+        self.residuals = residuals
+        self.requests = Reader(config, schema, scaler)
         self.network = build(config, schema)
         self.network.load_state_dict(dict(weights))
         self.network.eval()
@@ -104,11 +114,16 @@ class Policy:
         return self.config.model.quantiles or [0.5]
 
     @property
+    def path_levels(self) -> list[float]:
+        """Levels of the quantiles that futures are sampled by: the forecast's own, or more where a distribution has any."""
+        return list(DISTRIBUTION_LEVELS) if self.config.model.distribution else self.quantiles
+
+    @property
     def num_parameters(self) -> int:
         return sum(weight.numel() for weight in self.network.parameters())
 
     def save(self, folder: Path) -> str:
-        """Write the two files into a folder and return the policy's version, a hash of both."""
+        """Write its files into a folder and return the policy's version, a hash of all."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / WEIGHTS)
         content = {
@@ -120,6 +135,10 @@ class Policy:
             "facts": self.facts,
             "weights_sha256": _sha256((folder / WEIGHTS).read_bytes()),
         }
+        (folder / RESIDUALS).unlink(missing_ok=True)
+        if self.residuals is not None:
+            arrays.save_file(self.residuals.arrays(), folder / RESIDUALS)
+            content["residuals"] = {**self.residuals.words(), "sha256": _sha256((folder / RESIDUALS).read_bytes())}
         version = _version(content)
         (folder / POLICY).write_text(json.dumps({**content, "version": version}, indent=1, allow_nan=False))
         return version
@@ -138,21 +157,24 @@ class Policy:
             raise InputError(f"'{folder}' has policy format {found}, this version reads {FORMAT}")
         version = content.pop("version", None)
         if version != _version(content) or content["weights_sha256"] != _sha256(weights):
-            raise InputError(f"'{folder}' was altered after it was saved: its hashes do not match; take a fresh copy")
+            raise InputError(_ALTERED.format(folder))
         policy = cls(
             parse(content["config"]),
             Schema.model_validate(content["schema"]),
             Scaler.model_validate(content["scaler"]),
             load_file(folder / WEIGHTS),
             content["facts"],
+            _residuals(folder, content["residuals"]) if "residuals" in content else None,
         )
         policy.version = version
         return policy
 
     version: str = "unsaved"
 
-    def forecast_windows(self, segments: Segments, origin_M: NDArray, batch: int = 512) -> NDArray:
-        """Forecasts of windows of unscaled segments, float32 [M, H, C, Q]."""
+    def forecast_windows(
+        self, segments: Segments, origin_M: NDArray, batch: int = 512, levels: Sequence[float] | None = None
+    ) -> NDArray:
+        """Forecasts of windows of unscaled segments, float32 [M, H, C, Q]; ``levels`` as in ``forecast_batch``."""
         scaled, window = segments.scaled(self.scaler), self.config.window
         own_S = of_segments(seen(segments, self.scaler), self.scaler) if self.scaler.series else None
         parts = []
@@ -162,20 +184,21 @@ class Policy:
                 of_B = scaled.series_of(chunk)
                 names = [scaled.series[s] for s in of_B]
                 cut, own_B = of_windows(cut, own_S.take(of_B), names, self.scaler, window)
-            parts.append(self.forecast_batch(cut, own_B))
-        shape = (0, window.horizon, len(self.schema.target), len(self.quantiles))
+            parts.append(self.forecast_batch(cut, own_B, levels))
+        shape = (0, window.horizon, len(self.schema.target), len(levels or self.quantiles))
         return np.concatenate(parts or [np.empty(shape, np.float32)])
 
-    def forecast_batch(self, batch: Batch, own: Own | None = None) -> NDArray:
+    def forecast_batch(self, batch: Batch, own: Own | None = None, levels: Sequence[float] | None = None) -> NDArray:
         """Forecasts of a scaled batch at its last origin, float32 [B, H, C, Q].
 
         Args:
             own: the units that its targets are told in, where each series has its own.
+            levels: of its quantiles: any of a distribution, ascending, else the head's own; None: ``quantiles``.
         """
         inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK, batch.category_BS)
         with torch.inference_mode():
             raw_BNHCP = self.network(*map(torch.from_numpy, inputs))[:, -1:]
-            scaled_BHCQ: NDArray = forecaster(self.network).forecast(raw_BNHCP)[:, 0].numpy()
+            scaled_BHCQ: NDArray = forecaster(self.network).forecast(raw_BNHCP, levels)[:, 0].numpy()
         return self.scaler.unscale(scaled_BHCQ, quantile_axis=True, own=own)
 
     def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
@@ -207,7 +230,7 @@ class Policy:
         names = [item.name or str(index) for index, item in enumerate(series)]
         if self.config.task == "label":
             return self._label(series, names)
-        read = [self._requests.read(item, index) for index, item in enumerate(series)]
+        read = [self.requests.read(item, index) for index, item in enumerate(series)]
         if self.config.task == "classify":
             found = [self._classify(one.batch)[0] for one in read]
             return [Classification(n, p, one.warnings) for n, p, one in zip(names, found, read, strict=True)]
@@ -225,7 +248,7 @@ class Policy:
         return probabilities
 
     def _label(self, series: Sequence[SeriesInput], names: Sequence[str]) -> list[Labelling]:
-        read = [self._requests.read(item, index, whole=True) for index, item in enumerate(series)]
+        read = [self.requests.read(item, index, whole=True) for index, item in enumerate(series)]
         schema = self.schema
         batches = [one.batch for one in read]
         cuts = [one_series(b.past_BTP[0], b.observed_BTC[0], b.known_BTK[0], b.category_BS, schema) for b in batches]
@@ -234,6 +257,16 @@ class Policy:
         answer_MA = tell_ranges(self.network, self.config, self.scaler, joined, range_S2, MAX_STEPS)
         answers = np.split(answer_MA, joined.bounds[1:-1])
         return [Labelling(n, one.times, a, one.warnings) for n, a, one in zip(names, answers, read, strict=True)]
+
+
+def _residuals(folder: Path, words: Mapping[str, Any]) -> Residuals:
+    try:
+        kept = (folder / RESIDUALS).read_bytes()
+    except OSError as error:
+        raise InputError(f"'{folder}' holds no readable policy: {error}") from None
+    if words["sha256"] != _sha256(kept):
+        raise InputError(_ALTERED.format(folder))
+    return Residuals.of(arrays.load(kept), words)
 
 
 def _version(content: Mapping[str, Any]) -> str:

@@ -118,8 +118,8 @@ def _parses_to(content: bytes | bytearray, other: bytes) -> bool:
 def test_a_newer_format_is_refused_by_its_number(policy: Policy, tmp_path: Path) -> None:
     policy.save(tmp_path)
     content = json.loads((tmp_path / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps(content | {"format": 3}))
-    with pytest.raises(InputError, match="has policy format 3, this version reads 2"):
+    (tmp_path / "policy.json").write_text(json.dumps(content | {"format": 99}))
+    with pytest.raises(InputError, match="has policy format 99, this version reads 3"):
         Policy.load(tmp_path)
 
 
@@ -505,3 +505,19 @@ def test_a_policy_of_classifiers_and_a_ridge_answers_alike_by_sequence_and_by_se
         np.testing.assert_allclose(answer.probabilities, expected_K, rtol=1e-5)
     policy.save(tmp_path)
     np.testing.assert_array_equal(Policy.load(tmp_path).class_probabilities(DAYS, rows), expected_MK)
+
+
+def test_a_distribution_is_told_by_any_quantiles_and_a_head_by_its_own_alone() -> None:
+    policy = made.random_policy(
+        made.make_config(model__distribution="gaussian", model__quantiles=[0.1, 0.5, 0.9]), SEGMENTS
+    )
+    rows = np.array([40, 90])
+    assert policy.path_levels[:2] == [0.02, 0.05]
+    many = policy.forecast_windows(SEGMENTS, rows, levels=policy.path_levels)
+    assert (np.diff(many) > 0).all()
+    own = [policy.path_levels.index(level) for level in policy.quantiles]
+    np.testing.assert_allclose(many[..., own], policy.forecast_windows(SEGMENTS, rows), rtol=1e-5)
+    learned = made.random_policy(made.make_config(model__quantiles=[0.1, 0.5, 0.9]), SEGMENTS)
+    assert learned.path_levels == [0.1, 0.5, 0.9]
+    with pytest.raises(AssertionError, match="learned"):
+        learned.forecast_windows(SEGMENTS, rows, levels=[0.2, 0.5])

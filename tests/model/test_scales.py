@@ -19,9 +19,11 @@ from lstm_ray.model.checkpoint import fit_kept
 from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import build, forecaster
 from lstm_ray.model.policy import Forecast, Policy
+from lstm_ray.model.residuals import Residuals
 from lstm_ray.model.training import EpochRecord, start
-from lstm_ray.plan.rollouts import residual_trajectories, roll
-from lstm_ray.plan.starts import World, start_of
+from lstm_ray.plan.futures.residuals import residuals_of
+from lstm_ray.plan.futures.rollouts import roll
+from lstm_ray.plan.futures.starts import World, start_of
 from tests import made
 
 SCHEMA = made.schema_of(known=["price"])
@@ -152,7 +154,8 @@ def test_a_rollout_starts_with_the_policys_own_forecast_where_each_series_has_it
     policy = Policy(config, SCHEMA, fitted(segments, config), build(config, SCHEMA).state_dict())
     segments = replace(segments, series=["s0", "nobody", "s2"])
     rows = np.array([100, 300, 600])
-    world = World(segments, policy.scaler, config, 0, np.zeros((1, 6, 1), np.float32))
+    none = Residuals((0.5,), np.zeros((1, 6, 1), np.float32), np.array([900]), np.array([0]), ["nobody"])
+    world = World(segments, policy.scaler, config, none)
     future_MWSC = roll(policy.forecast_batch, world, start_of(world, rows), 2)
     expected = policy.forecast_windows(segments, rows)[:, None, :, :, 0]
     np.testing.assert_allclose(future_MWSC[:, :, :6], np.repeat(expected, 2, axis=1), rtol=1e-4)
@@ -167,8 +170,8 @@ def test_errors_of_one_series_are_drawn_for_another_in_its_own_units() -> None:
     units = np.array([scaler.series.of[name][1] for name in ("s0", "s2")])
     forecast = after - 3 * units[:, None, None] * np.array([1.0, -1.0])[:, None, None]
     whole = replace(segments, observed_RC=np.ones_like(segments.observed_RC))
-    found = residual_trajectories(forecast.astype(np.float32), whole, rows, scaler)
-    np.testing.assert_allclose(found[:, :, 0], np.repeat([[3.0], [-3.0]], 6, axis=1), rtol=1e-3)
+    found = residuals_of(forecast.astype(np.float32)[..., None], [0.5], whole, rows, scaler)
+    np.testing.assert_allclose(found.score_RHC[:, :, 0], np.repeat([[3.0], [-3.0]], 6, axis=1), rtol=1e-3)
 
 
 def test_a_policy_with_statistics_of_series_survives_its_round_trip(tmp_path: Any) -> None:

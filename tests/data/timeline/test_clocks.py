@@ -139,4 +139,4 @@ def test_dates_of_a_split_are_months_where_steps_are() -> None:
     assert axis.steps_before("2024-07-15", "test_from", 12) == 6
     assert axis.time(6) == "2024-07"
     with pytest.raises(InputError, match=r"split.test_from is '7'; write an ISO date"):
-        axis.tick("7", "test_from")
+        axis.tick("7", "split.test_from")

@@ -16,11 +16,13 @@ from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Own
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
-from lstm_ray.plan import rollouts
-from lstm_ray.plan.rollouts import PredictFn, residual_trajectories
-from lstm_ray.plan.scenarios import under
-from lstm_ray.plan.starts import World, actual_after, rollout_origins, some_origins, start_of
-from lstm_ray.sections.plan import ScenarioConfig
+from lstm_ray.model.residuals import Residuals
+from lstm_ray.plan.futures import rollouts
+from lstm_ray.plan.futures.draws import rows_drawn
+from lstm_ray.plan.futures.rollouts import PredictFn
+from lstm_ray.plan.futures.starts import World, actual_after, rollout_origins, some_origins, start_of
+from lstm_ray.plan.what_if.scenarios import under
+from lstm_ray.sections.scenario import ScenarioConfig
 from tests import made
 
 SCHEMA = made.schema_of(known=["price"])
@@ -35,15 +37,25 @@ def scenario(**values: Any) -> ScenarioConfig:
 
 
 def roll(predict: PredictFn, world: World, origin_M: NDArray, one: ScenarioConfig | None, paths: int) -> NDArray:
-    start = under(start_of(world, origin_M), one, world.segments.schema)
+    start = under(start_of(world, origin_M), one, world)
     return rollouts.roll(predict, world, start, paths)
 
 
-def world_of(config: Config = CONFIG, segments: Segments = SEGMENTS, residuals: int = 7) -> World:
-    random = np.random.default_rng(5)
-    return World(
-        segments, made.scaler_of(segments), config, 1, random.normal(size=(residuals, H, 1)).astype(np.float32)
-    )
+def world_of(config: Config = CONFIG, segments: Segments = SEGMENTS, levels: tuple[float, ...] = (0.5,)) -> World:
+    return World(segments, made.scaler_of(segments), config, library_of(levels))
+
+
+def library_of(levels: tuple[float, ...] = (0.5,), number: int = 7) -> Residuals:
+    """Errors of windows that begin at any step after the others', a horizon apart, of no series that is known."""
+    score_RHC = np.random.default_rng(5).normal(size=(number, H, 1)).astype(np.float32)
+    step_R = 1_000 + H * np.arange(number)
+    return Residuals(levels, score_RHC, step_R, np.zeros(number, np.int64), ["somebody"])
+
+
+def drawn_rows(world: World, origin_M: NDArray, paths: int, blocks: int = 3) -> NDArray:
+    start, config = start_of(world, origin_M), world.config
+    assert world.residuals is not None
+    return rows_drawn(world.residuals, start.step_M, start.series, paths, blocks, config.window.season, config.seed)
 
 
 def linear(batch: Batch, own: Own | None = None) -> NDArray:
@@ -52,8 +64,8 @@ def linear(batch: Batch, own: Own | None = None) -> NDArray:
     load = np.float32(batch.target_BTC[:, -H - 1, :] * scaler.target_deviation + scaler.target_mean)
     wind = batch.past_BTP[:, -H - 1, :1] * np.float32(scaler.past.deviation[0]) + np.float32(scaler.past.mean[0])
     price = batch.known_BTK[:, -H:, :1] * np.float32(scaler.known.deviation[0]) + np.float32(scaler.known.mean[0])
-    median_BHC = (load + wind)[:, None, :] + price
-    return np.stack([median_BHC - 100, median_BHC, median_BHC + 100], axis=-1)
+    median_BHC: NDArray = (load + wind)[:, None, :] + price
+    return median_BHC[..., None]
 
 
 def test_a_rollout_starts_from_a_history_as_a_network_may_see_it_and_truth_stays() -> None:
@@ -73,12 +85,14 @@ def test_a_rollout_starts_from_a_history_as_a_network_may_see_it_and_truth_stays
 
 def test_paths_equal_a_plain_loop() -> None:
     """One origin and one path at a time, with the policy that training leaves."""
-    policy = made.random_policy(made.make_config(model__quantiles=[0.1, 0.5, 0.9]), SEGMENTS)
-    world = replace(world_of(), scaler=policy.scaler)
+    levels = (0.1, 0.5, 0.9)
+    policy = made.random_policy(made.make_config(data__known=["price"], model__quantiles=list(levels)), SEGMENTS)
+    world = world_of(levels=levels)
+    assert world.residuals is not None
+    row_MWN = drawn_rows(world, ORIGINS, 2)
     found_MWSC = roll(policy.forecast_batch, world, ORIGINS, None, 2)
     assert found_MWSC.shape == (3, 2, S, 1)
     for m, origin in enumerate(ORIGINS):
-        draws = np.random.default_rng([CONFIG.seed, origin]).integers(7, size=(2, 3))
         history = slice(origin - 11, origin + 1)
         ahead = slice(origin + 1, origin + 19)
         for path in range(2):
@@ -99,8 +113,10 @@ def test_paths_equal_a_plain_loop() -> None:
                     category_SK=np.zeros((1, 0), np.int64),
                 )
                 batch = _one_window(one, policy.scaler)
-                step_HC = policy.forecast_batch(batch)[0, :, :, 1] + world.residual_RHC[draws[path, block]]
-                target += list(step_HC)
+                low_HC, middle_HC, high_HC = np.moveaxis(policy.forecast_batch(batch)[0], -1, 0)
+                score_HC = world.residuals.score_RHC[row_MWN[m, path, block]]
+                side_HC = np.where(score_HC > 0, high_HC - middle_HC, middle_HC - low_HC)
+                target += list(middle_HC + score_HC / 1.2815516 * side_HC)
             np.testing.assert_allclose(found_MWSC[m, path], target[12 : 12 + S], rtol=1e-4)
 
 
@@ -139,7 +155,7 @@ def test_paths_depend_on_the_seed_the_origin_and_the_path() -> None:
 
 @pytest.mark.parametrize(
     "one",
-    [scenario(series=["nobody"]), scenario(value=0), scenario(operation="scale", value=1), scenario(column="rain")],
+    [scenario(series=["nobody"]), scenario(value=0), scenario(operation="scale", value=1)],
     ids=str,
 )
 def test_a_scenario_that_touches_nothing_makes_no_difference(one: ScenarioConfig) -> None:
@@ -174,9 +190,11 @@ def test_the_target_and_the_known_future_may_change_too() -> None:
 def test_errors_are_drawn_as_whole_trajectories() -> None:
     world = world_of()
     found = roll(linear, world, ORIGINS, None, 20)
-    plain = roll(linear, replace(world, residual_RHC=np.zeros((1, H, 1), np.float32)), ORIGINS, None, 1)
+    assert world.residuals is not None
+    none = replace(world.residuals, score_RHC=np.zeros_like(world.residuals.score_RHC))
+    plain = roll(linear, replace(world, residuals=none), ORIGINS, None, 1)
     drawn = (found - plain)[:, :, :H].reshape(-1, H)
-    known = {tuple(np.round(trajectory[:, 0], 2)) for trajectory in world.residual_RHC}
+    known = {tuple(np.round(trajectory[:, 0], 2)) for trajectory in world.residuals.score_RHC}
     seen = {tuple(np.round(path, 2)) for path in drawn}
     assert seen <= known
     assert len(seen) == 7
@@ -217,6 +235,44 @@ def test_origins_are_spread_over_a_part_with_whole_rollouts_inside(part: Any, nu
         assert np.ptp(np.diff(np.searchsorted(every, found))) <= 1
 
 
+def test_series_start_together_where_that_is_asked_for() -> None:
+    found = rollout_origins(SEGMENTS, made.PARTS, "validation", CONFIG, 20, together=True)
+    steps, counts = np.unique(SEGMENTS.steps(found), return_counts=True)
+    assert (counts == 2).all()
+    assert len(steps) == 10
+    assert steps[-1] - steps[0] == 140 + 40 - S - 1 - 139, "from the first that fits to the last"
+
+
+def test_a_first_block_is_forecast_once_for_all_paths_and_a_later_one_for_each() -> None:
+    asked: list[int] = []
+
+    def spy(batch: Batch, own: Own | None) -> NDArray:
+        asked.append(len(batch.target_BTC))
+        return linear(batch)
+
+    roll(spy, world_of(), ORIGINS, None, 5)
+    assert asked == [3, 15, 15]
+
+
+def test_a_rollout_may_be_shorter_than_the_worlds_and_have_a_seed_of_its_own() -> None:
+    world = world_of()
+    start = start_of(world, ORIGINS)
+    whole = rollouts.roll(linear, world, start, 4)
+    np.testing.assert_array_equal(rollouts.roll(linear, world, start, 4, seed=CONFIG.seed, steps=S), whole)
+    # Which windows are followed hangs on how far they reach.
+    short = rollouts.roll(linear, world, start, 4, steps=5)
+    assert short.shape == (3, 4, 5, 1)
+    assert (rollouts.roll(linear, world, start, 4, seed=CONFIG.seed + 1) != whole).any()
+
+
+def test_origins_whose_futures_cannot_be_sampled_are_named_before_they_are_asked_for() -> None:
+    library = replace(library_of(), step_R=np.arange(60, 67), names=["s0"])
+    world = replace(world_of(), residuals=library)
+    rollouts.require_errors(world, np.array([30, 300]))
+    with pytest.raises(InputError, match=r"series 's0', step 58"):
+        rollouts.require_errors(world, np.array([30, 58]))
+
+
 def test_a_part_too_short_for_a_rollout_has_no_origins() -> None:
     config = made.make_config(plan__steps=50)
     assert len(rollout_origins(SEGMENTS, made.PARTS, "validation", config, 5)) == 0
@@ -229,40 +285,6 @@ def test_what_followed_is_read_from_the_data() -> None:
         np.testing.assert_array_equal(observed[m], SEGMENTS.observed_RC[origin + 1 : origin + 5])
 
 
-def test_residuals_are_centred_errors_of_windows_that_were_measured_whole() -> None:
-    origins = np.arange(20, 60)
-    forecast = np.zeros((40, H, 1), np.float32)
-    found = residual_trajectories(forecast, SEGMENTS, origins, made.scaler_of(SEGMENTS))
-    actual, observed = actual_after(SEGMENTS, origins, H)
-    whole = observed.all(axis=(1, 2))
-    assert 0 < whole.sum() < 40
-    np.testing.assert_allclose(found, actual[whole] - actual[whole].mean(0), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found.mean(0), 0, atol=1e-4)
-
-
-def test_where_no_window_was_measured_whole_those_measured_in_part_serve() -> None:
-    holes = replace(SEGMENTS, observed_RC=(np.arange(390) % 3 > 0).astype(np.float32)[:, None])
-    found = residual_trajectories(np.zeros((5, H, 1), np.float32), holes, np.arange(20, 25), made.scaler_of(holes))
-    assert found.shape == (5, H, 1)
-
-
-def test_errors_of_logarithms_grow_with_a_series_and_never_lead_below_0() -> None:
-    positive = replace(SEGMENTS, target_RC=np.exp(SEGMENTS.target_RC / 20))
-    scaler = made.in_logarithms(made.scaler_of(positive), 0.01, 1.0, 0.3)
-    rows = np.arange(20, 60)
-    residuals = residual_trajectories(np.full((40, H, 1), 3.0, np.float32), positive, rows, scaler)
-
-    def rolled(level: float, shift: float) -> NDArray:
-        world = World(positive, scaler, CONFIG, 0, residuals + np.float32(shift))
-        flat = lambda batch, own: np.full((len(batch.target_BTC), H, 1, 1), level, np.float32)  # noqa: E731
-        return roll(flat, world, ORIGINS, None, 3)
-
-    small, large = rolled(1.0, 0.0), rolled(1000.0, 0.0)
-    assert small.std() > 0
-    np.testing.assert_allclose((large + 0.01) / 1000.01, (small + 0.01) / 1.01, rtol=1e-3)
-    assert (rolled(1.0, -50.0) == 0).all()
-
-
 def test_a_part_without_room_for_a_rollout_is_named() -> None:
     bounds = {**made.PARTS, "validation": (140, 150)}
     with pytest.raises(InputError, match=r"validation part, 10 steps, has no room for a rollout of 15; set plan.steps"):
@@ -273,20 +295,21 @@ def lagged(batch: Batch, own: object = None) -> NDArray:
     """A forecast that is the only lag, in the data's own units; -1 where it is not there."""
     scaler = made.scaler_of(SEGMENTS)
     lag_BHC, there_BH1 = batch.known_BTK[:, -H:, -2:-1], batch.known_BTK[:, -H:, -1:]
-    return np.where(there_BH1 > 0, lag_BHC * scaler.target_deviation + scaler.target_mean, -1)[..., None].repeat(3, -1)
+    return np.where(there_BH1 > 0, lag_BHC * scaler.target_deviation + scaler.target_mean, -1)[..., None]
 
 
 @pytest.mark.parametrize("lag", [6, 8, 20])
 def test_lags_that_reach_into_a_rollout_read_what_was_simulated(lag: int) -> None:
     world = world_of(made.make_config(data__known=["price"], plan__steps=15, window__lags=[lag]))
     found_MWSC = roll(lagged, world, ORIGINS, None, 2)
+    row_MWN = drawn_rows(world, ORIGINS, 2)
+    assert world.residuals is not None
     for m, origin in enumerate(ORIGINS):
-        draws = np.random.default_rng([CONFIG.seed, origin]).integers(7, size=(2, 3))
         first = SEGMENTS.bounds[SEGMENTS.series_of(ORIGINS[m : m + 1])[0]]
         for path in range(2):
             going = list(SEGMENTS.target_RC[first : origin + 1, 0])
             for step in range(18):
-                error = world.residual_RHC[draws[path, step // 6], step % 6, 0]
+                error = world.residuals.score_RHC[row_MWN[m, path, step // 6], step % 6, 0]
                 going.append((going[-lag] if len(going) >= lag else -1) + error)
             np.testing.assert_allclose(found_MWSC[m, path, :, 0], going[-18:][:S], rtol=1e-4, atol=1e-4)
 

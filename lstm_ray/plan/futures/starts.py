@@ -17,8 +17,13 @@ from lstm_ray.data.parts import Boundaries, Part
 from lstm_ray.data.quality.clean import seen
 from lstm_ray.data.scaling import units
 from lstm_ray.data.schema import Own, Scaler
+from lstm_ray.data.spread import at_common_times, evenly
 from lstm_ray.data.windows import Segments, origin_ranges
 from lstm_ray.errors import InputError
+from lstm_ray.model.residuals import Residuals
+
+FEWEST_STARTS = 8
+"""Times that rollouts start from before series are left out."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,8 @@ class World:
     """Unscaled."""
     scaler: Scaler
     config: Config
-    median: int
-    """Index of the median among the forecast's quantiles."""
-    residual_RHC: NDArray
-    """Whole error trajectories of validation windows (``Scaler.difference`` of actual and median forecast): sampled as they
-    are, so that a path keeps the correlation between steps and targets that the policy's errors really have."""
+    residuals: Residuals | None = None
+    """What the policy's forecasts of validation windows missed: paths are drawn from it (task: forecast)."""
 
     @cached_property
     def read(self) -> Segments:
@@ -119,19 +121,28 @@ def start_of(world: World, origin_M: NDArray) -> Start:
     )
 
 
-def rollout_origins(segments: Segments, bounds: Boundaries, part: Part, config: Config, number: int) -> NDArray:
-    """At most ``number`` origins spread evenly over a part, each with a whole rollout inside it, int64 [M]."""
+def rollout_origins(
+    segments: Segments, bounds: Boundaries, part: Part, config: Config, number: int, together: bool = False
+) -> NDArray:
+    """At most ``number`` origins spread evenly over a part, each with a whole rollout inside it, int64 [M].
+
+    Args:
+        together: series start at the same times, as far as the number allows: what happens to them together can be judged.
+    """
     steps = config.plan.steps or 2 * config.window.horizon
     window = config.window.model_copy(update={"horizon": max(steps, config.window.horizon)})
     ranges = origin_ranges(segments, bounds, part, window)
     rows = np.concatenate([np.arange(first, end) for first, end in ranges] or [np.empty(0, np.int64)])
-    chosen: NDArray = rows[np.unique(np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(np.int64))]
-    return chosen
+    if together:
+        return rows[at_common_times(segments.steps(rows), number, FEWEST_STARTS, turning=True)]
+    return evenly(rows, number)
 
 
-def some_origins(segments: Segments, bounds: Boundaries, part: Part, config: Config, number: int) -> NDArray:
+def some_origins(
+    segments: Segments, bounds: Boundaries, part: Part, config: Config, number: int, together: bool = False
+) -> NDArray:
     """``rollout_origins``. Raises InputError where the part is too short for a rollout."""
-    found = rollout_origins(segments, bounds, part, config, number)
+    found = rollout_origins(segments, bounds, part, config, number, together)
     if not len(found):
         horizon, (first, end) = config.window.horizon, bounds[part]
         raise InputError(
