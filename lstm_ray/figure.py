@@ -46,12 +46,32 @@ def lines(
     traces: list[dict[str, Any]] = []
     if band is not None:
         low, high, name = band
-        edge = {"type": "scatter", "x": plain(x), "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-        traces.append({**edge, "y": plain(low), "showlegend": False})
-        traces.append({**edge, "y": plain(high), "fill": "tonexty", "name": name})
-    for name, values in series.items():
-        traces.append({"type": "scatter", "x": plain(x), "y": plain(values), "name": name, "mode": mode})
+        traces += shaded(x, low, high, name)
+    traces += [line(x, values, name, mode) for name, values in series.items()]
     return Figure(id=id, title=title, caption=caption, traces=traces, layout=_axes(x_title, y_title))
+
+
+def line(x: Values, y: Values, name: str, mode: str = "lines", *, banded: bool = False) -> dict[str, Any]:
+    """The trace of a line; where it is ``banded``, with the colour and the legend of what is ``shaded`` as its own."""
+    trace = {"type": "scatter", "x": plain(x), "y": plain(y), "name": name, "mode": mode}
+    return trace | ({"legendgroup": name} if banded else {})
+
+
+def shaded(
+    x: Values, low: Values, high: Values, name: str, *, of: str | None = None, legend: bool = True
+) -> list[dict[str, Any]]:
+    """The traces of a band, to be drawn before the lines.
+
+    Args:
+        of: the line that it is the band of, whose colour it has; None: it has none.
+        legend: whether the legend names it.
+    """
+    edge = {"type": "scatter", "x": plain(x), "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    edge |= {} if of is None else {"legendgroup": of}
+    return [
+        {**edge, "y": plain(low), "showlegend": False},
+        {**edge, "y": plain(high), "fill": "tonexty", "name": name, "showlegend": legend},
+    ]
 
 
 def bars(

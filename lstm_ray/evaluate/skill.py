@@ -6,6 +6,7 @@ leaving out long blocks of time, across all series at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,20 +44,63 @@ def skill(error_M: NDArray, baseline_M: NDArray, step_M: NDArray, dependence_ste
     """
     if baseline_M.sum() == 0:
         return None
-    value = 1 - float(error_M.sum() / baseline_M.sum())
+    value, reach = block_jackknife(lambda error, bar: 1 - error / bar, [error_M, baseline_M], step_M, dependence_steps)
+    if reach is None or not np.isfinite(reach):
+        return Skill(float(value), None)
+    return Skill(float(value), (float(value - reach), float(value + reach)))
+
+
+def mean_interval(value_M: NDArray, step_M: NDArray, dependence_steps: int) -> tuple[NDArray, NDArray | None]:
+    """Mean over windows of values [M, ...], and how far its 95 % interval reaches to either side; None where too few blocks
+    tell it."""
+    return block_jackknife(np.divide, [value_M, np.ones_like(value_M)], step_M, dependence_steps)
+
+
+def block_jackknife(
+    statistic: Callable[..., NDArray], parts: Sequence[NDArray], step_M: NDArray, dependence_steps: int
+) -> tuple[NDArray, NDArray | None]:
+    """A statistic of sums over windows, and how far its 95 % interval reaches to either side.
+
+    Args and None as in ``standard_error``."""
+    value, deviation, num = standard_error(statistic, parts, step_M, dependence_steps)
+    if deviation is None:
+        return value, None
+    return value, float(stdtrit(num - 1, (1 + CONFIDENCE) / 2)) * deviation
+
+
+def standard_error(
+    statistic: Callable[..., NDArray], parts: Sequence[NDArray], step_M: NDArray, dependence_steps: int
+) -> tuple[NDArray, NDArray | None, int]:
+    """A statistic of sums over windows, its standard error by leaving out one block of time after another (Künsch 1989),
+    and the number of blocks.
+
+    Args:
+        statistic: of the sum over windows of each part, with any further axes as they are.
+        parts: [M, ...] each.
+        step_M: each window's origin on the common time axis.
+        dependence_steps: how far apart windows still share steps; blocks are at least twice as long.
+
+    Returns:
+        None for the error where there are fewer than MIN_BLOCKS blocks; not finite where the statistic is not without one.
+    """
+    parts = [part.astype(np.float64) for part in parts]
+    total = [part.sum(0) for part in parts]
+    value = statistic(*total)
     offset = step_M - step_M.min()
     length = max(2 * dependence_steps, -(-int(offset.max() + 1) // MAX_BLOCKS))
-    block = offset // length
-    _, block = np.unique(block, return_inverse=True)
-    num = int(block.max()) + 1
+    _, block_M = np.unique(offset // length, return_inverse=True)
+    num = int(block_M.max()) + 1
     if num < MIN_BLOCKS:
-        return Skill(value, None)
-    left_out = 1 - (error_M.sum() - np.bincount(block, error_M)) / (baseline_M.sum() - np.bincount(block, baseline_M))
-    if not np.isfinite(left_out).all():
-        return Skill(value, None)
-    deviation = float(np.sqrt((num - 1) / num * ((left_out - left_out.mean()) ** 2).sum()))
-    reach = float(stdtrit(num - 1, (1 + CONFIDENCE) / 2)) * deviation
-    return Skill(value, (value - reach, value + reach))
+        return value, None, num
+    without = []
+    for part, whole in zip(parts, total, strict=True):
+        block_NX = np.zeros((num, *part.shape[1:]))
+        np.add.at(block_NX, block_M, part)
+        without.append(whole - block_NX)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left_out = statistic(*without)
+    deviation = np.sqrt((num - 1) / num * ((left_out - left_out.mean(0)) ** 2).sum(0))
+    return value, deviation, num
 
 
 def paired_p(right_M: NDArray, baseline_right_M: NDArray) -> float:

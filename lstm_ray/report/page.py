@@ -34,7 +34,7 @@ STAGES: Mapping[str, str] = {
     "preprocess": "A regular grid, gaps made explicit, values scaled",
     "split": "Train, validation and test, in order of time",
     "train": "The LSTM learns",
-    "plan": "What-if futures, and whether learning from them helps",
+    "plan": "What-if futures, decisions, and whether learning from them helps",
     "tune": "A search for better settings",
     "evaluate": "The test part, read once",
     "deploy": "The policy as a service",

@@ -48,17 +48,26 @@ const gaps = rows => ({ xgap: rows[0]?.length <= 40 ? 1 : 0, ygap: rows.length <
 
 function styledTraces(traces, colours, room) {
   const bars = traces.filter(trace => trace.type === "bar").length;
-  const counts = {}; // by panel: each starts with the first colour again
-  return traces.map(trace => {
+  const isBand = trace => trace.line?.width === 0;
+  const counts = {}, groups = {}; // by panel: each starts with the first colour again
+  const indices = traces.map(trace => {
+    if (isBand(trace) || trace.type === "heatmap") return;
+    const panel = trace.xaxis ?? "x";
+    const index = counts[panel] = (counts[panel] ?? -1) + 1;
+    groups[trace.legendgroup ?? ""] ??= index;
+    return index;
+  });
+  return traces.map((trace, position) => {
     if (trace.type === "heatmap") {
       const scale = { RdBu: colours.around, Viridis: colours.much }[trace.colorscale ?? "Viridis"] ?? trace.colorscale;
       const bar = { thickness: 10, outlinewidth: 0, tickfont: { color: colours.quiet } };
       return { ...merge({ colorbar: bar, ...gaps(trace.z ?? []), ...cellText(trace.z ?? [], room) }, trace), colorscale: scale };
     }
-    if (trace.line?.width === 0) // a band and its edges: named in the legend, no series of its own
-      return merge({ fillcolor: faint(colours.quiet, 0.22), line: { color: colours.quiet } }, trace);
-    const panel = trace.xaxis ?? "x";
-    const index = counts[panel] = (counts[panel] ?? -1) + 1;
+    if (isBand(trace)) { // and its edges: of the line in its group, or of no series
+      const own = trace.legendgroup && colours.series[groups[trace.legendgroup] % colours.series.length];
+      return merge({ fillcolor: faint(own || colours.quiet, 0.22), line: { color: own || colours.quiet } }, trace);
+    }
+    const index = indices[position];
     const colour = colours.series[index % colours.series.length];
     if (trace.type === "scatter" || !trace.type) {
       const points = (trace.x ?? trace.y ?? []).length;

@@ -19,6 +19,8 @@ class TableData(BaseModel):
     caption: str = ""
     best: int | str | None = None
     """The row to highlight: its index, or what its first cell says."""
+    mark: str = "best"
+    """The word that the highlighted row carries."""
 
     @model_validator(mode="after")
     def _rows_are_as_wide_as_the_columns(self) -> TableData:
@@ -67,7 +69,7 @@ def from_stage(data: TableData) -> Table:
     cells = _cells(data.rows)
     columns = [Column(name, _is_numeric(data.rows, index)) for index, name in enumerate(data.columns)]
     rows = [Row(row, highlight=index == best) for index, row in enumerate(cells)]
-    return Table(data.title, data.caption, columns, rows)
+    return Table(data.title, data.caption, columns, rows, data.mark)
 
 
 def of_scores(test: scores.Scores) -> list[Table]:

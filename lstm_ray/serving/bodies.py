@@ -6,7 +6,6 @@ Legend: T steps, H horizon, C targets, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,12 +17,14 @@ from lstm_ray.data.lags import reach
 from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
-from lstm_ray.plan.scenarios import changed, changed_future, touches
-from lstm_ray.sections.plan import ScenarioConfig
+from lstm_ray.sections.scenario import ChangeConfig, ScenarioConfig
 from lstm_ray.serving.service import median
 
 MAX_SCENARIOS = 16
 """What-ifs in one request: each costs a prediction of every series."""
+
+MAX_CHANGES = 16
+"""Changes made together with a scenario's first."""
 
 Name = Annotated[str, Field(max_length=200)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -61,10 +62,18 @@ class LabelRequest(Body):
     series: list[Series] = Field(min_length=1, description="every step that is sent gets a label")
 
 
-class Scenario(ScenarioConfig):
-    """A change to an input, as in the YAML's plan.scenarios."""
+class Change(ChangeConfig):
+    """A change to an input, made together with others."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Scenario(ScenarioConfig):
+    """A change to an input, and others with it, as in the YAML's plan.scenarios; steps are counted from the last one sent."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    also: list[Change] = Field(default=[], max_length=MAX_CHANGES, description="changes made together with the first")
 
 
 class WhatIfForecast(ForecastRequest):
@@ -209,36 +218,6 @@ def to_inputs(series: Sequence[Series]) -> list[SeriesInput]:
 def names(series: Sequence[Series]) -> list[str]:
     """What the answer calls them: unnamed ones by their number."""
     return [s.name or str(i) for i, s in enumerate(series)]
-
-
-def under(scenario: ScenarioConfig, inputs: Sequence[SeriesInput], schema: Schema) -> list[SeriesInput]:
-    """The inputs as a scenario changes them: the same change that planning makes.
-
-    Raises InputError where the column or a series named by the scenario does not exist.
-    """
-    where = f"scenario '{scenario.name}'"
-    columns = [*schema.target, *schema.past, *schema.known]
-    if scenario.column not in columns:
-        raise InputError(
-            f"{where}: column '{scenario.column}' is no input of this policy{nearest(scenario.column, columns)}"
-        )
-    if unknown := sorted(set(scenario.series) - {item.name for item in inputs}):
-        raise InputError(
-            f"{where}: series '{unknown[0]}' is not in this request; name one of its series, or none for all"
-        )
-    return [_changed(item, scenario, schema) if touches(scenario, item.name) else item for item in inputs]
-
-
-def _changed(item: SeriesInput, scenario: ScenarioConfig, schema: Schema) -> SeriesInput:
-    name, ahead = scenario.column, scenario.column in schema.known
-    given = item.future if ahead else item.columns
-    if name not in given:
-        return item  # the policy will say that it is missing
-    values_T1 = np.asarray(given[name], dtype=np.float64)[:, None]
-    with np.errstate(over="ignore"):  # the policy refuses what is infinite, and names it
-        result = (changed_future if ahead else changed)(values_T1, [name], scenario)[:, 0]
-    new = {**given, name: result}
-    return replace(item, future=new) if ahead else replace(item, columns=new)
 
 
 def chosen_quantiles(asked: Sequence[float] | None, policy: Policy) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lstm_ray.evaluate.skill import paired_p, skill
+from lstm_ray.evaluate.skill import mean_interval, paired_p, skill
 
 
 def _errors(rng: np.random.Generator, num: int, lag: int) -> np.ndarray:
@@ -64,3 +64,16 @@ def test_the_paired_p_value_is_the_exact_binomial_one():
     other = np.array([False] * 30 + [True] * 12 + [True] * 40)
     assert paired_p(mine, other) == pytest.approx(binomtest(30, 42).pvalue)
     assert paired_p(mine, mine) == 1.0
+
+
+def test_the_interval_of_a_mean_holds_the_truth_about_as_often_as_it_says_for_each_column_as_if_alone():
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(100):
+        value = np.stack([_errors(rng, 1200, 24), _errors(rng, 1200, 24)], axis=1)
+        mean, reach = mean_interval(value, np.arange(1200), 24)
+        alone = mean_interval(value[:, 1], np.arange(1200), 24)
+        assert (mean[1], reach[1]) == pytest.approx(alone)
+        held += (np.abs(mean - 3) <= reach).sum()
+    assert 180 <= held <= 198
+    assert mean_interval(value, np.zeros(1200, int), 24)[1] is None

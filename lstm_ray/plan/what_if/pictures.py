@@ -1,6 +1,6 @@
-"""Rollouts as numbers, tables, sentences and figures. Knows no torch and no Ray.
+"""Rollouts in pictures: what may come of one moment, what scenarios do to it, and how probable they make a crossing.
 
-Shapes: M origins, W paths, S steps, C targets.
+Knows no torch and no Ray. Shapes: M origins, Q quantiles, S steps, C targets.
 """
 
 from __future__ import annotations
@@ -12,188 +12,183 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray import figure
-from lstm_ray.config import Config
 from lstm_ray.data.windows import Segments
 from lstm_ray.figure import Figure
-from lstm_ray.plan.decide import Verdict
-from lstm_ray.run_dir import Finding
+from lstm_ray.plan.what_if.effects import LEVELS, Crossing, Effect, Summary
+from lstm_ray.plan.what_if.statements import Crossings, Effects, most_moved
 
-LOW, HIGH = 0.1, 0.9
-
-
-def effects(
-    futures: Mapping[str, NDArray], segments: Segments, origin_M: NDArray, config: Config
-) -> dict[str, dict[str, Any]]:
-    """Each scenario's difference from the base, by target: over paths paired by their draws.
-
-    The interval is the middle 80 % of origins; a scenario with all of it on one side moves the forecast one way.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    names = np.array([segments.series[s] for s in segments.series_of(origin_M)])
-    for name, future in futures.items():
-        if name == "base":
-            continue
-        difference_MSC = (future - futures["base"]).mean(1)
-        by_target = {}
-        for c, target in enumerate(segments.schema.target):
-            mean_M = difference_MSC[:, :, c].mean(1)
-            by_series = {str(s): float(mean_M[names == s].mean()) for s in np.unique(names)}
-            by_target[target] = {
-                "mean": float(mean_M.mean()),
-                "low": float(np.quantile(mean_M, LOW)),
-                "high": float(np.quantile(mean_M, HIGH)),
-                "first_step": float(difference_MSC[:, 0, c].mean()),
-                "last_step": float(difference_MSC[:, -1, c].mean()),
-                "by_step": figure.plain(difference_MSC[:, :, c].mean(0)),
-                "most_affected": max(by_series, key=lambda s: abs(by_series[s])),
-            }
-        found[name] = by_target
-    return found
-
-
-def band_coverage(future_MWSC: NDArray, actual_MSC: NDArray, observed_MSC: NDArray) -> float:
-    """Share of measured values inside the middle 80 % of the paths."""
-    # By ranks: the plain quantiles of a few paths lie too far inside them to hold what they say they hold.
-    low, high = np.quantile(future_MWSC, [LOW, HIGH], axis=1, method="weibull")
-    inside = (actual_MSC >= low) & (actual_MSC <= high)
-    return float((inside * observed_MSC).sum() / max(1.0, observed_MSC.sum()))
-
-
-def effect_findings(found: Mapping[str, Mapping[str, Any]], config: Config) -> list[Finding]:
-    """One sentence for each scenario: what it does to the first target."""
-    findings = []
-    for scenario in config.plan.scenarios:
-        for target, effect in list(found[scenario.name].items())[:1]:
-            where = (
-                f"'{target}' moves by {effect['mean']:+.3g} on average ({effect['low']:+.3g} to {effect['high']:+.3g})"
-            )
-            if effect["low"] * effect["high"] <= 0:
-                where += ", in no steady direction"
-            text = f"If {scenario.name} ({scenario.column} {scenario.operation} {scenario.value:g}), {where}."
-            findings.append(Finding(severity="info", text=text))
-    return findings
-
-
-def effect_tables(found: Mapping[str, Mapping[str, Any]], targets: list[str]) -> list[dict[str, Any]]:
-    if not found:
-        return []
-    columns = ["scenario", "target", "mean effect", "low", "high", "first step", "last step", "most affected"]
-    keys = ("mean", "low", "high", "first_step", "last_step", "most_affected")
-    rows = [[name, target, *(effect[k] for k in keys)] for name, by in found.items() for target, effect in by.items()]
-    caption = (
-        "Difference from the base on the same draws, in the target's units; low and high hold 80 % of the origins."
-    )
-    return [{"title": "What-if", "columns": columns, "rows": rows, "caption": caption}]
+MOST_FANS = 4
+"""Scenarios that have a fan of their own: those that move the target most."""
+MOST_LINES = 7
+"""Lines of one figure that can be told apart."""
+MOST_BANDS = 3
+"""Lines whose bands can."""
 
 
 def rollout_figures(
-    futures: Mapping[str, NDArray],
+    summaries: Mapping[str, Summary],
+    found: Effects,
+    crossed: Crossings,
     actual_MSC: NDArray,
     observed_MSC: NDArray,
     segments: Segments,
     origin_M: NDArray,
-    found: Mapping[str, Mapping[str, Any]],
 ) -> list[Figure]:
-    """A fan chart of one origin, the effect of each scenario by lead, and their order."""
-    middle = len(origin_M) // 2
-    steps = futures["base"].shape[2]
-    times = segments.times(origin_M[middle] + np.arange(1, steps + 1))
-    base_WS = futures["base"][middle, :, :, 0]
-    target, series = (
-        segments.schema.target[0],
-        segments.series[int(segments.series_of(origin_M[middle : middle + 1])[0])],
+    """Fans of one moment, effects by lead, scenarios in the order of their effects, and probabilities of crossings.
+
+    Args:
+        summaries: of the base and every scenario, over the same origins.
+        actual_MSC: what happened; ``observed_MSC`` where it was measured.
+    """
+    if not found:
+        truth_S = _truth(actual_MSC, observed_MSC, middle := len(origin_M) // 2, 0)
+        return [_fan("fan", "base", None, summaries["base"], truth_S, segments, origin_M, middle, 0)]
+    strongest = max(found, key=lambda name: _size(found[name], most_moved(found[name])))
+    target = most_moved(found[strongest])
+    c = segments.schema.target.index(target)
+    effects = {name: by[target] for name, by in sorted(found.items(), key=lambda item: -_size(item[1], target))}
+    m = _typical(summaries, strongest, effects[strongest], c, segments, origin_M)
+    truth_S = _truth(actual_MSC, observed_MSC, m, c)
+    fans = [
+        _fan(f"fan-{number}", name, summaries[name], summaries["base"], truth_S, segments, origin_M, m, c)
+        for number, name in enumerate(list(effects)[:MOST_FANS], start=1)
+    ]
+    return [*fans, _by_lead(effects, target), _tornado(effects, target, len(origin_M)), *_crossings(crossed)]
+
+
+def _fan(
+    id: str,
+    name: str,
+    scenario: Summary | None,
+    base: Summary,
+    truth_S: NDArray,
+    segments: Segments,
+    origin_M: NDArray,
+    m: int,
+    c: int,
+) -> Figure:
+    """What came before one origin and what happened then; the base's paths and a scenario's."""
+    target, steps, origin = segments.schema.target[c], base.mean_MSC.shape[1], int(origin_M[m])
+    segment = int(segments.series_of(np.array([origin]))[0])
+    behind = np.arange(max(segments.bounds[segment], origin - steps + 1), origin + 1)
+    times, ahead = segments.times(behind), segments.times(origin + np.arange(steps + 1))
+    value_B = np.where(segments.observed_RC[behind, c] > 0, segments.target_RC[behind, c], np.nan)
+
+    def from_now(value_S: NDArray) -> NDArray:
+        return np.concatenate([segments.target_RC[origin, c : c + 1], value_S])
+
+    band_QS, traces = base.quantile_MQSC[m, :, :, c], []
+    for low, high in ((0, 3), (1, 2)):
+        share = f"base, middle {LEVELS[high] - LEVELS[low]:.0%}"
+        traces += figure.shaded(ahead, from_now(band_QS[low]), from_now(band_QS[high]), share, of="base", legend=False)
+    lines: dict[str, tuple[NDArray, NDArray]] = {
+        "what happened": (np.concatenate([times, ahead[1:]]), np.concatenate([value_B, truth_S])),
+        "base": (ahead, from_now(base.mean_MSC[m, :, c])),
+    }
+    words = f"The base's mean is {base.mean_MSC[m, :, c].mean():.4g} over {steps} steps"
+    if scenario is not None:
+        own_QS = scenario.quantile_MQSC[m, :, :, c]
+        ends = from_now(own_QS[0]), from_now(own_QS[-1])
+        traces += figure.shaded(ahead, *ends, f"{name}, middle 80%", of=name, legend=False)
+        lines[name] = ahead, from_now(scenario.mean_MSC[m, :, c])
+        words += f", that of '{name}' {scenario.mean_MSC[m, :, c].mean():.4g}"
+    traces += [figure.line(x, y, own, banded=own in ("base", name)) for own, (x, y) in lines.items()]
+    when = str(times[-1].astype("datetime64[m]")).replace("T", " ") if segments.schema.has_dates else times[-1]
+    return Figure(
+        id=id,
+        title=f"{target} of {segments.series[segment]}{'' if scenario is None else f': {name}'}",
+        caption=f"{words}, from {when} on. Bands hold the middle 80 % of {base.paths} paths, and 50 % of the base's.",
+        traces=traces,
+        layout={"yaxis": {"title": {"text": target}}},
     )
-    low_S, high_S = np.quantile(base_WS, [LOW, HIGH], axis=0, method="weibull")
-    truth_S = np.where(observed_MSC[middle, :, 0] > 0, actual_MSC[middle, :, 0], np.nan)
-    shown = {"what happened": truth_S, "base": base_WS.mean(0)}
-    shown |= {name: future[middle, :, :, 0].mean(0) for name, future in futures.items() if name != "base"}
-    figures = [
-        figure.lines(
-            "fan",
-            f"One rollout of {target}, {series}",
-            f"{steps} steps from {times[0].astype('datetime64[m]') if segments.schema.has_dates else times[0]}: the band holds "
-            f"80 % of {len(base_WS)} sampled paths, {base_WS.std(0).mean():.3g} wide by their deviation.",
-            times,
-            shown,
-            y_title=target,
-            band=(low_S, high_S, "80 % of base paths"),
+
+
+def _by_lead(effects: Mapping[str, Effect], target: str) -> Figure:
+    shown = dict(list(effects.items())[:MOST_LINES])
+    largest, traces = next(iter(shown)), []
+    steps = np.arange(1, len(shown[largest].by_step) + 1)
+    for name, effect in list(shown.items())[:MOST_BANDS]:
+        if effect.by_step_reach is not None:
+            mean_S, reach_S = np.array(effect.by_step), np.array(effect.by_step_reach)
+            traces += figure.shaded(
+                steps, mean_S - reach_S, mean_S + reach_S, f"{name}, 95 % interval", of=name, legend=False
+            )
+    banded = (
+        f" Bands are 95 % intervals of the mean{' of the largest' if len(shown) > MOST_BANDS else ''}."
+        if traces
+        else ""
+    )
+    left = f" The {len(effects) - len(shown)} that move it least are left out." if len(effects) > len(shown) else ""
+    traces += [figure.line(steps, effect.by_step, name, banded=True) for name, effect in shown.items()]
+    peak = int(np.abs(effects[largest].by_step).argmax())
+    return Figure(
+        id="effects",
+        title=f"Effect on {target} by lead",
+        caption=f"'{largest}' moves it most, by {effects[largest].mean:+.3g} on average and "
+        f"{effects[largest].by_step[peak]:+.3g} at step {peak + 1}.{banded}{left}",
+        traces=traces,
+        layout={"xaxis": {"title": {"text": "steps ahead"}}, "yaxis": {"title": {"text": f"difference in {target}"}}},
+    )
+
+
+def _tornado(effects: Mapping[str, Effect], target: str, num_origins: int) -> Figure:
+    """Bars in the order of their size, with the interval of each mean; where there is none, with most origins."""
+    told = all(effect.interval is not None for effect in effects.values())
+    end = [effect.interval if told and effect.interval else (effect.low, effect.high) for effect in effects.values()]
+    mean = [effect.mean for effect in effects.values()]
+    bar: dict[str, Any] = {"type": "bar", "orientation": "h", "y": list(effects), "x": figure.plain(mean)}
+    bar["error_x"] = {
+        "type": "data",
+        "symmetric": False,
+        "array": figure.plain([max(0.0, high - at) for (_, high), at in zip(end, mean, strict=True)]),
+        "arrayminus": figure.plain([max(0.0, at - low) for (low, _), at in zip(end, mean, strict=True)]),
+    }
+    clear = [name for name, effect in effects.items() if effect.is_clear]
+    whiskers = "are 95 % intervals of the mean" if told else f"hold 80 % of {num_origins} origins"
+    return Figure(
+        id="tornado",
+        title="Scenarios by effect",
+        caption=f"Mean difference in {target} from the base; whiskers {whiskers}. "
+        f"{len(clear)} of {len(effects)} lie clear of 0.",
+        traces=[bar],
+        layout={"xaxis": {"title": {"text": f"difference in {target}"}}},
+    )
+
+
+def _crossings(crossed: Crossings) -> list[Figure]:
+    """The probability of crossing each threshold, of the base and every scenario; none where nothing is ever crossed."""
+    words = {words for by in crossed.values() for words, c in by.items() if c.base or c.scenario}
+    if not words:
+        return []
+    first: Mapping[str, Crossing] = next(iter(crossed.values()))
+    shown = [one for one in first if one in words][:MOST_LINES]
+    told = [(name, one, by[one]) for name, by in crossed.items() for one in shown]
+    name, most, crossing = max(told, key=lambda item: abs(item[2].difference))
+    return [
+        figure.bars(
+            "crossings",
+            "Probability of crossing a threshold",
+            f"'{name}' changes it most: {most} at some step in {crossing.scenario:.1%} of paths, not {crossing.base:.1%}.",
+            ["base", *crossed],
+            {one: [first[one].base, *(by[one].scenario for by in crossed.values())] for one in shown},
+            y_title="probability",
         )
     ]
-    if not found:
-        return figures
-    first = {name: by[target] for name, by in found.items()}
-    largest = max(first, key=lambda name: abs(first[name]["mean"]))
-    order = sorted(first, key=lambda name: abs(first[name]["mean"]))
-    figures.append(
-        figure.lines(
-            "effects",
-            f"Effect on {target} by lead",
-            f"'{largest}' moves it most, by {first[largest]['mean']:+.3g} on average over {steps} steps.",
-            np.arange(1, steps + 1),
-            {name: effect["by_step"] for name, effect in first.items()},
-            x_title="steps ahead",
-            y_title=f"difference in {target}",
-        )
-    )
-    bar: dict[str, Any] = {
-        "type": "bar",
-        "orientation": "h",
-        "y": order,
-        "x": figure.plain([first[n]["mean"] for n in order]),
-    }
-    reach = (
-        [abs(first[n]["high"] - first[n]["mean"]) for n in order],
-        [abs(first[n]["mean"] - first[n]["low"]) for n in order],
-    )
-    bar["error_x"] = {"type": "data", "array": figure.plain(reach[0]), "arrayminus": figure.plain(reach[1])}
-    figures.append(
-        Figure(
-            id="tornado",
-            title="Scenarios by effect",
-            caption=f"Mean difference in {target} from the base; whiskers hold 80 % of {len(origin_M)} origins.",
-            traces=[bar],
-            layout={"xaxis": {"title": {"text": f"difference in {target}"}}},
-        )
-    )
-    return figures
 
 
-def class_effects(
-    found: Mapping[str, NDArray], classes: list[str], unit: str = "sequence"
-) -> tuple[dict[str, Any], list[Figure], list[Finding]]:
-    """How each scenario moves the mean probability of each class."""
-    base = found["base"].mean(0)
-    columns = ["scenario", *(f"mean probability of {name}" for name in classes), "decisions changed"]
-    rows = []
-    findings = []
-    for name, probability_MK in found.items():
-        changed = float((probability_MK.argmax(1) != found["base"].argmax(1)).mean())
-        rows.append([name, *(float(p) for p in probability_MK.mean(0)), changed])
-        if name != "base":
-            move = probability_MK.mean(0) - base
-            most = int(np.abs(move).argmax())
-            text = f"If {name}, '{classes[most]}' becomes {move[most]:+.1%} likelier and {changed:.1%} of decisions change."
-            findings.append(Finding(severity="info", text=text))
-    table = {"title": "What-if", "columns": columns, "rows": rows, "caption": f"Over every validation {unit}."}
-    bars = figure.bars(
-        "scenarios",
-        "Class probability by scenario",
-        f"Mean over {len(found['base'])} validation {unit}s; the base gives '{classes[0]}' {base[0]:.1%}.",
-        list(found),
-        {name: [float(p[:, k].mean()) for p in found.values()] for k, name in enumerate(classes)},
-        y_title="mean probability",
-    )
-    return table, [bars], findings
+def _typical(
+    summaries: Mapping[str, Summary], name: str, effect: Effect, c: int, segments: Segments, origin_M: NDArray
+) -> int:
+    """The origin of the most affected series at which the scenario does about what it usually does there."""
+    names_M = np.array(segments.series)[segments.series_of(origin_M)]
+    mine = np.flatnonzero(names_M == effect.most_affected)
+    moved = (summaries[name].mean_MSC[mine, :, c] - summaries["base"].mean_MSC[mine, :, c]).mean(1)
+    return int(mine[np.argsort(moved, kind="stable")[len(mine) // 2]])
 
 
-def before_and_after(verdict: Verdict) -> Figure:
-    """Validation metric of base, control and challenger."""
-    rows = verdict.table()["rows"]
-    return figure.bars(
-        "before-after",
-        "Before and after synthetic experience",
-        verdict.words[0].upper() + verdict.words[1:],
-        [row[0] for row in rows],
-        {verdict.metric: [row[1] for row in rows]},
-        y_title=f"validation {verdict.metric}",
-    )
+def _truth(actual_MSC: NDArray, observed_MSC: NDArray, m: int, c: int) -> NDArray:
+    return np.where(observed_MSC[m, :, c] > 0, actual_MSC[m, :, c], np.nan)
+
+
+def _size(by_target: Mapping[str, Effect], target: str) -> float:
+    return abs(by_target[target].mean)
