@@ -55,6 +55,25 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What one series says, in the data's own units. T steps were sent, of which the newest L are read, and A lie ahead."""
+
+    time_T: NDArray
+    time_A: NDArray
+    filled_TF: NDArray
+    """Targets and past inputs, nothing missing, float32."""
+    observed_LF: NDArray
+    """Which values of targets, past and known inputs were measured, bool."""
+    known_XK: NDArray
+    """Known inputs of all steps sent and ahead, float32 [T + A, K]."""
+    first: int
+    """Step that begins the unbroken stretch which ends the history."""
+    category_BS: NDArray
+    own: Own | None
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads requests to one policy. L steps are read, of which H lie ahead; F columns: targets, past, known."""
 
@@ -70,44 +89,58 @@ class Reader:
         schema, window = self.schema, self.config.window
         where = f"series '{item.name or index}'"
         horizon = window.horizon if self.config.task == "forecast" else 0
+        told = self.told(item, where, horizon, whole)
+        kept = len(told.observed_LF)
+        known_times = np.concatenate([told.time_T[-kept:], told.time_A])
+        known_LK = told.known_XK[-kept - horizon :]
+        patch = 1 if whole else window.patch
+        batch, reach_F = self._scaled(told.filled_TF[-kept:], told.observed_LF, known_LK, known_times, patch, told.own)
+        batch = replace(batch, category_BS=told.category_BS)
+        if window.lags:
+            lagged_BTJ = self._lagged(told.filled_TF[:, : len(schema.target)], told.first, told.own)
+            batch = replace(batch, known_BTK=np.concatenate([batch.known_BTK, lagged_BTJ], axis=2))
+        columns = [*schema.target, *schema.past, *schema.known]
+        warnings = told.warnings + _range_words(reach_F, columns, where)
+        return Read(batch, told.own, told.time_T if whole else told.time_A, warnings)
+
+    def told(self, item: SeriesInput, where: str, ahead: int, whole: bool = False) -> Told:
+        """What one series says, checked, filled and cleaned as training was, in the data's own units.
+
+        Args:
+            where: begins what an error says.
+            ahead: steps of which the known inputs must be sent; 0: none, also where the policy has known inputs.
+        """
+        schema, window = self.schema, self.config.window
         times = self._times(item.times, where)
-        if horizon and len(times) < window.history:
+        if ahead and len(times) < window.history:
             raise InputError(f"{where} has {len(times)} steps of history; send at least {window.history}")
         columns = [*schema.target, *schema.past, *schema.known]
         _refuse_unknown(item.columns, columns, f"{where}, columns")
         _refuse_unknown(item.future, schema.known, f"{where}, future")
         kept = len(times) if whole else min(len(times), window.history)
         given_TF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)
-        future_HK = np.empty((horizon, len(schema.known)))
+        future_AK = np.empty((ahead, len(schema.known)))
         for k, name in enumerate(schema.known):
-            future_HK[:, k] = _floats(item.future, name, horizon, f"{where}, future") if horizon else 0
-        later = schema.of_ticks(schema.ticks(times[-1:]) + schema.step * np.arange(1, horizon + 1))
+            future_AK[:, k] = _floats(item.future, name, ahead, f"{where}, future") if ahead else 0
+        later = schema.of_ticks(schema.ticks(times[-1:]) + schema.step * np.arange(1, ahead + 1))
         # What a caller sends from before the history fills gaps in it, as it did in training: from its own segment alone.
         first = self._first_step(~np.isnan(given_TF[:, : len(schema.target)]))
         begins = first if first <= len(times) - kept else 0
-        filled_TF, known_XK, out_TF = self._filled(given_TF, future_HK, begins)
-        measured_LF, filled_LF, out_LF = ~np.isnan(given_TF[-kept:]), filled_TF[-kept:], out_TF[-kept:]
+        filled_TF, known_XK, out_TF = self._filled(given_TF, future_AK, begins)
+        measured_LF, out_LF = ~np.isnan(given_TF[-kept:]), out_TF[-kept:]
         masks = self.scaler.cleaning is not None and self.scaler.cleaning.action == "mask"
         observed_LF = measured_LF & ~out_LF if masks else measured_LF
-        known_times = np.concatenate([times[-kept:], later])
-        own = self._own(item.name, filled_LF, observed_LF)
-        batch, reach_F = self._scaled(
-            filled_LF, observed_LF, known_XK[-kept - horizon :], known_times, 1 if whole else window.patch, own
-        )
         category_BS, unseen = _codes(item.static, schema, where)
-        batch = replace(batch, category_BS=category_BS)
-        if window.lags:
-            lagged_BTJ = self._lagged(filled_TF[:, : len(schema.target)], first, own)
-            batch = replace(batch, known_BTK=np.concatenate([batch.known_BTK, lagged_BTJ], axis=2))
         warnings = (
             unseen
             + _missing_words(measured_LF, columns)
             + _outlier_words(out_LF, columns, "masked" if masks else "clipped")
-            + _missing_words(~np.isnan(future_HK), schema.known, " ahead")
+            + _missing_words(~np.isnan(future_AK), schema.known, " ahead")
         )
         if window.lags:
             warnings += _absent_words(len(times) - first, window)
-        return Read(batch, own, times if whole else later, warnings + _range_words(reach_F, columns, where))
+        own = self._own(item.name, filled_TF[-kept:], observed_LF)
+        return Told(times, later, filled_TF, observed_LF, known_XK, first, category_BS, own, warnings)
 
     def _own(self, name: str, filled_LF: NDArray, observed_LF: NDArray) -> Own | None:
         """The units of the series' targets, where each series has its own."""

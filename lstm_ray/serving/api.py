@@ -24,15 +24,26 @@ from lstm_ray.data.timeline.grid import describe_step
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.traffic import Tally
-from lstm_ray.serving import bodies
+from lstm_ray.serving import bodies, planning
 from lstm_ray.serving.gate import Gate
 from lstm_ray.serving.refusals import explain_refusals
 from lstm_ray.serving.service import Asked, MonitorLostError, Service
+from lstm_ray.serving.what_if import under
 
 FLUSH_SECONDS = 0.25
 """How often a replica hands on what it counted."""
 PREDICTIONS = ("/v1/forecast", "/v1/classify", "/v1/label", "/v1/what-if")
-COUNTED = (*PREDICTIONS, "/v1/observations", "/v1/policy", "/v1/monitor", "/healthz", "/readyz", "/", "/docs")
+COUNTED = (
+    *PREDICTIONS,
+    "/v1/plan",
+    "/v1/observations",
+    "/v1/policy",
+    "/v1/monitor",
+    "/healthz",
+    "/readyz",
+    "/",
+    "/docs",
+)
 REFUSALS = {
     401: {"model": bodies.Refused, "description": "missing or wrong bearer token"},
     413: {"model": bodies.Refused, "description": "body too large"},
@@ -102,6 +113,7 @@ def describe(policy: Policy, versions: dict[str, str]) -> dict[str, Any]:
         "classes": schema.classes,
         "parameters": policy.num_parameters,
         "validation": policy.facts.get("validation", {}),
+        "plan": planning.words(policy) if planning.can_plan(policy) else None,
         "versions": versions,
     }
 
@@ -125,10 +137,14 @@ def in_words(policy: Policy) -> str:
     if policy.config.task == "classify":
         return f"Tells {classes} from at most {window.history} steps of {step} of {inputs}."
     lags = f" and, where sent, the targets {' and '.join(map(str, window.lags))} steps before" if window.lags else ""
-    return (
+    found = (
         f"Forecasts {', '.join(schema.target)} for the next {window.horizon} steps of {step} "
         f"from the last {window.history} steps of {inputs}{lags}."
     )
+    if not planning.can_plan(policy):
+        return found
+    planned = planning.words(policy)
+    return f"{found} Plans {', '.join(a['name'] for a in planned['actions'])} for {planned['steps']} steps (POST /v1/plan)."
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -173,7 +189,7 @@ def _add_forecast(app: FastAPI, service: Service) -> None:
         answers = [bodies.forecast_answer(name, f, policy, chosen) for name, f in named]
         return _json(bodies.ForecastAnswer(policy=policy.version, forecasts=answers))
 
-    asked = {**example, "scenarios": [_example_scenario(policy.schema)]}
+    asked = {**example, "scenarios": _example_scenarios(policy.schema)}
 
     @app.post("/v1/what-if", response_model=bodies.WhatIfForecastAnswer, **_documented("Change an input", asked))
     async def what_if(body: bodies.WhatIfForecast) -> Response:
@@ -191,6 +207,10 @@ def _add_forecast(app: FastAPI, service: Service) -> None:
             for scenario, answers in zip(body.scenarios, changed, strict=True)
         ]
         return _json(bodies.WhatIfForecastAnswer(policy=policy.version, base=base, scenarios=scenarios))
+
+    if service.plan is not None:
+        planned = _documented("Plan what to do, and what comes of it", planning.example(policy))
+        planning.add_route(app, policy, service.plan, service.predict_seconds, planned)
 
     measured = {
         "name": "example",
@@ -224,7 +244,7 @@ def _add_classify(app: FastAPI, service: Service) -> None:
         answers = [bodies.class_answer(name, c, policy) for name, c in named]
         return _json(bodies.ClassifyAnswer(policy=policy.version, classifications=answers))
 
-    asked = {**example, "scenarios": [_example_scenario(policy.schema)]}
+    asked = {**example, "scenarios": _example_scenarios(policy.schema)}
 
     @app.post("/v1/what-if", response_model=bodies.WhatIfClassifyAnswer, **_documented("Change an input", asked))
     async def what_if(body: bodies.WhatIfClassify) -> Response:
@@ -272,7 +292,7 @@ def _add_label(app: FastAPI, service: Service) -> None:
         answers = [bodies.steps_answer(name, one, policy) for name, one in named]
         return _json(bodies.LabelAnswer(policy=policy.version, labellings=answers))
 
-    asked = {**example, "scenarios": [_example_scenario(schema)]}
+    asked = {**example, "scenarios": _example_scenarios(schema)}
 
     @app.post("/v1/what-if", response_model=bodies.WhatIfLabelAnswer, **_documented("Change an input", asked))
     async def what_if(body: bodies.WhatIfLabel) -> Response:
@@ -330,7 +350,8 @@ async def _predict_scenarios(
 ) -> list[list[tuple[str, Any]]]:
     """Names and predictions of the unchanged series, then of each scenario's."""
     inputs = bodies.to_inputs(series)
-    groups = [inputs, *(bodies.under(scenario, inputs, service.policy.schema) for scenario in scenarios)]
+    policy = service.policy
+    groups = [inputs, *(under(scenario, inputs, policy.config, policy.schema) for scenario in scenarios)]
     found = await _predict(service, Asked([item for group in groups for item in group], live=False))
     names = bodies.names(series)
     return [list(zip(names, found[i : i + len(names)], strict=True)) for i in range(0, len(found), len(names))]
@@ -353,9 +374,13 @@ def _documented(summary: str, example: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _example_scenario(schema: Schema) -> dict[str, Any]:
+def _example_scenarios(schema: Schema) -> list[dict[str, Any]]:
     column = (schema.past or schema.target)[0]
-    return {"name": f"more {column}", "column": column, "operation": "shift", "value": 1.0, "steps": 1}
+    rising = {"column": (schema.target or schema.past)[0], "operation": "ramp", "value": 1.0, "steps": 4}
+    return [
+        {"name": f"more {column}", "column": column, "operation": "shift", "value": 1.0, "steps": 1},
+        {"name": f"{column} not measured", "column": column, "operation": "missing", "steps": 2, "also": [rising]},
+    ]
 
 
 def _json(answer: BaseModel) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import POLICY, WEIGHTS, Policy
+from lstm_ray.model.policy import POLICY, RESIDUALS, WEIGHTS, Policy
 from lstm_ray.run_dir import RunDir
 
 PLACES = ("policy", "evaluate/policy", "tune/policy", "plan/policy", "train/policy")
@@ -18,9 +18,10 @@ Packed = dict[str, bytes]
 
 
 def pack(folder: Path) -> Packed:
-    """The two files of a saved policy. Raises InputError where one is missing."""
+    """The files of a saved policy. Raises InputError where one is missing."""
     try:
-        return {name: (folder / name).read_bytes() for name in (POLICY, WEIGHTS)}
+        held = [RESIDUALS] if (folder / RESIDUALS).exists() else []
+        return {name: (folder / name).read_bytes() for name in (POLICY, WEIGHTS, *held)}
     except OSError as error:
         raise InputError(f"'{folder}' holds no policy: {error.strerror} '{error.filename}'") from None
 
@@ -28,8 +29,8 @@ def pack(folder: Path) -> Packed:
 def unpack(files: Mapping[str, bytes]) -> Policy:
     """The policy in packed files. Raises InputError where they were altered."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in (POLICY, WEIGHTS):
-            (Path(folder) / name).write_bytes(files[name])
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
         return Policy.load(folder)
 
 
@@ -46,8 +47,13 @@ def find(source: str | Path) -> Packed:
     """
     run = RunDir(source)
     if run.exists(POLICY):
-        return {name: run.read_bytes(name) for name in (POLICY, WEIGHTS)}
+        return _read(run, "")
     for place in PLACES:
         if run.exists(f"{place}/{POLICY}"):
-            return {name: run.read_bytes(f"{place}/{name}") for name in (POLICY, WEIGHTS)}
+            return _read(run, f"{place}/")
     raise InputError(f"'{source}' holds no policy; name a run directory where 'train' has run, or a policy's folder")
+
+
+def _read(run: RunDir, place: str) -> Packed:
+    held = [RESIDUALS] if run.exists(f"{place}{RESIDUALS}") else []
+    return {name: run.read_bytes(f"{place}{name}") for name in (POLICY, WEIGHTS, *held)}

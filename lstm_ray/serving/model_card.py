@@ -79,10 +79,17 @@ def _data(policy: Policy, parts: Mapping[str, Any]) -> str:
     words = (
         f"From `{shown}`. Values are in the units of that source, which it does not name. Gaps were filled "
         f"({policy.config.preprocess.impute}); filled targets never count as truth. {dealt}{learned}The files of the "
-        "policy hold no row of it."
+        f"policy hold no row of it{_errors(policy)}."
     )
     columns = _table(["column", "role", "training mean", "training deviation"], rows)
     return f"## Data\n\n{words}\n\n{_table(['part', 'first', 'last'], spans)}\n\n{columns}"
+
+
+def _errors(policy: Policy) -> str:
+    """What futures are sampled from, where the policy carries it."""
+    if policy.residuals is None:
+        return ""
+    return f", but what {len(policy.residuals.step_R):,} forecasts of its validation part missed: futures are sampled from that"
 
 
 def _learned(policy: Policy) -> str:

@@ -17,8 +17,10 @@ from lstm_ray.data.lags import reach
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import labelled_rows
 from lstm_ray.data.windows import Segments, origins, sequences
+from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Classification, Labelling, Policy, SeriesInput
-from lstm_ray.serving.bodies import time_words
+from lstm_ray.serving import planning
+from lstm_ray.serving.bodies import time_words, to_inputs
 from lstm_ray.serving.service import median
 
 SAMPLES = 32
@@ -193,6 +195,31 @@ def _wait_until_ready(client: httpx.Client) -> None:
                 f"/readyz still answers {status} after {READY_SECONDS:g} s; look at Ray's serve logs"
             )
         time.sleep(0.1)
+
+
+def prove_plan(client: httpx.Client, policy: Policy) -> float | None:
+    """Seconds in which the documented example is planned for; None where the policy does not plan, or not for that example.
+
+    Raises ServedWronglyError where the plan is another than ``planning.plan`` finds.
+    """
+    if not planning.can_plan(policy):
+        return None
+    body = planning.example(policy)
+    try:
+        request = planning.PlanRequest.model_validate(body)
+        [expected] = planning.plan(policy, to_inputs(request.series))
+    except InputError:
+        # The training mean keeps no sum that real data would; every request says so for itself.
+        return None
+    began = time.monotonic()
+    [found] = answer(client.post("/v1/plan", json=body))["plans"]
+    seconds = time.monotonic() - began
+    wanted = planning.answer(expected, policy)
+    in_time = found["rounds"] == wanted.rounds
+    for name, values in wanted.actions.items():
+        if in_time and not np.allclose(found["actions"][name], values, rtol=TOLERANCE):
+            raise ServedWronglyError(f"/v1/plan answers other values of '{name}' than the planner finds in Python")
+    return seconds
 
 
 def answer(response: httpx.Response) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Asked:
 
 
 Predict = Callable[[Asked], Awaitable[Sequence[Prediction]]]
+Plan = Callable[[list[SeriesInput]], Awaitable[Sequence[Any]]]
+"""Plans of a request's series, of ``serving.planning``."""
 
 
 class MonitorLostError(RuntimeError):
@@ -58,6 +60,8 @@ class Service:
     predict: Predict
     monitor: MonitorPort
     max_body_bytes: int
+    plan: Plan | None = None
+    """None: nobody plans here, or the policy carries no decision."""
     token_digest: bytes | None = None
     """SHA-256 of the bearer token; None where none is needed."""
     predict_seconds: float = PREDICT_SECONDS

@@ -7,6 +7,7 @@ import copy
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 import torch
 
 from lstm_ray.model.policy import Labelling, SeriesInput
+from lstm_ray.plan.futures.starts import World, start_of
+from lstm_ray.plan.what_if.scenarios import under
 from lstm_ray.serving.api import in_words, make_app
 from lstm_ray.serving.bodies import MAX_SCENARIOS
 from lstm_ray.serving.gate import digest
@@ -168,6 +171,9 @@ def test_unknown_paths_and_methods_are_told_in_the_same_shape(client: Client) ->
     assert "Not Found" in told(client.get("/v2"))
 
 
+REPLAY: Json = {"operation": "replay", "steps": 3, "value": None}
+
+
 def scenario(**values: Any) -> Json:
     return {"name": "changed", "column": "load", "operation": "shift", "value": 5.0} | values
 
@@ -221,6 +227,28 @@ def test_a_scenario_changes_the_series_it_names_alone(client: Client) -> None:
         ({"column": "laod"}, "'laod' is no input of this policy; did you mean 'load'?"),
         ({"series": ["nobody"]}, "'nobody' is not in this request"),
         ({"operation": "double"}, "scenarios.0.operation"),
+        ({"operation": "noise", "value": -1.0}, "value is -1, but it is the deviation of noise"),
+        ({"operation": "replay"}, "'replay' has no use for one; remove it"),
+        ({"value": None}, "operation 'shift' needs a value"),
+        ({"first": 1}, "scenario 'changed': column 'load' is a target, which is simulated from step 1 on"),
+        ({"column": "wind", "first": 1}, "changes from step 1 on, but only 0 steps ahead are simulated"),
+        ({"column": "price", "first": 7}, "changes from step 7 on, but only 6 steps ahead are simulated"),
+        (
+            {"first": -12, "steps": 1},
+            "'load' changes nowhere in what was sent, from 2024-03-04 17:00:00 to 2024-03-05 04",
+        ),
+        ({"between": ["2024-03-04T20:00", "soon"]}, "between is ['2024-03-04T20:00', 'soon']"),
+        ({"between": [1, 2]}, "between is '1'; write an ISO date"),
+        ({"between": ["2024-03-06", "2024-03-07"]}, "changes nowhere in what was sent"),
+        ({"between": ["2024-03-04"]}, "scenarios.0.between"),
+        (REPLAY | {"source": 10}, "what is copied begins at 2024-03-04 16:00:00, but series 'one' is known"),
+        (REPLAY | {"source": "2024-03-05T03:00Z"}, "is not before the stretch, which begins at 2024-03-05 02:00:00"),
+        ({"also": [{"column": "wnd", "operation": "set", "value": 1.0}]}, "'wnd' is no input of this policy"),
+        ({"also": [{"column": "wind", "operation": "set", "value": "1"}]}, "scenarios.0.also.0.value"),
+        (
+            {"also": [{"column": "wind", "operation": "set", "value": 1.0, "name": "x"}]},
+            "scenarios.0.also.0.name unknown field",
+        ),
         ({"value": "5"}, "scenarios.0.value"),
         ({"value": float("nan")}, "scenarios.0.value"),
         ({"operation": "scale", "value": 1e308}, "column 'load'"),
@@ -232,6 +260,61 @@ def test_a_bad_scenario_is_refused_by_name(client: Client, case: Json, expected:
     answer = post(client, good() | {"scenarios": [scenario(**case)]}, "/v1/what-if")
     assert answer.status_code == 422
     assert expected in told(answer)
+
+
+@pytest.mark.parametrize("column", ["load", "wind", "price"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"operation": "ramp", "value": 4.0, "steps": 3},
+        {"operation": "shock", "value": 8.0, "first": -4, "half_life": 2.0},
+        {"operation": "replay", "steps": 3},
+        {"operation": "replay", "steps": 3, "source": "2024-03-04T19:00Z"},
+        {"operation": "missing", "first": -5, "steps": 4},
+        {"operation": "noise", "value": 2.0},
+        {"operation": "scale", "value": 2.0, "between": ["2024-03-04T22:00+01:00", "2024-03-05T06:00"]},
+        {
+            "operation": "shift",
+            "value": 2.0,
+            "steps": 4,
+            "also": [{"column": "wind", "operation": "set", "value": 1.0}],
+        },
+    ],
+    ids=str,
+)
+def test_a_what_if_is_answered_as_planning_answers_it(client: Client, case: Json, column: str) -> None:
+    """The same changes of the same rows, through a rollout's start and through a request."""
+    base = {"name": "changed", "column": column, "operation": "shift", "value": 5.0}
+    asked = {name: value for name, value in (base | case).items() if name != "value" or name in case}
+    policy, segments = serving.forecaster(), serving.segments()
+    config = made.make_config(data__known=["price"], plan__scenarios=[asked], plan__steps=6)
+    world = World(segments, policy.scaler, config)
+    start = under(replace(start_of(world, np.array([100])), series=["one"]), config.plan.scenarios[0], world)
+    moved = serving.window(100)
+    columns = dict(moved.columns) | {"load": start.target_MXC[0, :, 0], "wind": start.past_MLP[0, :, 0]}
+    columns |= {"price": start.known_MTK[0, :12, 0]}
+    expected = policy.predict([replace(moved, columns=columns, future={"price": start.known_MTK[0, 12:, 0]})])
+    found = post(client, good() | {"scenarios": [asked]}, "/v1/what-if").json()["scenarios"][0]
+    if asked["operation"] != "missing" or column != "load":  # what was filled counts as measured where it is sent
+        median = found["forecasts"][0]["targets"]["load"]["median"]
+        np.testing.assert_allclose(median, expected[0].values_HCQ[:, 0, 1], rtol=1e-5)
+    if asked["operation"] == "missing":
+        assert f"4 of 12 values of '{column}' were missing and filled" in found["forecasts"][0]["warnings"]
+
+
+def test_a_static_column_changes_over_history_and_horizon() -> None:
+    config = made.make_config(model__quantiles=[0.1, 0.5, 0.9], data__static=["price"])
+    policy = made.random_policy(config, serving.segments())
+    case = scenario(column="price", operation="set", value=40.0)
+    by_hand = good()
+    by_hand["series"][0]["columns"]["price"], by_hand["series"][0]["future"]["price"] = [40.0] * 12, [40.0] * 6
+    with Client(make_app(serving.service(policy))) as client:
+        found = post(client, good() | {"scenarios": [case]}, "/v1/what-if").json()["scenarios"][0]
+        expected = post(client, by_hand).json()["forecasts"][0]["targets"]["load"]["median"]
+        answer = post(client, good() | {"scenarios": [case | {"steps": 2}]}, "/v1/what-if")
+    np.testing.assert_allclose(found["forecasts"][0]["targets"]["load"]["median"], expected, rtol=1e-5)
+    assert answer.status_code == 422
+    assert "'price' is constant in each series" in told(answer)
 
 
 def test_scenarios_are_bounded_in_number(client: Client) -> None:

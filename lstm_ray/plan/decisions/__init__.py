@@ -1,0 +1,1 @@
+"""Choosing action sequences by sampled futures."""
