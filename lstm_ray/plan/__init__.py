@@ -1,1 +1,1 @@
-"""What-if scenarios, rollouts and synthetic experience. NumPy; knows no torch and no Ray."""
+"""Planning with a trained policy: futures, what-ifs, decisions, synthetic experience. Knows no torch and no Ray."""

@@ -1,164 +1,93 @@
-"""Synthetic sequences: real histories, simulated futures, nothing from beyond the training part."""
+"""Synthetic sequences among real ones in training, and as a table that says what each is."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 
-from lstm_ray.data.feed import source
-from lstm_ray.data.parts import Boundaries
-from lstm_ray.data.windows import cut_windows
-from lstm_ray.plan.starts import rollout_origins
-from lstm_ray.plan.synthetic import (
-    JITTER,
-    after_histories,
-    jittered,
-    num_synthetic,
-    training_sequences,
-    with_synthetic,
-)
+from lstm_ray.data.feed import of_items
+from lstm_ray.data.windows import epoch_batches
+from lstm_ray.plan.experience import synthetic
+from lstm_ray.plan.experience.making import real_of, variants_of
+from lstm_ray.plan.experience.synthetic import batches, table, together, with_synthetic
 from tests import made
 
 SEGMENTS = made.segments_of([240, 150], [0, 90], schema=made.schema_of(known=["price"]))
-CONFIG = made.make_config(plan__steps=15)
-DAYS = made.sequences_of([12, 9, 12, 5, 12, 7])
-DAY_PARTS: Boundaries = {"train": (0, 96), "validation": (96, 120), "test": (120, 144)}
-
-
-def futures(origins: np.ndarray, steps: int = 15) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(len(origins), steps, 1)).astype(np.float32)
-
-
-def test_a_synthetic_segment_is_its_history_and_then_its_future() -> None:
-    origins = rollout_origins(SEGMENTS, made.PARTS, "train", CONFIG, 9)
-    future = futures(origins)
-    found = after_histories(SEGMENTS, origins, future, CONFIG.window)
-    assert np.diff(found.bounds).tolist() == [12 + 15] * 9
-    for m, origin in enumerate(origins):
-        rows, history = slice(found.bounds[m], found.bounds[m + 1]), slice(origin - 11, origin + 1)
-        np.testing.assert_array_equal(found.target_RC[rows][:12], SEGMENTS.target_RC[history])
-        np.testing.assert_array_equal(found.target_RC[rows][12:], future[m])
-        np.testing.assert_array_equal(found.observed_RC[rows][:12], SEGMENTS.observed_RC[history])
-        assert found.observed_RC[rows][12:].all()
-        np.testing.assert_array_equal(found.known_RK[rows], SEGMENTS.known_RK[origin - 11 : origin + 16])
-        # A season is 6 steps, and the future 15.
-        season = SEGMENTS.past_RP[origin - 5 : origin + 1]
-        np.testing.assert_array_equal(found.past_RP[rows][12:], np.concatenate([season, season, season[:3]]))
-        np.testing.assert_array_equal(found.past_RP[rows][:12], SEGMENTS.past_RP[history])
-        assert found.series[m] == SEGMENTS.series[int(SEGMENTS.series_of(origins[m : m + 1])[0])]
-    assert found.target_RC.dtype == found.observed_RC.dtype == np.float32
-
-
-def test_synthetic_segments_lie_within_the_training_part() -> None:
-    origins = rollout_origins(SEGMENTS, made.PARTS, "train", CONFIG, 10_000)
-    found = after_histories(SEGMENTS, origins, futures(origins), CONFIG.window)
-    first, end = made.PARTS["train"]
-    assert (found.first_step >= first).all()
-    assert (found.first_step + np.diff(found.bounds) <= end).all()
-    assert len(origins) > 100
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.25, 0.5, 0.9])
-def test_the_synthetic_share_is_the_configured_one(fraction: float) -> None:
-    config = made.make_config(plan__synthetic={"fraction": fraction})
-    real = source(SEGMENTS, made.PARTS, "train", config)
-    count = num_synthetic(real, config)
-    assert count >= 1
-    assert abs(count / (count + real.num_items) - fraction) < 1 / real.num_items
+CONFIG = made.make_config(plan__steps=15, data__known=["price"])
+SCALER = made.scaler_of(SEGMENTS)
+REAL = real_of(SEGMENTS, SEGMENTS.scaled(SCALER), SCALER, made.PARTS, CONFIG)
+MADE = together([variants_of(REAL, kind, 5) for kind in ("jitter", "recombine")], REAL.items.num_rows)
 
 
 def test_synthetic_items_follow_the_real_ones_and_may_share_a_batch() -> None:
-    origins = rollout_origins(SEGMENTS, made.PARTS, "train", CONFIG, 9)
-    made_up = after_histories(SEGMENTS, origins, futures(origins), CONFIG.window)
-    real = source(SEGMENTS, made.PARTS, "train", CONFIG)
-    both = with_synthetic(real, SEGMENTS, made_up, made.PARTS, CONFIG)
-    assert both.num_items == real.num_items + 9
-    # 27 steps hold the origins at steps 12, 16 and 20 with 6 steps ahead of each.
-    assert both.num_windows == real.num_windows + 9 * 3
+    real = of_items(REAL.items, REAL.scaled)
+    both = with_synthetic(real, REAL.items, MADE, 23)
+    assert both.num_items == real.num_items + 23
     some = np.array([0, 3])
-    batch = both.cut(np.concatenate([some, real.num_items + np.arange(9)]))
+    batch = both.cut(np.concatenate([some, real.num_items + np.arange(23)]))
     alone = real.cut(some)
+    own = REAL.items.cut(MADE.segments, MADE.number_MW)
     for name, values in vars(batch).items():
         np.testing.assert_array_equal(values[:2], getattr(alone, name), err_msg=name)
-    np.testing.assert_array_equal(batch.target_BTC[2:, :27], made_up.target_RC.reshape(9, 27, 1))
-    assert batch.origin_BN[2:].sum(1).tolist() == [3.0] * 9
-    assert not batch.observed_BTC[2:, 27:].any()
+        # Ten sequences are met more than twice each.
+        np.testing.assert_array_equal(values[2:], getattr(own, name)[np.arange(23) % 10], err_msg=name)
     for chosen in (some, np.array([real.num_items])):
         assert len(both.cut(chosen).label_B) == len(chosen)
 
 
-def test_jittered_sequences_keep_their_class_and_length() -> None:
-    ids = np.array([4, 0, 4])
-    found = jittered(DAYS, ids, np.array([2.0]), seed=1)
-    assert DAYS.label is not None
-    assert found.label is not None
-    assert found.label.tolist() == DAYS.label[ids].tolist()
-    assert np.diff(found.bounds).tolist() == [12, 12, 12]
-    assert found.series == [DAYS.series[i] for i in ids]
-    assert found.first_step.tolist() == DAYS.first_step[ids].tolist()
-    noise = found.past_RP - np.concatenate([DAYS.past_RP[DAYS.bounds[i] : DAYS.bounds[i + 1]] for i in ids])
-    assert 0.3 < noise.std() / (JITTER * 2.0) < 2
-    assert (noise[:12] != noise[24:]).all(), "two copies differ"
-    np.testing.assert_array_equal(found.past_RP, jittered(DAYS, ids, np.array([2.0]), seed=1).past_RP)
-    assert (found.past_RP != jittered(DAYS, ids, np.array([2.0]), seed=2).past_RP).any()
+def test_an_epoch_takes_as_many_steps_of_the_same_size_whatever_is_among_it() -> None:
+    real = of_items(REAL.items, REAL.scaled)
+    both = with_synthetic(real, REAL.items, MADE, 23)
+    sizes = [len(chosen) for chosen in epoch_batches(real.num_items, CONFIG.train.batch, CONFIG.seed, 0)]
+    for items in (real, both):
+        for epoch in (0, 1):
+            found = [len(batch.label_B) for batch in batches(items, real.num_items, CONFIG, epoch)]
+            assert found == sizes
+    [first, second] = [
+        np.concatenate([batch.target_BTC for batch in batches(real, real.num_items, CONFIG, epoch)]) for epoch in (0, 1)
+    ]
+    assert sorted(first.sum((1, 2)).tolist()) == sorted(second.sum((1, 2)).tolist()), "each real item once"
+    assert (first != second).any(), "in another order"
 
 
-def test_sequences_to_copy_are_of_the_training_part() -> None:
-    for number in (1, 3, 50):
-        chosen = training_sequences(DAYS, DAY_PARTS, number, seed=0)
-        assert len(chosen) == number
-        assert set(chosen) <= {0, 1, 2, 3}
-        assert number > 4 or len(set(chosen)) == number
+def test_the_table_tells_every_sequences_kind_in_the_datas_own_units() -> None:
+    found = table(MADE, SCALER)
+    assert found.columns == ["kind", "sequence", "series", "step", "load", "wind", "price"]
+    assert found.height == len(MADE.segments.target_RC)
+    assert found["kind"].unique().sort().to_list() == ["jitter", "recombine"]
+    lengths = found.group_by("sequence", maintain_order=True).len()["len"]
+    assert lengths.to_list() == np.diff(MADE.segments.bounds).tolist()
+    assert 15 < found["load"].mean() < 25  # type: ignore[operator]
+    one = found.filter(sequence=0)
+    rows = (
+        SEGMENTS.bounds[int(one["series"][0][1:])]
+        - SEGMENTS.first_step[int(one["series"][0][1:])]
+        + one["step"].to_numpy()
+    )
+    noise = one["load"].to_numpy() - SEGMENTS.target_RC[rows, 0]
+    assert 0 < np.abs(noise).mean() < 0.3 * SCALER.target.deviation[0]
 
 
-def test_synthetic_sequences_to_classify_are_padded_as_the_real_ones() -> None:
-    config = made.classify_config()
-    real = source(DAYS, DAY_PARTS, "train", config)
-    made_up = jittered(DAYS, np.array([3, 1]), np.array([1.0]), seed=0)
-    both = with_synthetic(real, DAYS, made_up, DAY_PARTS, config)
-    assert (both.num_items, both.num_windows) == (6, 6)
-    batch = both.cut(np.array([0, 4, 5]))
-    assert batch.past_BTP.shape == (3, 12, 1)
-    assert DAYS.label is not None
-    assert batch.label_B.tolist() == DAYS.label[[0, 3, 1]].tolist()
-    np.testing.assert_array_equal(batch.past_BTP[1, :5], made_up.past_RP[:5])
-    assert not batch.past_BTP[1, 5:].any()
+def test_a_table_of_many_rows_holds_some_sequences_of_each_kind(monkeypatch) -> None:
+    monkeypatch.setattr(synthetic, "MOST_ROWS", 200)
+    found = table(MADE, SCALER)
+    assert found.height <= 200 + 2 * np.diff(MADE.segments.bounds).max()
+    assert found["kind"].n_unique() == 2
+    whole = dict(found.group_by("sequence").len().iter_rows())
+    assert all(count == np.diff(MADE.segments.bounds)[number] for number, count in whole.items())
 
 
-def test_series_without_past_or_known_columns_are_imagined_too() -> None:
-    alone = made.segments_of([240], schema=made.schema_of(past=(), calendar=()))
-    origins = np.array([50, 60])
-    found = after_histories(alone, origins, futures(origins), CONFIG.window)
-    assert (found.past_RP.shape, found.known_RK.shape) == ((2 * 27, 0), (2 * 27, 0))
-
-
-def test_synthetic_sequences_keep_the_categories_of_their_series() -> None:
-    sorted_ = replace(SEGMENTS, category_SK=np.array([[1], [2]]))
-    origins = np.array([50, 300])
-    assert after_histories(sorted_, origins, futures(origins), CONFIG.window).category_SK.tolist() == [[1], [2]]
-
-
-def test_a_synthetic_segment_holds_what_its_lags_ask_for() -> None:
-    """As far back as the real segment goes; its windows begin where they did, and rows keep their weights."""
-    config = made.make_config(plan__steps=15, window__lags=[6, 20], data__known=["price"])
-    weight_R = np.arange(390, dtype=np.float32)
-    origins = rollout_origins(SEGMENTS, made.PARTS, "train", config, 9)
-    found = after_histories(replace(SEGMENTS, weight_R=weight_R), origins, futures(origins), config.window)
-    before = np.minimum(origins - SEGMENTS.bounds[SEGMENTS.series_of(origins)] + 1, 32)
-    assert before.min() < 32 == before.max()
-    np.testing.assert_array_equal(np.diff(found.bounds), before + 15)
-    for m, origin in enumerate(origins):
-        rows = slice(found.bounds[m], found.bounds[m + 1])
-        np.testing.assert_array_equal(found.weight_R[rows], weight_R[origin - before[m] + 1 : origin + 16])
-        np.testing.assert_array_equal(
-            found.target_RC[rows][: before[m]], SEGMENTS.target_RC[origin - before[m] + 1 : origin + 1]
-        )
-    real = source(SEGMENTS, made.PARTS, "train", config)
-    both = with_synthetic(real, SEGMENTS, found, made.PARTS, config)
-    batch = both.cut(np.arange(real.num_items, real.num_items + 9))
-    for m, origin in enumerate(origins):
-        np.testing.assert_array_equal(batch.target_BTC[m, :12], SEGMENTS.target_RC[origin - 11 : origin + 1])
-        [window] = cut_windows(SEGMENTS, origins[m : m + 1], config.window).known_BTK
-        np.testing.assert_array_equal(batch.known_BTK[m, :18], window)
+def test_classes_and_labels_are_words_in_the_table() -> None:
+    days, parts = made.sequences_of([12, 9, 12, 5]), {"train": (0, 96), "validation": (96, 96), "test": (96, 96)}
+    scaler, config = made.scaler_of(days), made.classify_config()
+    real = real_of(days, days.scaled(scaler), scaler, parts, config)  # type: ignore[arg-type]
+    assert table(variants_of(real, "time_warp", 4), scaler)["data.label"].unique().sort().to_list() == ["down", "up"]
+    for kind, told in (("class", ["high", "low"]), ("value", None)):
+        steps = made.labelled_of(kind=kind)
+        scaler, config = made.scaler_of(steps), made.label_config(data__label_kind=kind)
+        real = real_of(steps, steps.scaled(scaler), scaler, made.PARTS, config)
+        labels = table(variants_of(real, "jitter", 4), scaler)["data.label"]
+        assert labels.null_count() > 0
+        if told:
+            assert labels.drop_nulls().unique().sort().to_list() == told
+        else:
+            assert 15 < labels.mean() < 25  # type: ignore[operator]
