@@ -35,3 +35,8 @@ def bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
             progress.update(task, advance=1, words=words)
 
         yield move
+
+
+def note(words: str) -> None:
+    """A line of its own, also above a bar that moves."""
+    Console(stderr=True).print(f"  {words}", highlight=False, soft_wrap=True)

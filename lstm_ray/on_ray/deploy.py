@@ -21,12 +21,17 @@ from lstm_ray.figure import Figure
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor import drift
 from lstm_ray.on_ray.serve import running
+from lstm_ray.plan.decisions.worth import ranges_in_training
+from lstm_ray.plan.futures.residuals import errors_of
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 from lstm_ray.serving import bundle
 from lstm_ray.serving.model_card import CARD, model_card
-from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, route, sample
+from lstm_ray.serving.planning import RANGES
+from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, prove_plan, route, sample
 from lstm_ray.serving.stress import Load, closed_loop
 
+CARRIED_WINDOWS, CARRIED_VALUES = 1_000, 2_000_000
+"""Validation windows whose errors a bundle carries, at most, and numbers (8 MB) in them."""
 LONE_SECONDS = 0.5
 """Length of the load by one client alone."""
 
@@ -40,6 +45,8 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     """
     with run.local_copy("evaluate/policy") as folder:
         policy = Policy.load(folder)
+    # Trained under an older plan, perhaps: what is decided is the run's.
+    policy.config = policy.config.model_copy(update={"plan": config.plan})
     segments, bounds = load_segments(run)
     metrics, parts = run.read_json("evaluate/metrics.json"), run.read_json("split/boundaries.json")["times"]
     samples = sample(segments, bounds, policy.config)
@@ -51,6 +58,7 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
             advance("the server answers")
             with httpx.Client(base_url=served.url, timeout=READY_SECONDS) as client:
                 proof = prove(client, policy, samples, settings.max_body_bytes)
+                planned_seconds = prove_plan(client, policy)
                 advance("answers are right")
                 url = f"{served.url}{route(policy)}"
                 bodies = [json.dumps(item.body(named=False)).encode() for item in samples]
@@ -63,7 +71,13 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     work.write_json("load.json", {"lone": lone.as_dict(), "loaded": loaded.as_dict()})
     work.write_json("monitor.json", monitor)
     work.write_figures(_figures(lone, loaded, monitor))
-    return _report(policy, proof, lone, loaded, monitor, files)
+    report = _report(policy, proof, lone, loaded, monitor, files)
+    if planned_seconds is not None:
+        text = (
+            f"POST /v1/plan answers the documented example in {planned_seconds:.1f} s, with the plan found in Python."
+        )
+        report.findings.insert(1, Finding(severity="info", text=text))
+    return report
 
 
 def write_bundle(
@@ -74,8 +88,11 @@ def write_bundle(
     metrics: Mapping[str, Any],
     parts: Mapping[str, Any],
 ) -> bundle.Packed:
-    """A policy with its drift reference and its model card; returns the policy's files."""
+    """A policy with its drift reference, what futures are sampled from, and its model card; returns the policy's files."""
     policy.facts.setdefault("reference", drift.reference(segments, bounds))
+    if policy.config.task == "forecast":
+        policy.facts[RANGES] = ranges_in_training(segments, bounds)
+        policy.residuals = errors_of(policy, segments, bounds).thinned(CARRIED_WINDOWS, CARRIED_VALUES)
     policy.version = policy.save(folder)
     files = bundle.pack(folder)
     (folder / CARD).write_text(

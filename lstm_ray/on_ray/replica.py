@@ -14,8 +14,10 @@ from ray import serve
 from ray.exceptions import RayActorError
 
 from lstm_ray.errors import InputError
+from lstm_ray.model.request import SeriesInput
 from lstm_ray.monitor.traffic import Tally
 from lstm_ray.sections.stages import DeployConfig
+from lstm_ray.serving import planning
 from lstm_ray.serving.api import make_app
 from lstm_ray.serving.bundle import Packed, unpack, versions
 from lstm_ray.serving.service import Asked, MonitorLostError, Service, answer_and_count
@@ -66,12 +68,15 @@ class Replica:
         settings = DeployConfig.model_validate(deploy)
         self._policy = unpack(files)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        # A thread of its own: a plan takes seconds, in which forecasts that wait for the other would be late.
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="plan")
         batched: Any = self._predict_batch
         batched.set_max_batch_size(min(MAX_BATCH, settings.max_ongoing_requests))
         self._service = Service(
             policy=self._policy,
             versions=versions(files),
             predict=self._predict,
+            plan=self._plan if planning.can_plan(self._policy) else None,
             monitor=RemoteMonitor(monitor),
             max_body_bytes=settings.max_body_bytes,
             token_digest=token_digest,
@@ -85,6 +90,10 @@ class Replica:
         if isinstance(found, InputError):
             raise found
         return found
+
+    async def _plan(self, inputs: list[SeriesInput]) -> Sequence[planning.Planned]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._planner, planning.plan, self._policy, inputs)
 
     @serve.batch(max_batch_size=1, batch_wait_timeout_s=0)
     async def _predict_batch(self, batch: list[Asked]) -> list[Any]:

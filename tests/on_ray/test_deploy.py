@@ -68,7 +68,19 @@ def test_the_load_is_measured_in_plain_numbers(report: Report) -> None:
 def test_the_bundle_holds_the_policy_its_reference_and_its_card(report: Report, run: RunDir) -> None:
     assert run.local is not None
     folder = run.local / "policy"
-    assert {file.name for file in folder.iterdir()} == {"policy.json", "weights.safetensors", "model_card.md"}
+    assert {file.name for file in folder.iterdir()} == {
+        "policy.json",
+        "weights.safetensors",
+        "residuals.safetensors",
+        "model_card.md",
+    }
+    carried = Policy.load(folder).residuals
+    assert carried is not None
+    assert 0 < len(carried.step_R) <= 1_000
+    assert (
+        f"what {len(carried.step_R):,} forecasts of its validation part missed"
+        in (folder / "model_card.md").read_text()
+    )
     policy = Policy.load(folder)
     assert report.model_extra is not None
     assert policy.version == report.model_extra["policy_version"]
