@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import reduce
+from operator import getitem
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.sections import scenario
 from lstm_ray.sections.base import Section
 from lstm_ray.sections.data import DataConfig
+from lstm_ray.sections.decision import require_agreement
 from lstm_ray.sections.model import ModelConfig
-from lstm_ray.sections.plan import PlanConfig, ScenarioConfig
+from lstm_ray.sections.plan import PlanConfig
 from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
+from lstm_ray.sections.space import require_space
 from lstm_ray.sections.stages import DeployConfig, EvaluateConfig
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
-from lstm_ray.sections.tune import SpaceConfig, TuneConfig
+from lstm_ray.sections.tune import TuneConfig
 
 
 class Config(Section):
@@ -78,8 +83,6 @@ class Config(Section):
             if model.distribution or model.output != "identity":
                 found = f"distribution is {model.distribution}" if model.distribution else f"output is {model.output}"
                 raise ValueError(f"model.{found}, but task 'classify' answers by probabilities of classes; remove it")
-            if data.past and any(s.column not in data.past for s in self.plan.scenarios):
-                raise ValueError("plan.scenarios may change data.past columns alone in task 'classify'")
         if self.task == "forecast" and (self.plan.steps or self.window.horizon) < self.window.horizon:
             raise ValueError(
                 f"plan.steps {self.plan.steps} is shorter than window.horizon {self.window.horizon}, so a rollout would "
@@ -182,8 +185,6 @@ class Config(Section):
                     f"train.augment.{name} is {getattr(augment, name)}, but task 'label' has a label at every step, which "
                     "would no longer be that of the step it lies on; use jitter, scaling, magnitude_warp or masking"
                 )
-        if any(scenario.column not in data.past for scenario in self.plan.scenarios):
-            raise ValueError("plan.scenarios may change data.past columns alone in task 'label'")
         return self
 
     @model_validator(mode="after")
@@ -268,26 +269,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _scenarios_and_space_name_what_exists(self) -> Config:
-        changeable = [*self.data.target, *self.data.past, *self.data.known]
-        names = [scenario.name for scenario in self.plan.scenarios]
-        if twice := {name for name in names if names.count(name) > 1 or name == "base"}:
-            raise ValueError(f"plan.scenarios: name {sorted(twice)} is taken ('base' is the unchanged future); rename")
-        for scenario in self.plan.scenarios:
-            if scenario.column not in changeable and (changeable or not self.data.awaits_roles):
-                hint = nearest(scenario.column, changeable)
-                raise ValueError(f"plan.scenarios '{scenario.name}': column '{scenario.column}' has no role here{hint}")
-        tunable = {f"{part}.{field}" for part in ("model", "train") for field in type(getattr(self, part)).model_fields}
-        for path, space in self.tune.space.items():
-            if path not in tunable:
-                raise ValueError(f"tune.space: '{path}' is no field that can be tuned{nearest(path, tunable)}")
-            section, field = path.split(".")
-            for value in space.choice or space.uniform or space.loguniform or ():
-                try:
-                    getattr(self, section).__class__.model_validate({field: value})
-                except ValidationError as error:
-                    reason = error.errors()[0]["msg"]
-                    raise ValueError(f"tune.space '{path}': {value!r} is not allowed there: {reason}") from None
+    def _space_holds_what_can_be_tuned(self) -> Config:
+        require_space(self.tune)
+        return self
+
+    @model_validator(mode="after")
+    def _scenarios_are_about_the_data(self) -> Config:
+        plan, steps = self.plan, self.plan.steps or 2 * self.window.horizon
+        scenario.require_agreement(plan.scenarios, plan.thresholds, self.task, self.data, steps)
+        return self
+
+    @model_validator(mode="after")
+    def _a_decision_is_about_the_data(self) -> Config:
+        if self.plan.decision is not None:
+            require_agreement(self.plan.decision, self.task, self.data, self.window.horizon)
+        return self
+
+    @model_validator(mode="after")
+    def _synthetic_sequences_can_be_made(self) -> Config:
+        if self.plan.synthetic is not None:
+            self.plan.synthetic.require_fit(self.task, self.window.season)
         return self
 
     @property
@@ -320,8 +321,8 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """The same config with some ``section.field`` values replaced, validated anew."""
     tree = config.model_dump()
     for path, value in values.items():
-        section, field = path.split(".")
-        tree[section][field] = value
+        *sections, field = path.split(".")
+        reduce(getitem, sections, tree)[field] = value
     return parse(tree)
 
 
@@ -341,11 +342,13 @@ def _explain(item: Mapping[str, Any]) -> str:
 def _fields_at(location: Sequence[int | str]) -> list[str]:
     section: type[BaseModel] = Config
     for part in location:
-        annotation = section.model_fields[str(part)].annotation if str(part) in section.model_fields else None
-        if annotation == list[ScenarioConfig]:
-            section = ScenarioConfig
-        elif annotation == dict[str, SpaceConfig]:
-            section = SpaceConfig
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
+        if str(part) in section.model_fields:
+            section = _section_in(section.model_fields[str(part)].annotation) or section
     return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds: itself, or where it is a list, a mapping or may be none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _section_in(inner))), None)

@@ -10,10 +10,11 @@ import yaml
 
 from lstm_ray.config import Config, parse
 from lstm_ray.errors import InputError
+from lstm_ray.space import require_searchable
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, apply ``section.field=value`` overrides and validate.
+    """Read a YAML file, apply ``section.field=value`` overrides and validate, the space of a search too.
 
     Raises InputError that names the key, the value found and the fix.
     """
@@ -31,7 +32,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError(f"'{path}' must hold keys and values, found {type(tree).__name__}")
     for override in overrides:
         _apply(tree, override)
-    return parse(tree)
+    config = parse(tree)
+    require_searchable(config)
+    return config
 
 
 class _OnceLoader(yaml.SafeLoader):

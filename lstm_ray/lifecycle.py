@@ -22,6 +22,7 @@ from lstm_ray.data.source.files import stamp
 from lstm_ray.data.timeline.grid import resolved
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
+from lstm_ray.sections.plan import PlanConfig
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What a system says of a disk, a quota or a file that has no room left."""
@@ -41,8 +42,8 @@ class Stage:
     uses: tuple[str, ...] = ()
     """Stages whose result it takes into account where they have run."""
     reads_data: bool = False
-    seed: Callable[[Config], int | None] = lambda config: None
-    """The seed, where the stage draws by it under some settings alone."""
+    further: Callable[[Config], dict[str, int]] = lambda config: {}
+    """What else its result depends on, under some settings alone."""
 
 
 STAGES: Mapping[str, Stage] = {
@@ -54,14 +55,19 @@ STAGES: Mapping[str, Stage] = {
         "lstm_ray.on_ray.ingest:preprocess",
         ("task", "data", "preprocess", "split", "window.season"),
         reads_data=True,
-        seed=lambda config: config.seed if config.split.by == "group" else None,
+        further=lambda config: _of_preprocess(config),
     ),
     "split": Stage("lstm_ray.data.stage:split", ("task", "split", "window"), after=("preprocess",)),
     "train": Stage("lstm_ray.on_ray.train:train", ("seed", "model", "train"), after=("split",)),
-    "plan": Stage("lstm_ray.on_ray.plan:plan", ("plan",), after=("train",)),
+    "plan": Stage(
+        "lstm_ray.on_ray.plan:plan",
+        # By how many actors is a matter of speed: a stage that was killed may go on with fewer.
+        tuple(f"plan.{name}" for name in PlanConfig.model_fields if name != "actors"),
+        after=("train",),
+    ),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
     "evaluate": Stage("lstm_ray.evaluate.stage:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
-    "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy",), after=("evaluate",)),
+    "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy", "plan.decision"), after=("evaluate",)),
 }
 
 
@@ -82,6 +88,7 @@ def run_stages(
         on_end: called with the name, the report and whether the stage was skipped.
     """
     config = resolved(config)
+    _try_own_objective(config)
     data_stamp = stamp(config.data)
     reports: dict[str, Report] = {}
     with _only_one_at_a_time(run):
@@ -96,6 +103,16 @@ def run_stages(
             reports[name] = report
             on_end(name, report, skipped)
         return reports
+
+
+def _try_own_objective(config: Config) -> None:
+    """What the YAML's own function costs is asked once before any stage runs: planning comes late."""
+    decision = config.plan.decision
+    if decision is None or not any(term.kind == "own" for term in decision.objective):
+        return
+    objectives = import_module("lstm_ray.plan.decisions.objectives")
+    known = [*config.data.known, *config.data.static]
+    objectives.require_usable(decision, config.data.target, known, decision.steps or config.window.horizon)
 
 
 def _run_one(name: str, fingerprint: str, config: Config, run: RunDir) -> Report:
@@ -142,7 +159,13 @@ def _fingerprint(name: str, config: Config, run: RunDir, data_stamp: list[list[s
     sections = {path: reduce(getitem, path.split("."), tree) for path in stage.sections}
     data = data_stamp if stage.reads_data else None
     content = {"version": __version__, "sections": sections, "data": data, "before": before}
-    return digest(content | ({} if (seed := stage.seed(config)) is None else {"seed": seed}))
+    return digest(content | stage.further(config))
+
+
+def _of_preprocess(config: Config) -> dict[str, int]:
+    """Groups are dealt by the seed; unseen series are told in units of a history."""
+    dealt = {"seed": config.seed} if config.split.by == "group" else {}
+    return dealt | ({"history": config.window.history} if config.preprocess.scale_by == "series" else {})
 
 
 @contextmanager

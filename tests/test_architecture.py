@@ -22,7 +22,19 @@ from tests import made
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lstm_ray"
 LAYERS = (
-    *("errors", "figure", "sections", "config", "config_file", "run_dir", "progress", "data", "environment", "explore"),
+    *(
+        "errors",
+        "figure",
+        "sections",
+        "config",
+        "space",
+        "config_file",
+        "run_dir",
+        "progress",
+        "data",
+        "environment",
+        "explore",
+    ),
     *("model", "evaluate", "plan", "monitor", "report", "serving", "on_ray", "lifecycle", "benchmark", "cli"),
 )
 """Each may import those before it, and itself where it is a folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.made import config_tree
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 DATES = {"split.validation_from": "2024-04-01", "split.test_from": "2024-05-01"}
+PBT: dict[str, Any] = {"tune.scheduler": "pbt", "tune.space": {"train.learning_rate": {"choice": [0.01, 0.02]}}}
 SCENARIO = {"name": "storm", "column": "wind", "operation": "shift", "value": 5}
 CLASSIFY = {
     "task": "classify",
@@ -66,7 +68,8 @@ MISSPELT: list[tuple[dict[str, Any], list[str]]] = [
     ({"plan.scenarios": [SCENARIO | {"column": "wnd"}]}, ["'storm'", "'wnd'", "did you mean 'wind'"]),
     ({"tune.space": {"model.hiden": {"choice": [1]}}}, ["'model.hiden'", "did you mean 'model.hidden'"]),
     ({"tune.space": {"model.hidden": {"choise": [1]}}}, ["choise", "did you mean 'choice'"]),
-    ({"tune.space": {"window.history": {"choice": [12]}}}, ["'window.history' is no field that can be tuned"]),
+    ({"tune.space": {"train.augment.jiter": {"choice": [1]}}}, ["did you mean 'train.augment.jitter'"]),
+    ({"tune.space": {"split.train": {"choice": [0.5]}}}, ["'split.train' is no field that can be tuned"]),
 ]
 CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"window.history": 100, "window.patch": 24}, ["patch 24", "history 100", "set history to 96"]),
@@ -144,6 +147,51 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"tune.space": {"model.dropout": {"uniform": [0.5, 0.1]}}}, ["low < high", "[0.5, 0.1]"]),
     ({"tune.space": {"train.learning_rate": {"loguniform": [0, 1]}}}, ["above 0", "[0.0, 1.0]"]),
     ({"tune.space": {"model.dropout": {"choice": [0.1, 1.5]}}}, ["'model.dropout'", "1.5 is not allowed there"]),
+    ({"tune.space": {"model.dropout": {"uniform": [0.1, 1.0]}}}, ["'model.dropout'", "1.0 is not allowed there"]),
+    ({"tune.space": {"train.augment.jitter": {"uniform": [-1, 1]}}}, ["'train.augment.jitter'", "-1.0 is not allowed"]),
+    ({"tune.space": {"window.history": {"choice": [0]}}}, ["'window.history'", "0 is not allowed there"]),
+    ({"tune.space": {"model.hidden": {"uniform": [4.5, 9]}}}, ["4.5 is not allowed there", "whole ends"]),
+    ({"tune.space": {"model.attention": {"uniform": [0, 1]}}}, ["'model.attention' is no number", "as choice"]),
+    (
+        {"tune.space": {"model.hidden": {"choice": [8, 12, 8.0]}}},
+        ["'model.hidden': 8 is listed twice", "leave one out"],
+    ),
+    *(
+        ({"tune.space": {path: {"choice": [1, 2]}}}, [f"'{path}'", why, "take it out of the space"])
+        for path, why in (
+            ("seed", "luckiest run"),
+            ("train.loss", "could not be compared"),
+            ("train.huber_delta", "could not be compared"),
+            ("train.focal_gamma", "could not be compared"),
+            ("train.class_weights", "could not be compared"),
+            ("model.quantiles", "could not be compared"),
+            ("model.distribution", "could not be compared"),
+            ("window.horizon", "could not be compared"),
+            ("train.workers", "speed alone"),
+            ("train.threads", "speed alone"),
+            ("train.read", "speed alone"),
+            ("train.accumulate", "speed alone"),
+            ("train.precision", "speed alone"),
+            ("train.patience", "end when the search says so"),
+            ("window.stride", "which windows teach"),
+            ("window.season", "no trial changes"),
+            ("window.lags", "prepared once for all trials"),
+        )
+    ),
+    (
+        {"tune.search": "grid", "tune.space": {"model.dropout": {"uniform": [0.1, 0.2]}}},
+        ["search is grid", "'model.dropout'", "is a range", "search: random"],
+    ),
+    (PBT | {"tune.search": "optuna"}, ["search is optuna", "scheduler pbt changes them on the way"]),
+    (PBT | {"tune.trials": 1}, ["trials is 1", "another trial to take over"]),
+    (PBT | {"tune.grace_epochs": 8}, ["grace_epochs 8 of max_epochs 8", "lower it below 8"]),
+    (PBT | {"tune.space": {}}, ["space is empty", "no setting to disturb"]),
+    (
+        PBT | {"tune.space": {"model.hidden": {"choice": [4, 8]}}},
+        ["scheduler is pbt", "'model.hidden'", "scheduler: asha"],
+    ),
+    (PBT | {"tune.space": {"train.optimiser": {"choice": ["adam", "sgd"]}}}, ["scheduler is pbt", "'train.optimiser'"]),
+    (PBT | {"tune.space": {"train.weight_averaging": {"choice": [None, 0.9]}}}, ["keeps no average", "pbt"]),
     (CLASSIFY | {"data.target": ["load"]}, ["reads data.past alone", "move target"]),
     (CLASSIFY | {"data.label": None}, ["data.label is missing"]),
     (CLASSIFY | {"data.past": []}, ["data.past is empty"]),
@@ -202,7 +250,62 @@ VALUES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "words"), MISSPELT + CONTRADICTIONS + VALUES, ids=lambda value: str(value)[:60])
+def what_if(**values: Any) -> dict[str, Any]:
+    """The change of a config that holds one scenario; None leaves a field out."""
+    given = {name: value for name, value in (SCENARIO | values).items() if value is not None}
+    return {"plan.scenarios": [given]}
+
+
+SCENARIOS: list[tuple[dict[str, Any], list[str]]] = [
+    *[
+        (what_if(operation=operation, value=None), [f"operation '{operation}' needs a value", "add it"])
+        for operation in ("shift", "scale", "set", "ramp", "shock", "noise")
+    ],
+    (what_if(operation="replay"), ["value is 5", "'replay' has no use for one", "remove it"]),
+    (what_if(operation="missing"), ["value is 5", "'missing' has no use for one", "remove it"]),
+    (what_if(operation="noise", value=-1), ["value is -1", "deviation of noise", "above 0"]),
+    (what_if(operation="double"), ["plan.scenarios.0.operation", "found 'double'"]),
+    (what_if(half_life=3), ["half_life is 3.0", "of operation 'shock'", "this is 'shift'"]),
+    (what_if(operation="shock", half_life=0), ["plan.scenarios.0.half_life", "greater than 0", "found 0"]),
+    (what_if(source="2024-01-01"), ["source is 2024-01-01", "of operation 'replay'", "remove it"]),
+    (what_if(steps=0), ["plan.scenarios.0.steps", "greater than 0", "found 0"]),
+    (what_if(between=[3, 9], steps=2), ["between and steps (2)", "keep one"]),
+    (what_if(between=[3, 9], first=0), ["between and first (0)", "keep one"]),
+    (what_if(between=[9, 3]), ["ends at 3, before it begins at 9", "swap them"]),
+    (what_if(between=["2024-03-02", "2024-03-01T05:00Z"]), ["ends at 2024-03-01T05:00Z", "swap them"]),
+    (what_if(between=[3, "2024-03-01"]), ["two ISO dates", "two whole numbers"]),
+    (what_if(between=["noon", "night"]), ["between is ['noon', 'night']", "two ISO dates"]),
+    (what_if(between=[3]), ["plan.scenarios.0.between"]),
+    (what_if(column="load", first=0, steps=2), ["'storm'", "'load' is a target", "a stretch to step 1", "step 0"]),
+    (what_if(column="load", first=1), ["'load' is a target", "to step the end"]),
+    (what_if(first=13), ["changes from step 13 on", "only 12 steps ahead", "lower first"]),
+    (what_if(first=25) | {"plan.steps": 24}, ["changes from step 25 on", "only 24 steps ahead"]),
+    (
+        what_if(column="size", steps=3) | {"data.static": ["size"]},
+        ["'size' is constant in each series", "use shift, scale, set, without first, steps and between"],
+    ),
+    (what_if(column="size", operation="ramp") | {"data.static": ["size"]}, ["'size' is constant in each series"]),
+    (what_if(also=[{"column": "wnd", "operation": "set", "value": 1}]), ["'storm'", "'wnd'", "did you mean 'wind'"]),
+    (what_if(also=[{"column": "load", "operation": "set", "value": 1, "first": 2}]), ["'load' is a target"]),
+    (what_if(also=[{"column": "wind", "operation": "set"}]), ["plan.scenarios.0.also.0", "needs a value"]),
+    (what_if(also=[{"column": "wind", "operation": "missing", "setps": 2}]), ["also.0.setps", "did you mean 'steps'"]),
+    (CLASSIFY | what_if(column="load", also=[SCENARIO | {"column": "price"}]), ["also.0.name: unknown key"]),
+    (
+        CLASSIFY | what_if(also=[{"column": "price", "operation": "set", "value": 1}]),
+        ["'price'", "data.past columns alone in task 'classify'"],
+    ),
+    (LABEL | what_if(first=1), ["'wind' cannot change after the last step of a sequence", "found first 1"]),
+    (LABEL | what_if(first=-1, steps=3), ["cannot change after the last step"]),
+    (LABEL | {"plan.thresholds": [{"above": 1}]}, ["plan.thresholds are of targets", "'label' has none"]),
+    ({"plan.thresholds": [{"target": "laod", "above": 1}]}, ["'laod' is no target", "did you mean 'load'"]),
+    ({"plan.thresholds": [{"target": "load"}]}, ["crossed from one side", "found neither", "above or below"]),
+    ({"plan.thresholds": [{"above": 3, "below": 1}]}, ["found above 3 and below 1"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), MISSPELT + CONTRADICTIONS + SCENARIOS + VALUES, ids=lambda value: str(value)[:60]
+)
 def test_a_bad_config_is_told_what_was_found_and_what_to_do(changes: dict[str, Any], words: list[str]) -> None:
     message = complaint(changes)
     assert [word for word in words if word not in message] == [], message
@@ -213,6 +316,12 @@ def test_the_config_that_the_others_change_is_good() -> None:
     assert parse(config_tree()).window.history == 12
     assert parse(changed(CLASSIFY)).loss == "cross_entropy"
     assert parse(changed({"plan.scenarios": [SCENARIO]})).plan.scenarios[0].value == 5
+    dated = changed(
+        what_if(between=[date(2024, 3, 1), "2024-03-01"], also=[{"column": "wind", "operation": "missing"}])
+    )
+    first, second = parse(dated).plan.scenarios[0].changes
+    assert first.between == ("2024-03-01", "2024-03-01")
+    assert second.operation == "missing"
 
 
 def test_every_fault_is_named_at_once() -> None:
@@ -457,3 +566,124 @@ def test_dates_may_be_written_bare_as_yaml_reads_them() -> None:
     assert (split.validation_from, split.test_from) == ("2024-04-01", "2024-05-01T06:00:00+00:00")
     numbers = parse(changed({"split": {"validation_from": 100, "test_from": "200", "until": 300}})).split
     assert (numbers.validation_from, numbers.test_from, numbers.until) == ("100", "200", "300")
+
+
+HEAT = {"name": "heat", "low": 0, "high": 10}
+ORDER = {"name": "order", "low": 0, "high": 50}
+TRACK = {"kind": "track", "reference": 20}
+SHOP = {"kind": "newsvendor", "supply": "order", "over": 1, "under": 3}
+
+
+def deciding(
+    *actions: dict[str, Any],
+    objective: list[dict[str, Any]] | None = None,
+    roles: dict[str, Any] | None = None,
+    **values: Any,
+) -> dict[str, Any]:
+    """Changes that add a decision about 'heat', a known column."""
+    decision = {"actions": list(actions) or [HEAT], "objective": objective or [TRACK], **values}
+    return {"data.known": ["heat", "price"], **(roles or {}), "plan.decision": decision}
+
+
+def summed(**values: Any) -> dict[str, Any]:
+    return HEAT | {"sum": {"steps": 6, **values}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (deciding(HEAT | {"low": 10}), ["action 'heat'", "low 10 is not below high 10"]),
+        (deciding(HEAT | {"step": 11}), ["action 'heat'", "step 11 exceeds high - low, 10"]),
+        (deciding(HEAT | {"step": 2, "max_change": 1}), ["max_change 1 is less than step 2", "raise it"]),
+        (deciding(summed()), ["sum has low None, high None, keep false"]),
+        (deciding(summed(keep=True, low=3)), ["low 3.0, high None, keep true", "keep: true alone"]),
+        (deciding(summed(low=9, high=3)), ["sum: low 9 exceeds high 3"]),
+        (deciding(summed(low=61)), ["sum.low 61", "6 steps of at most 10 add up to 60"]),
+        (deciding(summed(low=56) | {"step": 4}), ["sum.low 56", "6 steps of at most 8 add up to 48"]),
+        (deciding(summed(high=5) | {"low": 1}), ["sum.high 5", "6 steps of at least 1 add up to 6"]),
+        (deciding(summed(low=33, high=35) | {"step": 4}), ["no sum between 33 and 35", "steps of 4", "32 and 36"]),
+        (deciding(summed(low=33) | {"every": 4}), ["sum.steps 6 is no multiple of every 4"]),
+        (deciding(HEAT | {"sum": {"steps": 4, "low": 3}}), ["6 steps are planned", "no whole number of sums over 4"]),
+        (deciding(HEAT, HEAT), ["action 'heat' is declared twice"]),
+        (deciding(HEAT | {"name": "load"}), ["action 'load' is a target column", "data.known"]),
+        (deciding(HEAT | {"name": "wind"}), ["action 'wind' is a past column"]),
+        (deciding(HEAT | {"name": "area"}, roles={"data.static": ["area"]}), ["action 'area' is a static column"]),
+        (deciding(HEAT | {"name": "weekday"}), ["'weekday' has the name of a calendar column"]),
+        (deciding(HEAT | {"name": "heta"}), ["action 'heta'", "did you mean 'heat'", "nor judged"]),
+        (deciding(HEAT, ORDER), ["action 'order' is neither a data.known column", "nor judged by a term"]),
+        (
+            deciding(ORDER | {"within": 0.2}, objective=[SHOP]),
+            ["action 'order': within is 0.2", "no data.known column"],
+        ),
+        (deciding(objective=[TRACK | {"column": "laod"}]), ["column 'laod'", "neither a target nor an action"]),
+        (deciding(objective=[TRACK | {"column": "price"}]), ["column 'price' is neither a target nor an action"]),
+        (deciding(objective=[TRACK | {"reference": "prices"}]), ["reference 'prices'", "did you mean 'price'"]),
+        (deciding(objective=[{"kind": "cost", "price": "wind"}]), ["price 'wind' is no data.known column"]),
+        (deciding(objective=[{"kind": "cost"}]), ["term 'cost' lacks price"]),
+        (deciding(objective=[TRACK | {"price": 3}]), ["term 'track' has no use for price"]),
+        (deciding(objective=[{"kind": "threshold"}]), ["neither above nor below"]),
+        (deciding(objective=[{"kind": "threshold", "above": 1, "below": 2}]), ["below 2 exceeds above 1"]),
+        (deciding(ORDER, objective=[SHOP | {"supply": "oder"}]), ["supply 'oder' is no action", "'order'"]),
+        (deciding(ORDER, objective=[SHOP | {"column": "order"}]), ["column and supply are both 'order'"]),
+        (deciding(ORDER, objective=[SHOP | {"over": 0, "under": 0}]), ["over and under are both 0"]),
+        (deciding(objective=[{"kind": "own", "function": "mine"}]), ["'mine' is no package.module:function"]),
+        (deciding(objective=[TRACK | {"weight": 0}]), ["weight 0", "any plan would do"]),
+        (deciding(elites=0.02), ["elites 0.02 of candidates 64 are 1", "at least 2"]),
+        (deciding(cvar=0.03), ["cvar 0.03 of paths 32", "raise paths to 34"]),
+        (deciding(HEAT | {"lwo": 3}), ["plan.decision.actions.0.lwo", "did you mean 'low'"]),
+        (deciding(objective=[TRACK | {"referense": 3}]), ["objective.0.referense", "did you mean 'reference'"]),
+        (CLASSIFY | deciding() | {"data.known": []}, ["plan.decision is set", "task 'classify'", "remove it"]),
+        (LABEL | deciding(), ["plan.decision is set", "task 'label'"]),
+    ],
+    ids=lambda value: str(value)[-70:],
+)
+def test_a_decision_that_cannot_be_made_is_refused(changes: dict[str, Any], words: list[str]) -> None:
+    message = complaint(changes)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_a_decision_with_everything_set_survives_its_round_trip() -> None:
+    heat = summed(low=30, high=40) | {"step": 0.5, "every": 2, "max_change": 3, "within": 0.5}
+    objective: list[dict[str, Any]] = [
+        SHOP,
+        TRACK | {"reference": "price"},
+        {"kind": "own", "function": "own.costs:mine"},
+    ]
+    config = parse(changed(deciding(heat, ORDER, objective=objective, cvar=0.2, steps=12)))
+    assert parse(config.model_dump(mode="json")) == config
+    assert config.plan.decision is not None
+    assert (config.plan.decision.actions[0].top, config.plan.decision.actions[0].change) == (10, 3)
+    grid = parse(changed(deciding(HEAT | {"low": 1, "step": 4, "max_change": 7}))).plan.decision
+    assert grid is not None
+    assert (grid.actions[0].top, grid.actions[0].change) == (9, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"plan.synthetic": {"kinds": ["jitter", "jitter"]}}, ["kinds names 'jitter' twice", "name each once"]),
+        ({"plan.synthetic": {"kinds": []}}, ["plan.synthetic.kinds"]),
+        ({"plan.synthetic": {"kinds": ["noise"]}}, ["plan.synthetic.kinds.0", "'noise'", "jitter"]),
+        (
+            {"plan.synthetic": {"kinds": ["recombine"]}, "window.season": 1},
+            ["recombine", "window.season is 1", "set its steps"],
+        ),
+        (CLASSIFY | {"plan.synthetic": {"kinds": ["rollouts"]}}, ["rollouts foretells targets", "use jitter"]),
+        (CLASSIFY | {"plan.synthetic": {"kinds": ["recombine"]}}, ["recombine takes the season", "time_warp or mixup"]),
+        (LABEL | {"plan.synthetic": {"kinds": ["jitter", "time_warp"]}}, ["time_warp would move values", "use jitter"]),
+        (LABEL | {"plan.synthetic": {"kinds": ["mixup"]}}, ["mixup would move values", "labels of their steps"]),
+    ],
+    ids=lambda value: str(value)[-60:],
+)
+def test_synthetic_sequences_that_cannot_be_made_are_refused(changes: dict[str, Any], words: list[str]) -> None:
+    message = complaint(changes)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_every_task_takes_the_kinds_that_fit_it() -> None:
+    every = ["rollouts", "jitter", "time_warp", "mixup", "recombine"]
+    fitting: list[tuple[dict[str, Any], list[str]]] = [({}, every), (CLASSIFY, every[1:4]), (LABEL, ["jitter"])]
+    for changes, kinds in fitting:
+        config = parse(changed(changes | {"plan.synthetic": {"kinds": kinds}}))
+        assert config.plan.synthetic is not None
+        assert config.plan.synthetic.kinds == kinds

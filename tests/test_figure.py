@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ray.figure import Figure, bars, heatmap, lines, plain
+from lstm_ray.figure import Figure, bars, heatmap, line, lines, plain, shaded
 from lstm_ray.run_dir import to_json
 
 
@@ -52,3 +52,13 @@ def test_a_band_lies_behind_the_lines_and_is_named_once() -> None:
 def test_a_diverging_heatmap_is_centred_on_zero() -> None:
     assert drawn()[2].traces[0]["zmid"] == 0
     assert "zmid" not in heatmap("h", "Heat", "One.", [0], [0], [[1.0]]).traces[0]
+
+
+def test_a_band_belongs_to_its_line_or_to_none() -> None:
+    low, high = shaded([1, 2], [0.0, 1.0], [2.0, 3.0], "95 %", of="a", legend=False)
+    assert (low["y"], high["y"], high["fill"]) == ([0, 1], [2, 3], "tonexty")
+    assert low["legendgroup"] == high["legendgroup"] == line([1], [1], "a", banded=True)["legendgroup"]
+    assert not high["showlegend"]
+    low, high = shaded([1], [0.0], [1.0], "bounds")
+    assert "legendgroup" not in low | high | line([1], [1], "bounds")
+    assert high["showlegend"]

@@ -131,6 +131,7 @@ AFTER = {
         ("model.hidden", 9, AFTER["train"]),
         ("train.batch", 9, AFTER["train"]),
         ("plan.paths", 9, ["plan", "evaluate", "deploy"]),
+        ("plan.actors", 9, []),
         ("tune.trials", 9, ["tune", "evaluate", "deploy"]),
         ("evaluate.batch", 9, ["evaluate", "deploy"]),
         ("deploy.port", 9, ["deploy"]),
@@ -149,6 +150,14 @@ def test_a_changed_field_makes_its_stages_stale_and_no_others(
 def test_the_seed_makes_what_draws_stale(config: Config, run: RunDir) -> None:
     ran(config, run)
     assert ran(config.model_copy(update={"seed": 8}), run) == ["environment", "explore", *AFTER["train"]]
+
+
+def test_a_history_that_unseen_series_are_scaled_by_makes_their_preparation_stale(config: Config, run: RunDir) -> None:
+    own = with_values(config, {"preprocess.scale_by": "series"})
+    for before, stale in ((config, AFTER["split"]), (own, AFTER["preprocess"])):
+        ran(before, run)
+        longer = with_values(before, {"window.history": 2 * config.window.history})
+        assert ran(longer, run) == ["environment", "explore", *stale]
 
 
 def test_the_name_of_a_run_makes_nothing_stale(config: Config, run: RunDir) -> None:
@@ -272,3 +281,33 @@ def test_skipping_reads_no_data(config: Config, run: RunDir, monkeypatch: pytest
     for reader in ("read", "header"):
         monkeypatch.setattr(files, reader, lambda data: pytest.fail("the data were opened"))
     assert ran(config, run) == []
+
+
+def test_an_objective_of_ones_own_is_tried_before_any_stage_runs(
+    config: Config, run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import numpy as np\ndef nan(f, a, k): return np.full(len(f), np.nan)\ndef good(f, a, k): return f[:, :, 0].sum(1)\n"
+    (tmp_path / "tried_costs.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def deciding(function: str) -> Config:
+        objective = [{"kind": "own", "function": f"tried_costs:{function}"}]
+        decision = {"actions": [{"name": "order", "low": 0, "high": 9}], "objective": objective}
+        return with_values(config, {"plan.decision": decision})
+
+    with pytest.raises(InputError, match=r"term 'own of tried_costs:nan' is nan on made-up futures"):
+        run_stages(deciding("nan"), run, ["plan"])
+    assert RAN == []
+    run_stages(deciding("good"), run, ["plan"])
+    assert "plan" in RAN
+
+
+def test_another_decision_makes_what_carries_the_planner_stale(config: Config, run: RunDir) -> None:
+    run_stages(config, run, ["deploy"])
+    RAN.clear()
+    decision = {
+        "actions": [{"name": "order", "low": 0, "high": 9}],
+        "objective": [{"kind": "cost", "column": "order", "price": 1}],
+    }
+    run_stages(with_values(config, {"plan.decision": decision}), run, ["deploy"])
+    assert RAN == ["environment", "deploy"]

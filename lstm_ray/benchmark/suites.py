@@ -14,6 +14,7 @@ SUITES: Mapping[str, str] = {
     "accuracy": "lstm_ray.benchmark.accuracy:accuracy",
     "training": "lstm_ray.benchmark.training:training",
     "data": "lstm_ray.benchmark.data:data",
+    "plan": "lstm_ray.benchmark.plan:plan",
 }
 """``module:function`` with the signature Suite."""
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lstm_ray.config import Config
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
+from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.validation import common_origins, validation_metrics
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.model.policy import Policy
-from lstm_ray.run_dir import Finding, RunDir
+from lstm_ray.run_dir import Finding, Report, RunDir
+from lstm_ray.sections.prepare import WindowConfig
 
 STAGES = ("train", "plan", "tune")
 """Stages that may leave a policy, the simplest first: on a tie the earlier one goes on."""
@@ -23,6 +27,13 @@ class Candidate:
 
     stage: str
     validation: dict[str, float]
+    window: WindowConfig
+    version: str = "unsaved"
+    """Of its policy."""
+    preferred_to: str | None = None
+    """The version of a policy that its stage compared it with, case by case, and set aside for it."""
+    num_cases: int | None = None
+    """Windows it was measured on, where they are not all of its own."""
 
     @property
     def folder(self) -> str:
@@ -61,19 +72,47 @@ def find(config: Config, run: RunDir, scaler: Scaler) -> tuple[list[Candidate], 
                 f"{sorted(report.validation or {}) or 'none'}; run the stage '{stage}' again with --force"
             )
         assert report.validation is not None
-        if reason := _mismatch(config, run, stage, scaler):
+        with run.local_copy(f"{stage}/{POLICY}") as path:
+            policy = Policy.load(path)
+        if reason := _mismatch(config, report, policy, scaler):
             if stage == "train":
                 raise InputError(f"the policy of 'train' {reason}; run the stage 'train' again")
             text = f"The policy of '{stage}' {reason}, so it was not compared."
             left_out.append(Finding(severity="warning", text=text, advice=f"Run the stage '{stage}' again."))
             continue
-        candidates.append(Candidate(stage, report.validation))
+        told = policy.facts.get("preferred_to")
+        candidates.append(Candidate(stage, report.validation, policy.config.window, policy.version, told))
     return candidates, left_out
 
 
+def on_common_origins(
+    candidates: list[Candidate], run: RunDir, segments: Segments, bounds: Boundaries
+) -> list[Candidate]:
+    """The candidates measured on the validation windows that all of their histories can answer; as they are where they
+    have one history."""
+    if len({candidate.window.history for candidate in candidates}) == 1:
+        return candidates
+    origins_M = common_origins(segments, bounds, [candidate.window for candidate in candidates])
+    measured = []
+    for candidate in candidates:
+        with run.local_copy(candidate.folder) as path:
+            found = validation_metrics(Policy.load(path), segments, bounds, origins_M)
+        measured.append(replace(candidate, validation=found, num_cases=len(origins_M)))
+    return measured
+
+
 def choose(candidates: list[Candidate], answers: str) -> Candidate:
-    """The best on validation; on a tie the earlier, simpler one."""
-    return min(candidates, key=lambda candidate: cost(candidate.validation, answers))
+    """The best on validation; on a tie the earlier, simpler one. One that a later stage has compared with its own and set
+    aside is not asked again."""
+    set_aside = _set_aside(candidates)
+    return min(
+        (candidate for candidate in candidates if candidate.version not in set_aside),
+        key=lambda candidate: cost(candidate.validation, answers),
+    )
+
+
+def _set_aside(candidates: list[Candidate]) -> set[str | None]:
+    return {candidate.preferred_to for candidate in candidates} - {None}
 
 
 def compared(candidates: list[Candidate], chosen: Candidate, answers: str) -> Finding:
@@ -83,12 +122,18 @@ def compared(candidates: list[Candidate], chosen: Candidate, answers: str) -> Fi
     if len(candidates) == 1:
         text = f"'{chosen.stage}' is the only candidate, with validation {name} {best}."
         return Finding(severity="info", text=text)
+    set_aside = _set_aside(candidates)
     others = [
         f"'{c.stage}' has {number(c.validation[metric])} ({_gap(c.validation[metric], chosen.validation[metric])})"
         for c in candidates
-        if c is not chosen
+        if c is not chosen and c.version not in set_aside
     ]
-    text = f"'{chosen.stage}' goes on, best on validation with {name} {best}: {', '.join(others)}."
+    beaten = [f"'{c.stage}' ({number(c.validation[metric])})" for c in candidates if c.version in set_aside]
+    text = (
+        f"'{chosen.stage}' goes on, best on validation with {name} {best}{': ' if others else ''}{', '.join(others)}."
+    )
+    if beaten:
+        text += f" {beaten[0]} was set aside before: 'tune' compared its own with it case by case."
     return Finding(severity="info", text=text)
 
 
@@ -102,7 +147,7 @@ def table(candidates: list[Candidate], chosen: Candidate, answers: str) -> dict[
         "title": "Candidates on the validation part",
         "columns": ["policy of", *names],
         "rows": rows,
-        "caption": f"The policy with the best validation {first} goes on; the test part has no say in it.",
+        "caption": f"The policy with the best validation {first} goes on; the test part has no say in it.{_over(candidates)}",
         "best": candidates.index(chosen),
     }
 
@@ -113,11 +158,20 @@ def _gap(value: float, best: float) -> str:
     return f"{'+' if value > best else ''}{percent(value / best - 1)}" if best else f"{value - best:+.3g}"
 
 
-def _mismatch(config: Config, run: RunDir, stage: str, scaler: Scaler) -> str | None:
-    """Why a policy does not fit the run's windows and data, or None."""
-    with run.local_copy(f"{stage}/{POLICY}") as path:
-        policy = Policy.load(path)
-    if policy.config.window != config.window:
+def _over(candidates: list[Candidate]) -> str:
+    """What they were measured on, where their histories differ."""
+    num = candidates[0].num_cases
+    if num is None:
+        return ""
+    longest = max(candidate.window.history for candidate in candidates)
+    return f" All are measured on the {num:,} windows that a history of {longest} steps can answer."
+
+
+def _mismatch(config: Config, report: Report, policy: Policy, scaler: Scaler) -> str | None:
+    """Why a policy does not fit the run's windows and data, or None. A tuned one may have a window of its own."""
+    tuned = (report.model_extra or {}).get("best_config") or {}
+    own = {path.split(".")[1]: value for path, value in tuned.items() if path.startswith("window.")}
+    if policy.config.window != config.window.model_copy(update=own):
         return f"was trained with {_words(policy.config)}, and this run has {_words(config)}"
     if policy.scaler != scaler:
         return "was trained on another training part than this run's"

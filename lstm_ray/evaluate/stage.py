@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 
 from lstm_ray.config import Config
+from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
+from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate import candidates as candidates_of
 from lstm_ray.evaluate.forecast import Evaluation, evaluate_forecast
 from lstm_ray.model.policy import Policy
-from lstm_ray.run_dir import Report, RunDir, StageDir
+from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 METRICS = "metrics.json"
+WINDOW = ("history", "horizon", "patch", "season")
+"""Fields of the window that the metrics are told with."""
 
 
 def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
@@ -21,18 +25,26 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
     Raises InputError where no policy was trained, or the test part holds nothing to score.
     """
     candidates, left_out = candidates_of.find(config, run, load_scaler(run))
+    segments, parts = load_segments(run)
+    candidates = candidates_of.on_common_origins(candidates, run, segments, parts)
     chosen = candidates_of.choose(candidates, config.answers)
     with run.local_copy(chosen.folder) as path:
         shutil.rmtree(work.path / candidates_of.POLICY, ignore_errors=True)
         shutil.copytree(path, work.path / candidates_of.POLICY)
     policy = Policy.load(work.path / candidates_of.POLICY)
-    found = _evaluate(config, run, chosen.stage, policy)
+    # A tuned policy may read other windows in another way than the YAML says: it is judged by its own.
+    own = config.model_copy(
+        update={section: getattr(policy.config, section) for section in ("window", "model", "train")}
+    )
+    found = _evaluate(own, chosen.stage, policy, segments, parts)
     findings = [found.findings[0], candidates_of.compared(candidates, chosen, config.answers), *left_out]
+    findings += _of_window(config, own, found.num_windows, segments, parts)
     metrics = {
         "task": config.task,
         "policy": chosen.stage,
         "split": "test",
         "num_windows": found.num_windows,
+        "window": {field: getattr(own.window, field) for field in WINDOW},
         "metrics": found.metrics,
         "baselines": found.baselines,
         "scaled": found.scaled,
@@ -55,8 +67,22 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
     )
 
 
-def _evaluate(config: Config, run: RunDir, name: str, policy: Policy) -> Evaluation:
-    segments, parts = load_segments(run)
+def _of_window(config: Config, own: Config, num: int, segments: Segments, parts: Boundaries) -> list[Finding]:
+    """What the policy's own window means for what it is scored on, where it is not the YAML's."""
+    if own.window == config.window:
+        return []
+    given, read = config.window, own.window
+    text = (
+        f"The policy reads a history of {read.history} steps in patches of {read.patch}, as tuned; the YAML has "
+        f"{given.history} and {given.patch}. Test metrics, baselines and everything after are of its own window."
+    )
+    if config.task == "forecast":
+        before = len(origins(segments, parts, "test", given))
+        text += f" It answers {num:,} test windows" + (", as many." if before == num else f", the YAML's {before:,}.")
+    return [Finding(severity="info", text=text)]
+
+
+def _evaluate(config: Config, name: str, policy: Policy, segments: Segments, parts: Boundaries) -> Evaluation:
     if config.task == "forecast":
         return evaluate_forecast(config, name, policy, policy.scaler, segments, parts)
     # scikit-learn takes a second to import and a forecast does not need it.

@@ -1,27 +1,20 @@
-"""What a search of settings found: its best trial, in words and in a table. Knows no training and no Ray."""
+"""What a search of settings found: who goes on and why, in words. Knows no training and no Ray."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lstm_ray.evaluate.candidates import cost, metric_of
+from lstm_ray.evaluate.candidates import metric_of
+from lstm_ray.evaluate.importance import Importances, importances
+from lstm_ray.evaluate.selection import TRAINED, Selection, Standing
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
 
-ENOUGH = 6
-"""Trials that a rank correlation needs at least."""
 MOST_FAILURES = 3
 """Failures whose reasons are told."""
-SHUFFLES = 2_000
-UNLIKELY = 0.1
-"""A correlation that a larger share of shuffled trials reach says nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,32 @@ class Trial:
     """Why it ended before its time, where it did."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Validation metrics of its best weights; empty where other trials' loss was lower."""
+    kept_loss: float | None = None
+    """Validation loss of the weights it keeps, those of a network's own best epoch each; None: not known."""
+    seconds: float = 0.0
+    """Wall time it took, over all attempts."""
+    lineage: list[str] = field(default_factory=list)
+    """Which other trials' weights it went on from, and when: ``took over trial 1 at epoch 4, ...``."""
+    unchanged: bool = False
+    """Whether before its first step it answers as the trained policy does."""
+    num_parameters: int | None = None
+    """Of its network."""
 
     @property
     def origin(self) -> str:
         """How it began, in words."""
+        if self.unchanged:
+            return "unchanged function"
         return f"warm {100 * self.warm_share:.0f} %" if self.warm_share else "from scratch"
 
     @property
     def best_loss(self) -> float:
-        return min(self.losses, default=math.inf)
+        """Of the weights it keeps."""
+        return self.kept_loss if self.kept_loss is not None else min(self.losses, default=math.inf)
 
     @property
     def best_epoch(self) -> int:
-        return self.losses.index(self.best_loss) + 1
+        return self.losses.index(min(self.losses)) + 1
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,8 @@ class Search:
     """All trials beside the trained policy they should improve on."""
 
     answers: str
-    before: dict[str, float]
-    """Validation metrics of the trained policy as it was."""
+    selection: Selection
+    """The choice among the trained policy as it was and the trials with the lowest loss."""
     trials: list[Trial]
     asked: int
     """Trials asked for; the space may hold fewer settings."""
@@ -78,41 +84,66 @@ class Search:
     def finished(self) -> list[Trial]:
         return [trial for trial in self.trials if not trial.failure]
 
-    @cached_property
-    def best(self) -> Trial:
-        """The best trial; of equals the first."""
-        measured = [trial for trial in self.finished if self.metric in trial.metrics]
-        return min(measured, key=lambda trial: cost(trial.metrics, self.answers))
-
     @property
-    def winner(self) -> Trial | None:
-        """The best trial where it beats the trained policy."""
-        return self.best if cost(self.best.metrics, self.answers) < cost(self.before, self.answers) else None
+    def before(self) -> dict[str, float]:
+        """Validation metrics of the trained policy as it was."""
+        return self.selection.trained.metrics
 
     @property
     def validation(self) -> dict[str, float]:
         """Metrics of the policy that goes on."""
-        return self.winner.metrics if self.winner else self.before
+        return self.selection.chosen.metrics
+
+    @property
+    def winner(self) -> Trial | None:
+        """The trial whose policy goes on; None where the trained policy does."""
+        return self.trial(self.selection.chosen)
+
+    @property
+    def best_trial(self) -> Standing:
+        """The best measured trial by the metric that decides, also where the trained policy is better."""
+        return min(self.selection.standings[1:], key=lambda one: (one.behind, one.num_parameters, one.loss))
+
+    @cached_property
+    def importances(self) -> Importances | None:
+        """Of the settings of trials that finished."""
+        return importances([one.settings for one in self.finished], [one.best_loss for one in self.finished])
+
+    def trial(self, standing: Standing) -> Trial | None:
+        """A standing's trial; None: it is the trained policy's."""
+        return next((trial for trial in self.trials if trial.number == standing.number), None)
 
 
 def summary(search: Search) -> str:
     """The search in one sentence."""
-    name, best = search.metric, search.best
+    name, chosen, trained = search.metric, search.selection.chosen, search.selection.trained
     count = f"{len(search.trials)} trials" if len(search.trials) > 1 else "One trial"
     if search.winner:
+        best = search.best_trial
+        why = f"; trial {best.number}, with {_told(best, name)} the best, is not clearly better and no smaller"
+        why = "" if chosen.behind == 0 else why
+        if search.selection.best is trained:
+            why = ", within its standard error, and the simpler of the two"
         return (
-            f"{count}: trial {best.number} ({best.origin}) has validation {name} {number(best.metrics[name])}, "
-            f"{_gap(search)} than the trained policy's {number(search.before[name])}."
+            f"{count}: trial {chosen.number} ({search.winner.origin}) has validation {name} {_told(chosen, name)}, "
+            f"{_gap(search, chosen)} than the trained policy's {_told(trained, name)}{why}."
+        )
+    best = search.best_trial
+    if search.selection.best is trained:
+        return (
+            f"{count}, none better than the trained policy (validation {name} {_told(trained, name)}; the best trial has "
+            f"{_told(best, name)}), which stays as it is."
         )
     return (
-        f"{count}, none better than the trained policy (validation {name} {number(search.before[name])}; the best trial "
-        f"has {number(best.metrics[name])}), which stays as it is."
+        f"{count}, none clearly better than the trained policy, which stays as it is: its validation {name} is "
+        f"{_told(trained, name)}, and trial {best.number} has {_told(best, name)}, within the standard error of their "
+        "difference."
     )
 
 
 def findings(search: Search) -> list[Finding]:
-    """Gain or none, failures, what trials from scratch are worth, and the setting that mattered most."""
-    found = [_gain(search)]
+    """Who goes on and why, failures, what trials from scratch are worth, and the setting that mattered most."""
+    found = [_choice(search)]
     if failed := [trial for trial in search.trials if trial.failure]:
         reasons = "; ".join(f"trial {trial.number}: {trial.failure}" for trial in failed[:MOST_FAILURES])
         text = f"{len(failed)} of {len(search.trials)} trials failed. {reasons[:1].upper()}{reasons[1:]}"
@@ -129,89 +160,91 @@ def findings(search: Search) -> list[Finding]:
             f"shapes; {search.budget} epochs may be too few to judge them by."
         )
         found.append(Finding(severity="info", text=text, advice=f"tune.max_epochs: {2 * search.budget}"))
-    if correlations := importance(search):
-        path, (rho, chance) = next(iter(correlations.items()))
-        most = f"{path} goes along with the loss most, with" if chance <= UNLIKELY else f"none stands out; {path} has"
-        text = (
-            f"Of the settings, {most} a rank correlation of {rho:+.2f} over {len(search.finished)} trials, which "
-            f"{percent(chance)} of shuffled trials reach by chance. All settings vary at once, so this is no proof."
-        )
-        found.append(Finding(severity="info", text=text))
+    if search.importances:
+        found.append(_of_importance(search.importances))
     return found
 
 
-def importance(search: Search) -> dict[str, tuple[float, float]]:
-    """Spearman's rank correlation of each numeric setting with the best loss, the strongest first, and the share of
-    SHUFFLES of the losses that correlate as strongly.
-
-    Empty with fewer than ENOUGH finished trials. Positive: higher values went with a higher loss.
-    """
-    trials = search.finished
-    if len(trials) < ENOUGH:
-        return {}
-    loss_T = _ranks([trial.best_loss for trial in trials])
-    shuffled_ST = np.random.default_rng(0).permuted(np.tile(loss_T, (SHUFFLES, 1)), axis=1)
-    found = {}
-    for path in trials[0].settings:
-        values = [trial.settings[path] for trial in trials]
-        if len(set(map(str, values))) > 1 and all(isinstance(value, int | float) for value in values):
-            value_T = _ranks(values)
-            rho = float(np.corrcoef(value_T, loss_T)[0, 1])
-            by_chance_S = (shuffled_ST - loss_T.mean()) @ (value_T - value_T.mean())
-            scale = len(trials) * value_T.std() * loss_T.std()
-            found[path] = (rho, float(np.mean(np.abs(by_chance_S) >= abs(rho) * scale - 1e-9)))
-    return dict(sorted(found.items(), key=lambda item: -abs(item[1][0])))
-
-
-def table(search: Search) -> dict[str, Any]:
-    """The trained policy and every trial, a row each: what came of it, then its settings."""
-    name = search.metric
-    paths = list(search.trials[0].settings)
-    rows: list[list[Any]] = [["as trained", "", search.before[name], None, None, None, "", *(None for _ in paths)]]
-    for trial in search.trials:
-        best = trial.best_loss if trial.losses else None
-        end = "failed" if trial.failure else "whole" if len(trial.losses) == search.budget else "stopped early"
-        result = [trial.metrics.get(name), best, trial.start_loss, len(trial.losses), end]
-        rows.append([str(trial.number), trial.origin, *result, *(trial.settings[path] for path in paths)])
-    outcome = [f"validation {name}", "best loss", "loss at start", "epochs", "end"]
-    return {
-        "title": "Trials",
-        "columns": ["trial", "start", *outcome, *(path.split(".")[1] for path in paths)],
-        "rows": rows,
-        "caption": f"Trial 1 trains on with the base settings, for {search.budget} epochs as every trial at most. 'warm' is "
-        f"the share of the parameters taken from the trained policy. {name} is measured for the trials with the lowest loss.",
-        "best": search.winner.number if search.winner else 0,
-    }
-
-
-def _ranks(values: Sequence[float]) -> NDArray:
-    """Ranks from 0, equals sharing the mean of theirs."""
-    _, place, count = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
-    ranks: NDArray = (np.cumsum(count) - (count + 1) / 2)[place]
-    return ranks
-
-
-def _gain(search: Search) -> Finding:
-    name, best = search.metric, search.best
-    if not search.winner:
-        text = (
-            f"No gain: the trained policy has validation {name} {number(search.before[name])} and the best of "
-            f"{len(search.finished)} trials, number {best.number}, {number(best.metrics[name])}. The policy is unchanged."
+def _choice(search: Search) -> Finding:
+    """Who goes on, and why that one."""
+    name, selection = search.metric, search.selection
+    best, chosen, trained = selection.best, selection.chosen, selection.trained
+    over = f"Over {selection.num_cases:,} validation cases"
+    if selection.history:
+        over += f", those that a history of {selection.history} steps can answer,"
+    lead = f"{over} {_who(best)} has the best {name} of {len(selection.standings)} candidates, {_told(best, name)}"
+    if chosen is best:
+        rivals = [one for one in selection.standings if one is not best]
+        nearest = min(rivals, key=lambda one: one.behind)
+        why = f"{lead}; {_behind(nearest)}. It goes on."
+        if any(one.is_close and one.num_parameters == best.num_parameters for one in rivals):
+            why = f"{lead}; no simpler one is within a standard error of it. It goes on."
+    else:
+        fewer = chosen.num_parameters < best.num_parameters
+        simple = (
+            f"has fewer parameters ({chosen.num_parameters:,} against {best.num_parameters:,})"
+            if fewer
+            else "is no larger"
         )
+        why = f"{lead}, but {_behind(chosen)} and {simple}: it goes on, for the difference may be luck."
+    if chosen is trained:
+        text = f"No {'clear ' if best is not trained else ''}gain. {why} The policy is unchanged."
         return Finding(severity="info", text=text, advice="tune.trials or tune.max_epochs: more, or another tune.space")
-    changed = [f"{path}={written(value)}" for path, value in best.settings.items()]
+    winner = search.winner
+    assert winner is not None, "who goes on is the trained policy or a trial"
     text = (
-        f"Trial {best.number} ({best.origin}) is {_gap(search)} on validation than the trained policy: {name} "
-        f"{number(best.metrics[name])} after {number(search.before[name])}. It was chosen there, so expect a little less "
-        "on data not yet seen."
+        f"{why} Trial {chosen.number} ({winner.origin}) is {_gap(search, chosen)} than the trained policy's "
+        f"{_told(trained, name)}. It was chosen there, so expect a little less on data not yet seen."
     )
-    settings = "those of the base" if best.number == 1 else "--set " + " --set ".join(changed)
+    changed = " --set ".join(f"{path}={written(value)}" for path, value in winner.settings.items())
+    settings = "those of the base" if winner.number == 1 else f"--set {changed}"
     return Finding(severity="info", text=text, advice=f"Its settings: {settings}")
 
 
-def _gap(search: Search) -> str:
-    """How far the best trial is ahead: ``3.1 % lower``."""
-    before, after = search.before[search.metric], search.best.metrics[search.metric]
+def _behind(one: Standing) -> str:
+    """How far a candidate is behind the best, beside the standard error of that."""
+    gap = f"{_who(one)} lies {number(one.behind)} behind"
+    if one.behind == 0:
+        return f"{_who(one)} is as good"
+    if one.error is None:
+        return f"{gap} (validation is too short to tell a standard error)"
+    side = "within" if one.is_close else "beyond"
+    return f"{gap}, {side} one standard error of their difference ({number(one.error)})"
+
+
+def _who(one: Standing) -> str:
+    return "the trained policy" if one.number == TRAINED else f"trial {one.number}"
+
+
+def _of_importance(found: Importances) -> Finding:
+    """What stands out among the settings, or that nothing does."""
+    top, over = found.of[0], f"over {found.num_trials} trials"
+    if found.foretold <= 0:
+        text = (
+            f"None of the settings stands out: a forest grown on them {over} foretells nothing of the losses of trials that "
+            "it was not grown on."
+        )
+        return Finding(severity="info", text=text, advice="tune.trials: more, to learn what matters")
+    text = (
+        f"{top.path} mattered most: alone it explains {percent(top.share)} of what a forest {over} makes of the loss, and "
+        f"that foretells {percent(found.foretold)} of the variance of trials it was not grown on."
+    )
+    if top.direction is not None and top.is_likely:
+        side = "lower" if top.direction < 0 else "higher"
+        text += (
+            f" Higher values went with a {side} loss (rank correlation {top.direction:+.2f}, which {percent(top.chance)} of "
+            "shuffled trials reach by chance)."
+        )
+    return Finding(severity="info", text=text)
+
+
+def _told(one: Standing, name: str) -> str:
+    return f"{one.metrics[name]:.4g}"
+
+
+def _gap(search: Search, one: Standing) -> str:
+    """How far a policy is from the trained one: ``3.1 % lower``."""
+    before, after = search.before[search.metric], one.metrics[search.metric]
     size = percent(abs(after / before - 1)) if before else number(abs(after - before))
     return f"{size} {'lower' if after < before else 'higher'}"
 
@@ -219,3 +252,8 @@ def _gap(search: Search) -> str:
 def written(value: Any) -> str:
     """A setting as a YAML has it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def short(path: str) -> str:
+    """A field without its section."""
+    return path.rsplit(".", 1)[-1]

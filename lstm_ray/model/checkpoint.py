@@ -51,14 +51,9 @@ def save(training: Training, folder: Path) -> None:
 
 def load(training: Training, folder: Path) -> bool:
     """Restore a checkpoint into a fresh training; False where the checkpoint is not whole."""
-    try:
-        counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text())
-        hashes = counters.pop("sha256")
-        if hashes != {"tensors": _hash((folder / TENSORS).read_bytes()), "counters": _hash_of(counters)}:
-            return False
-        tensors = load_file(folder / TENSORS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    if (found := _read(folder)) is None:
         return False
+    counters, tensors = found
     training.network.load_state_dict(_below(tensors, "network."))
     training.best_weights = _below(tensors, "best.")
     state: dict[int, dict[str, torch.Tensor]] = {}
@@ -75,6 +70,15 @@ def load(training: Training, folder: Path) -> bool:
         training.average.restore(_below(tensors, "average."), counters["averaged_steps"])
     training.records = [EpochRecord(**record) for record in counters["records"]]
     return True
+
+
+def newest(folder: Path) -> tuple[list[EpochRecord], dict[str, torch.Tensor]] | None:
+    """The records and the best weights of the newest whole checkpoint of a folder; None where there is none."""
+    for candidate in sorted(folder.glob("epoch-*"), reverse=True):
+        if (found := _read(candidate)) is not None:
+            counters, tensors = found
+            return [EpochRecord(**record) for record in counters["records"]], _below(tensors, "best.")
+    return None
 
 
 def save_next(training: Training, folder: Path) -> None:
@@ -126,6 +130,18 @@ def fit_kept(
         steps_per_epoch(items, config),
         on_epoch=kept(training, folder, on_epoch),
     )
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    """A checkpoint's counters and tensors; None where it is not whole."""
+    try:
+        counters: dict[str, Any] = json.loads((folder / COUNTERS).read_text())
+        hashes = counters.pop("sha256")
+        if hashes != {"tensors": _hash((folder / TENSORS).read_bytes()), "counters": _hash_of(counters)}:
+            return None
+        return counters, load_file(folder / TENSORS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

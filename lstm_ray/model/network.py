@@ -7,6 +7,7 @@ step, D hidden size, H horizon, Q quantiles, R responses. Inside, patches come f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -169,11 +170,16 @@ class Forecaster(nn.Module):
         found_BNHCP = found_NBCPH.permute(1, 0, 4, 2, 3)
         return found_BNHCP if part is None else (found_BNHCP, new_state)
 
-    def forecast(self, raw_BNHCP: Tensor) -> Tensor:
-        """Outputs to scaled quantile forecasts [B, N, H, C, Q]; the median alone where no quantiles are asked for."""
+    def forecast(self, raw_BNHCP: Tensor, levels: Sequence[float] | None = None) -> Tensor:
+        """Outputs to scaled quantile forecasts [B, N, H, C, Q]; the median alone where no quantiles are asked for.
+
+        Args:
+            levels: of a distribution's quantiles; None: ``model.quantiles``. Quantiles that were learned are those alone.
+        """
         if self.distribution is None:
+            assert levels is None or list(levels) == self.quantiles, f"learned {self.quantiles}, not {levels}"
             return raw_BNHCP
-        found_BNHCQ = distributions.quantiles(self.distribution, raw_BNHCP, self.quantiles)
+        found_BNHCQ = distributions.quantiles(self.distribution, raw_BNHCP, levels or self.quantiles)
         if self.distribution == "negative_binomial":
             return self.zero_C[:, None] + found_BNHCQ * self.unit_C[:, None]
         return found_BNHCQ

@@ -16,6 +16,8 @@ REVERSE = FIRST + "_reverse"
 SOLVED = "ridge_AK"
 """Only networks that are a closed form have it."""
 LAYER = re.compile(r"body\.layers\.(\d+)\.(weight_ih|weight_hh|bias_ih|bias_hh)_l0")
+MAPS = {"highway.ridge_AH": 0, "highway.plain_AH": 0, "highway.correction.weight": 1}
+"""Maps of a whole history, and the axis along which its steps lie, the newest last."""
 READERS = ("head.weight", "respond.weight", "query.weight")
 """What reads the states, beside deeper layers."""
 
@@ -56,14 +58,23 @@ def warm_start_one(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
     as soon as a gradient asks for them. Layers without a residual path replace their input and cannot be silenced, nor
     can a layer norm that was not there; they start fresh.
 
+    Another history leaves the LSTM as it is, and its map of the whole history is zero for the steps further back. Within a
+    sequence, all origins that a longer history can answer are then answered as before, where the level is measured over as
+    many steps (model.normalisation last or none, or normalisation_steps given) and a target was observed no longer ago than
+    the history was. A window alone begins earlier now, and its LSTM has read more by the origin: a warm start, and no more.
+    So is a shorter history, for which the oldest steps are forgotten. What is solved in closed form is solved anew by
+    whoever trains.
+
     Returns:
         Share of the network's parameters that were copied. 0, and nothing is copied, where the first layer reads other
-        inputs, is narrower, or is wider and normalised or attended to: both mix all units, and new ones would be heard.
+        inputs (another patch is one of them), is narrower, or is wider and normalised or attended to: both mix all units,
+        and new ones would be heard.
     """
     assert isinstance(network, Forecaster | Classifier | Labeller)
     own = network.state_dict()
     if FIRST not in weights or weights[FIRST].shape[1] != own[FIRST].shape[1]:
         return 0.0
+    weights, added = _of_another_history(own, weights)
     before, after = (one[FIRST].shape[0] // 4 for one in (weights, own))
     total, copied = sum(value.numel() for value in own.values()), None
     body = network.body
@@ -79,7 +90,7 @@ def warm_start_one(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
         nn.init.zeros_(body.attention.out_proj.weight)
         nn.init.zeros_(body.attention.out_proj.bias)
     share = load_matching(network, weights)
-    return share if copied is None else copied / total
+    return (share if copied is None else copied / total) - added / total
 
 
 def _members(weights: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -92,6 +103,25 @@ def _members(weights: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         found.setdefault(member, {})[own] = value
     shared = found.pop("", {})
     return [found[member] for member in sorted(found, key=int)] or [shared]
+
+
+def _of_another_history(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """The weights, their maps as long as the network's history, and how many numbers of these are zeros of steps that were
+    not read before."""
+    fitted, added = dict(weights), 0
+    for name, axis in MAPS.items():
+        if name not in own or name not in weights or own[name].shape == weights[name].shape:
+            continue
+        given, wanted = (one[name].movedim(axis, 0) for one in (weights, own))
+        if given.shape[1] != wanted.shape[1]:
+            continue
+        constant = 1 - axis
+        steps = min(len(given), len(wanted)) - constant
+        map_AH = torch.zeros_like(wanted)
+        map_AH[:constant], map_AH[-steps:] = given[:constant], given[-steps:]
+        fitted[name] = map_AH.movedim(0, axis)
+        added += max(0, len(wanted) - len(given)) * given.shape[1]
+    return fitted, added
 
 
 def _widened(

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
+from lstm_ray.model.closed_forms import Solved
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved
 from lstm_ray.on_ray import cluster, ridges, stream
 from lstm_ray.on_ray.reading import Batches, Way, choose
@@ -80,14 +81,14 @@ def train(
         storage_path=str(folder),
         checkpoint_config=CheckpointConfig(num_to_keep=checkpoint.KEPT),
         failure_config=FailureConfig(max_failures=MAX_FAILURES),
-        callbacks=[_EndAtOnce()],
+        callbacks=[EndAtOnce()],
     )
     try:
         result = TorchTrainer(
             _worker, train_loop_config=given, scaling_config=scaling(config, way), run_config=run_config
         ).fit()
     except ray.train.TrainingFailedError as error:
-        raise _user_error(error) from error
+        raise user_error(error) from error
     training = begin(config, scaled, bounds, torch.device("cpu"), scaler)
     newest = [found for found, _ in reversed(result.best_checkpoints or [])]
     sizes = _restore(training, [*newest, *_as_checkpoints(earlier)])
@@ -134,31 +135,65 @@ def findings(folder: Path) -> list[Finding]:
 
 
 def _worker(given: dict[str, Any]) -> None:
-    """What each Ray Train worker runs: ``fit`` with the network wrapped for DDP and sums over all workers."""
-    config = Config.model_validate(given["config"])
-    context = ray.train.get_context()
-    rank, world, device = context.get_world_rank(), context.get_world_size(), get_device()
+    """What each Ray Train worker runs: a training from its newest checkpoint to its end."""
+    config, group = Config.model_validate(given["config"]), Group.here()
     torch.set_num_threads(config.train.threads)
     segments = given["segments"]
     if isinstance(segments, ray.ObjectRef):
         segments = ray.get(segments)
     index = segments.index if isinstance(segments, stream.Blocks) else segments
-    batches = Batches(segments, given["bounds"], config, device, rank, world)
-    training = begin(config, index, given["bounds"], device, given["scaler"])
+    batches = Batches(segments, given["bounds"], config, group.device, group.rank, group.world)
+    training = begin(config, index, given["bounds"], group.device, given["scaler"])
     reported = [found.checkpoint for found in reversed(ray.train.get_all_reported_checkpoints())]
     sizes = _restore(training, [*reported, *_as_checkpoints(given["earlier"])])
-    first = broadcast_from_rank_zero(training.finished_epochs)
-    assert training.finished_epochs == first, f"worker {rank} read epoch {training.finished_epochs}, worker 0 {first}"
+    if not group.agreed(training):
+        set_solved(training, group.closed_forms(config, segments, given["bounds"]))
 
-    def add_up(sums: torch.Tensor) -> torch.Tensor:
+    def remember(record: EpochRecord) -> bool:
+        sizes.append(group.world)
+        _report(training, record, sizes, group.rank)
+        return True
+
+    group.fit(training, config, batches, remember)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The workers that train together, as one of them sees it."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @classmethod
+    def here(cls) -> Group:
+        """In a worker of Ray Train."""
+        context = ray.train.get_context()
+        return cls(context.get_world_rank(), context.get_world_size(), get_device())
+
+    def agreed(self, training: Training) -> int:
+        """Finished epochs, which all must have found to be the same."""
+        first: int = broadcast_from_rank_zero(training.finished_epochs)
+        assert training.finished_epochs == first, (
+            f"worker {self.rank} read epoch {training.finished_epochs}, not {first}"
+        )
+        return first
+
+    def closed_forms(self, config: Config, segments: Segments | stream.Blocks, bounds: Boundaries) -> list[Solved]:
+        """Of all the data; each sums up its share."""
+        return ridges.closed_forms(
+            config, segments, bounds, self.rank, self.world, lambda sums: self.add_up(sums.to(self.device))
+        )
+
+    def add_up(self, sums: torch.Tensor) -> torch.Tensor:
         total = sums.clone()
-        if world > 1:
+        if self.world > 1:
             torch.distributed.all_reduce(total)
         return total
 
-    def add_up_later(sums: torch.Tensor) -> Callable[[], torch.Tensor]:
+    def add_up_later(self, sums: torch.Tensor) -> Callable[[], torch.Tensor]:
         total = sums.clone()
-        work = torch.distributed.all_reduce(total, async_op=True) if world > 1 else None
+        work = torch.distributed.all_reduce(total, async_op=True) if self.world > 1 else None
 
         def whole() -> torch.Tensor:
             if work is not None:
@@ -167,41 +202,35 @@ def _worker(given: dict[str, Any]) -> None:
 
         return whole
 
-    if not first:
-        found = ridges.closed_forms(
-            config, segments, given["bounds"], rank, world, lambda sums: add_up(sums.to(device))
+    def fit(
+        self, training: Training, config: Config, batches: Batches, on_epoch: Callable[[EpochRecord], bool]
+    ) -> None:
+        """``training.fit`` with the network wrapped for DDP and sums over all workers."""
+
+        def train_batches(epoch: int) -> Iterator[Batch]:
+            # Dropout is drawn by epoch and worker, so a training that was interrupted draws it as if it had not been.
+            torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, self.rank]).generate_state(1)[0]))
+            return batches.train(epoch)
+
+        fit(
+            training,
+            config,
+            train_batches,
+            batches.held_out,
+            batches.steps_per_epoch,
+            wrap=lambda network: prepare_model(network, parallel_strategy_kwargs=DDP),
+            add_up=self.add_up,
+            add_up_later=self.add_up_later,
+            on_epoch=on_epoch,
+            rank=self.rank,
         )
-        set_solved(training, found)
-
-    def train_batches(epoch: int) -> Iterator[Batch]:
-        # Dropout is drawn by epoch and worker, so a training that was interrupted draws it as if it had not been.
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, rank]).generate_state(1)[0]))
-        return batches.train(epoch)
-
-    def remember(record: EpochRecord) -> bool:
-        sizes.append(world)
-        _report(training, record, sizes, rank)
-        return True
-
-    fit(
-        training,
-        config,
-        train_batches,
-        batches.held_out,
-        batches.steps_per_epoch,
-        wrap=lambda network: prepare_model(network, parallel_strategy_kwargs=DDP),
-        add_up=add_up,
-        add_up_later=add_up_later,
-        on_epoch=remember,
-        rank=rank,
-    )
 
 
-class _EndAtOnce(UserCallback):
+class EndAtOnce(UserCallback):
     """Ends a training that the user's input cannot but fail: Ray would try it again, from the newest checkpoint."""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        for error in map(_user_error, worker_exceptions.values()):
+        for error in map(user_error, worker_exceptions.values()):
             if isinstance(error, InputError):
                 # What a callback raises is no worker's failure, and not tried again.
                 raise error
@@ -246,7 +275,7 @@ def _as_checkpoints(folders: list[str] | list[Path]) -> list[ray.train.Checkpoin
     return [ray.train.Checkpoint.from_directory(folder) for folder in folders]
 
 
-def _user_error(error: BaseException) -> BaseException:
+def user_error(error: BaseException) -> BaseException:
     """The InputError inside what Ray wraps around a worker's exception, or the error itself."""
     cause = getattr(error, "controller_failure", None)
     if isinstance(cause, InputError):

@@ -64,3 +64,27 @@ class TuneConfig(Section):
         description="config fields, as section.field (or train.augment.field), and the values they may take: fields of model "
         "and train, window.history and window.patch",
     )
+
+    @model_validator(mode="after")
+    def _search_and_scheduler_go_together(self) -> TuneConfig:
+        if self.scheduler != "pbt":
+            return self
+        if self.search == "optuna":
+            raise ValueError(
+                "search is optuna, which learns from settings that a trial keeps, but scheduler pbt changes them on the way; "
+                "use search: random, or scheduler: asha"
+            )
+        if self.trials < 2:
+            raise ValueError(
+                f"trials is {self.trials}, but scheduler pbt needs another trial to take over; use 4 or more"
+            )
+        if self.grace_epochs >= self.max_epochs:
+            raise ValueError(
+                f"grace_epochs {self.grace_epochs} of max_epochs {self.max_epochs} leaves scheduler pbt no time to take over "
+                f"another trial; lower it below {self.max_epochs}"
+            )
+        if not self.space:
+            raise ValueError(
+                "space is empty, so scheduler pbt has no setting to disturb; name fields, or use another scheduler"
+            )
+        return self

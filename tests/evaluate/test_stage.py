@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lstm_ray.config import Config, parse
+from lstm_ray.config import Config, parse, with_values
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.store import FILE, INDEX, index_of, load_segments
 from lstm_ray.data.windows import Segments, origins
-from lstm_ray.evaluate.baselines import SeasonalNaive
+from lstm_ray.evaluate.baselines import SeasonalNaive, fit_baselines
 from lstm_ray.evaluate.stage import evaluate
 from lstm_ray.evaluate.validation import validation_metrics
 from lstm_ray.model.network import build
@@ -66,11 +66,14 @@ def _leave_data(run: RunDir, data) -> None:
     run.write_json("split/boundaries.json", {"parts": data.parts})
 
 
-def _leave_policy(run: RunDir, stage: str, config: Config, schema: Schema, scaler: Scaler, **validation) -> Policy:
+def _leave_policy(
+    run: RunDir, stage: str, config: Config, schema: Schema, scaler: Scaler, tuned=None, **validation
+) -> Policy:
     """What train, plan or tune leave, with a report that claims the validation metrics given."""
     policy = Policy(config, schema, scaler, build(config, schema).state_dict())
     policy.save(run.local / stage / "policy")
-    run.write_json(f"{stage}/report.json", Report(stage=stage, summary="", validation=validation))
+    report = Report(stage=stage, summary="", validation=validation, best_config=tuned or {})
+    run.write_json(f"{stage}/report.json", report)
     return policy
 
 
@@ -126,6 +129,57 @@ def test_the_reported_metrics_are_the_chosen_policys_own_forecasts(forecast_run,
     naive = SeasonalNaive(12, 24).forecast_windows(segments, test_M)[..., 0]
     error = np.abs(naive - segments.target_RC[rows])[seen]
     assert report.baselines["seasonal_naive"]["mae"] == pytest.approx(error.mean(), rel=1e-5)
+
+
+OTHER = {"window.history": 96, "window.patch": 6}
+
+
+def test_a_tuned_policy_of_another_window_is_measured_and_scored_by_its_own(forecast_run, data):
+    config, run = forecast_run
+    tuned = with_values(config, OTHER)
+    segments, parts = load_segments(run)
+    # Segments of 300 steps, of which the test part of one begins after 115: a longer history has fewer windows there.
+    _leave_policy(run, "tune", tuned, data.segments.schema, data.scaler, tuned=OTHER, mae=1e-9)
+    _leave_policy(run, "plan", config, data.segments.schema, data.scaler, mae=1e-9)
+    report, _ = _evaluate(config, run)
+    common_M = origins(segments, parts, "validation", tuned.window)
+    assert len(common_M) < len(origins(segments, parts, "validation", config.window))
+    policies = {stage: Policy.load(run.local / stage / "policy") for stage in ("train", "plan", "tune")}
+    mae = {stage: validation_metrics(policy, segments, parts, common_M)["mae"] for stage, policy in policies.items()}
+    assert {row[0]: row[1] for row in report.tables[0]["rows"]} == pytest.approx(mae)
+    assert f"the {len(common_M):,} windows that a history of 96 steps can answer" in report.tables[0]["caption"]
+    assert report.policy == min(mae, key=mae.get)
+    assert report.validation["mae"] == pytest.approx(min(mae.values()))
+
+
+def test_test_metrics_and_baselines_are_of_the_chosen_policys_own_window(forecast_run, data):
+    config, run = forecast_run
+    tuned = with_values(config, OTHER)
+    policy = _leave_policy(run, "tune", tuned, data.segments.schema, data.scaler, tuned=OTHER, mae=0.1)
+    # Whichever is better by chance, the tuned one goes on.
+    policy.facts["preferred_to"] = Policy.load(run.local / "train" / "policy").version
+    policy.save(run.local / "tune" / "policy")
+    report, folder = _evaluate(config, run)
+    run.local.joinpath("evaluate").symlink_to(folder)
+    segments, parts = load_segments(run)
+    test_M = origins(segments, parts, "test", tuned.window)
+    rows = test_M[:, None] + np.arange(1, 13)
+    seen = segments.observed_RC[rows] > 0
+    error = np.abs(policy.forecast_windows(segments, test_M)[..., 1] - segments.target_RC[rows])[seen]
+    metrics = run.read_json("evaluate/metrics.json")
+    assert metrics["policy"] == "tune"
+    assert metrics["metrics"]["mae"] == pytest.approx(error.mean(), rel=1e-5)
+    assert metrics["num_windows"] == len(test_M)
+    assert metrics["window"] == {"history": 96, "horizon": 12, "patch": 6, "season": 24}
+    ridge = fit_baselines(segments, parts, tuned.window, data.scaler)["ridge"]
+    assert len(ridge.weights_LH) == 96
+    error = np.abs(ridge.forecast_windows(segments, test_M)[..., 0] - segments.target_RC[rows])[seen]
+    assert metrics["baselines"]["ridge"]["mae"] == pytest.approx(error.mean(), rel=1e-4)
+    told = report.findings[2].text
+    assert "reads a history of 96 steps in patches of 6, as tuned; the YAML has 48 and 12" in told
+    before = len(origins(segments, parts, "test", config.window))
+    assert before == len(test_M)
+    assert told.endswith(f"It answers {len(test_M):,} test windows, as many.")
 
 
 def test_a_policy_half_copied_by_a_killed_attempt_is_replaced(forecast_run):

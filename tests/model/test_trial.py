@@ -8,84 +8,10 @@ from lstm_ray.model import kernels, trial
 from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import KernelRidge, single
 from lstm_ray.model.training import start
-from lstm_ray.model.trial import draw, run_trial, trial_config
-from lstm_ray.sections.tune import SpaceConfig
+from lstm_ray.model.trial import Facts, run_trial
+from lstm_ray.space import trial_config
 from tests import made
 from tests.model.test_training import DAY_PARTS, noisy_days
-
-SPACE = {
-    "train.learning_rate": SpaceConfig(loguniform=(1e-4, 1e-2)),
-    "train.batch": SpaceConfig(uniform=(4, 40)),
-    "model.hidden": SpaceConfig(choice=[8, 12]),
-    "model.normalisation_steps": SpaceConfig(uniform=(4, 12)),
-}
-
-
-def config_of(space=SPACE, **values):
-    return made.make_config(tune__space={path: vars(one) for path, one in space.items()}, **values)
-
-
-def test_the_first_trial_has_the_base_settings():
-    first = draw(config_of())[0]
-    assert first == {
-        "train.learning_rate": 0.01,
-        "train.batch": 8,
-        "model.hidden": 8,
-        "model.normalisation_steps": None,
-    }
-
-
-def test_the_seed_decides_the_settings_and_more_trials_only_add_to_them():
-    settings = draw(config_of(tune__trials=5))
-    assert draw(config_of(tune__trials=5)) == settings
-    assert draw(config_of(tune__trials=8))[:5] == settings
-    assert draw(config_of(tune__trials=5).model_copy(update={"seed": 8}))[1:] != settings[1:]
-
-
-def test_settings_lie_in_their_ranges_all_differ_and_have_their_field_s_type():
-    settings = draw(config_of(tune__trials=40))
-    assert len(settings) == 40
-    assert len({str(one) for one in settings}) == 40
-    for one in settings[1:]:
-        assert 1e-4 <= one["train.learning_rate"] <= 1e-2
-        assert isinstance(one["train.batch"], int)
-        assert 4 <= one["train.batch"] <= 40
-        assert one["model.hidden"] in (8, 12)
-        assert isinstance(one["model.normalisation_steps"], int)
-    low = sum(one["train.learning_rate"] < 1e-3 for one in settings[1:])
-    assert 10 < low < 30, "loguniform: about as many in each decade"
-
-
-def test_a_space_with_fewer_settings_than_trials_is_tried_whole():
-    settings = draw(config_of({"model.hidden": SpaceConfig(choice=[8, 12])}, tune__trials=6))
-    assert settings == [{"model.hidden": 8}, {"model.hidden": 12}]
-    assert draw(config_of({}, tune__trials=6)) == [{}]
-
-
-@pytest.mark.parametrize(
-    ("path", "space", "words"),
-    [
-        ("train.loss", {"choice": ["mae", "mse"]}, "could not be compared"),
-        ("model.quantiles", {"choice": [[0.5]]}, "could not be compared"),
-        ("train.huber_delta", {"choice": [1, 2]}, "could not be compared"),
-        ("train.class_weights", {"choice": ["none"]}, "could not be compared"),
-        ("model.distribution", {"choice": ["gaussian"]}, "could not be compared"),
-        ("train.read", {"choice": ["memory"]}, "speed alone"),
-        ("train.workers", {"choice": [0, 2]}, "one process"),
-        ("train.threads", {"choice": [1, 2]}, "one thread"),
-        ("train.max_epochs", {"choice": [100]}, "tune.max_epochs 8"),
-        ("model.normalisation_steps", {"choice": [500]}, "exceeds window.history 12"),
-    ],
-)
-def test_a_space_that_cannot_be_searched_is_refused_by_name(path, space, words):
-    with pytest.raises(InputError, match=words) as refused:
-        draw(config_of({path: SpaceConfig(**space)}))
-    assert path in str(refused.value)
-
-
-def test_a_trial_has_the_search_s_budget_and_no_patience_of_its_own():
-    config = trial_config(made.make_config(train__patience=1, tune__max_epochs=5), {"model.hidden": 12})
-    assert (config.train.max_epochs, config.train.patience, config.model.hidden) == (5, 5, 12)
 
 
 @pytest.fixture(scope="module")
@@ -114,24 +40,45 @@ def test_a_trial_that_was_interrupted_ends_as_if_it_never_was(world, tmp_path):
     assert start_loss > 0
 
 
-def test_a_whole_trial_passes_its_epochs_on_and_trains_no_more(world, tmp_path):
+def test_a_trial_ends_where_it_is_told_and_another_goes_on_from_there_with_its_own_settings(world, tmp_path):
     scaled, weights = world
-    config = trial_config(made.make_config(tune__max_epochs=3), {})
-    first = run_trial(config, scaled, made.PARTS, weights, tmp_path, lambda record, start_loss: record.epoch < 1)
-    files = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
-    told = []
-    again = run_trial(
-        config,
-        scaled,
-        made.PARTS,
-        weights,
-        tmp_path,
-        lambda record, loss: told.append(record.epoch) or True,
-        whole=True,
-    )
-    assert told == [0, 1]
-    assert curve(again) == curve(first)
-    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == files
+    config = trial_config(made.make_config(tune__max_epochs=3, model__dropout=0.2), {"train.weight_decay": 0.1})
+    undisturbed = run_trial(config, scaled, made.PARTS, weights)
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    run_trial(config, scaled, made.PARTS, weights, first, until=2)
+    before = {file: file.stat().st_mtime_ns for file in first.rglob("*")}
+    same = run_trial(config, scaled, made.PARTS, weights, second, goes_on_from=first)
+    assert curve(same) == pytest.approx(curve(undisturbed))
+    changed = trial_config(config, {"train.weight_decay": 0.0, "train.learning_rate": 0.05})
+    other = run_trial(changed, scaled, made.PARTS, weights, third, goes_on_from=first)
+    assert curve(other)[:4] == curve(undisturbed)[:4]
+    assert curve(other)[4:] != pytest.approx(curve(undisturbed)[4:])
+    assert {group["weight_decay"] for group in other.optimiser.param_groups} == {0.0}
+    assert {file: file.stat().st_mtime_ns for file in first.rglob("*")} == before
+    assert len(other.records) == 3
+
+
+def test_nothing_goes_on_from_a_damaged_checkpoint(world, tmp_path):
+    scaled, weights = world
+    config = trial_config(made.make_config(tune__max_epochs=2), {})
+    run_trial(config, scaled, made.PARTS, weights, tmp_path / "first", until=1)
+    (tmp_path / "first/epoch-00001/training.json").write_text("{")
+    with pytest.raises(InputError, match="first' is whole"):
+        run_trial(config, scaled, made.PARTS, weights, tmp_path / "second", goes_on_from=tmp_path / "first")
+
+
+def test_a_trial_s_folder_tells_how_it_began_and_what_it_took(world, tmp_path):
+    scaled, weights = world
+    config = trial_config(made.make_config(tune__max_epochs=2), {})
+    starts = []
+    one = run_trial(config, scaled, made.PARTS, weights, tmp_path, lambda record, loss: starts.append(loss) or False)
+    facts = Facts.read(tmp_path)
+    assert (facts.share, facts.start_loss, facts.failure) == (1.0, starts[0], "")
+    assert facts.num_parameters == sum(weight.numel() for weight in one.network.parameters())
+    assert facts.seconds > 0
+    run_trial(config, scaled, made.PARTS, weights, tmp_path)
+    assert Facts.read(tmp_path).start_loss == starts[0]
+    assert Facts.read(tmp_path).seconds > facts.seconds, "over both attempts"
 
 
 def test_a_trial_from_scratch_has_no_loss_before_its_first_step(world):
@@ -142,11 +89,49 @@ def test_a_trial_from_scratch_has_no_loss_before_its_first_step(world):
     assert told == [None]
 
 
-def test_a_trial_that_diverges_says_so(world):
+def test_a_trial_that_diverges_says_so(world, tmp_path):
     scaled, weights = world
     config = trial_config(made.make_config(), {"train.learning_rate": 1e6})
     with pytest.raises(InputError, match=r"diverged.*learning_rate"):
-        run_trial(config, scaled, made.PARTS, weights)
+        run_trial(config, scaled, made.PARTS, weights, tmp_path)
+    assert "diverged" in Facts.read(tmp_path).failure
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ({"window.history": 24}, True),
+        ({"window.history": 8}, True),
+        ({"window.patch": 2}, False),
+        ({"window.history": 8, "window.patch": 2}, False),
+        ({"train.augment.jitter": 0.1}, True),
+    ],
+    ids=str,
+)
+def test_a_trial_may_read_other_windows_warm_where_the_weights_mean_the_same(world, tmp_path, settings, share):
+    scaled, weights = world
+    config = trial_config(made.make_config(tune__max_epochs=1, model__linear="average"), settings)
+    training = run_trial(config, scaled, made.PARTS, weights, tmp_path)
+    assert bool(Facts.read(tmp_path).share) == share
+    assert np.isfinite(curve(training)).all()
+
+
+def test_closed_forms_are_solved_once_for_all_trials_that_need_the_same(taught, tmp_path, monkeypatch):
+    scaled, base, weights = taught
+    calls = []
+    monkeypatch.setattr(trial, "closed_forms", lambda *given: calls.append(1) or closed_forms(*given))
+    curves = {}
+    for hidden in (4, 5):
+        config = trial_config(base, {"model.hidden": hidden})
+        curves[hidden] = curve(run_trial(config, scaled, made.PARTS, weights, base=base, forms=tmp_path))
+        assert curve(run_trial(config, scaled, made.PARTS, weights, base=base)) == curves[hidden]
+    assert len(calls) == 3, "one for the folder, two for the controls"
+    run_trial(trial_config(base, {"model.hidden": 4, "window.history": 8}), scaled, made.PARTS, weights, forms=tmp_path)
+    assert len(calls) == 4
+    for file in tmp_path.glob("*.safetensors"):
+        file.write_bytes(b"half")
+    run_trial(trial_config(base, {"model.hidden": 4}), scaled, made.PARTS, weights, base=base, forms=tmp_path)
+    assert len(calls) == 5, "a damaged file is no closed form"
 
 
 LINEAR = {"model__linear": "average", "model__normalisation": "auto", "tune__max_epochs": 1}

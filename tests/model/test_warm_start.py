@@ -373,3 +373,72 @@ def test_a_labeller_grows_as_a_forecaster_does():
             grown = build(made.label_config(**one, **added), segments.schema).eval()
             assert warm_start(grown, trained.state_dict()) > 0
             torch.testing.assert_close(grown(*inputs), expected, rtol=1e-5, atol=1e-6)
+
+
+LONGER = {"window__history": 24}
+LEVELS = [
+    {"model__normalisation": "last"},
+    {"model__normalisation": "none"},
+    {"model__normalisation": "mean", "model__normalisation_steps": 8},
+    {"model__normalisation": "mean_deviation", "model__normalisation_steps": 8},
+]
+
+
+def mapped(seed, linear, **values):
+    """A network of random weights, its maps of the history included."""
+    network = network_of(seed, model__linear=linear, **values)
+    torch.manual_seed(seed)
+    for name, value in network.state_dict().items():
+        if name.startswith("highway.") and value.ndim == 2:
+            torch.nn.init.normal_(value, std=0.3)
+    return network.eval()
+
+
+def along(network, batch, steps):
+    """Answers at all origins of one long sequence, [B, N, H, C, Q]."""
+    inputs = (batch.target_BTC[:, :steps], batch.observed_BTC[:, :steps], batch.past_BTP[:, :steps])
+    with torch.inference_mode():
+        return network(*map(torch.from_numpy, (*inputs, batch.known_BTK[:, :steps])))
+
+
+def sequence():
+    """One sequence of 60 seen steps and a horizon of 6, all of it measured now and then."""
+    config = made.make_config(window__history=60)
+    return cut_windows(SEGMENTS.scaled(made.scaler_of(SEGMENTS)), ORIGINS[:3], config.window)
+
+
+@pytest.mark.parametrize("wider", [{}, {"model__hidden": 12}], ids=["as wide", "wider"])
+@pytest.mark.parametrize("linear", ["none", "trained", "residual", "average"])
+@pytest.mark.parametrize("level", LEVELS, ids=str)
+def test_a_longer_history_answers_the_same_within_a_sequence(level, linear, wider):
+    trained, grown = mapped(1, linear, **level), mapped(2, linear, **level, **LONGER, **wider)
+    share = warm_start(grown, trained.state_dict())
+    kept, total = (sum(value.numel() for value in n.state_dict().values()) for n in (trained, grown))
+    assert share == pytest.approx(kept / total)
+    whole = along(trained, sequence(), 66)
+    assert whole.shape[1] == (60 - 12) // 4 + 1
+    # The longer history's first origin lies three patches on.
+    torch.testing.assert_close(along(grown, sequence(), 66), whole[:, 3:], rtol=1e-5, atol=1e-5)
+
+
+def test_a_longer_history_is_a_mere_warm_start_where_the_level_or_the_window_reaches_further():
+    trained, grown = mapped(1, "trained"), mapped(2, "trained", **LONGER)
+    assert 0 < warm_start(grown, trained.state_dict()) < 1
+    assert made.make_config().model.normalisation == "mean"
+    assert not torch.allclose(along(grown, sequence(), 66), along(trained, sequence(), 66)[:, 3:], atol=1e-3)
+    last = {"model__normalisation": "last"}
+    trained, grown = mapped(1, "none", **last), mapped(2, "none", **last, **LONGER)
+    warm_start(grown, trained.state_dict())
+    alone, longer = answer(trained, **last), answer(grown, **last, **LONGER)
+    assert not torch.allclose(longer, alone, atol=1e-6), "the LSTM has read twice as far back"
+
+
+def test_a_shorter_history_keeps_the_newest_steps_of_the_maps():
+    trained, cut = mapped(1, "average", **LONGER), mapped(2, "average")
+    assert warm_start(cut, trained.state_dict()) == 1.0
+    ours, theirs = cut.highway, trained.highway
+    assert torch.equal(ours.correction.weight, theirs.correction.weight[:, -12:])
+    for name in ("ridge_AH", "plain_AH"):
+        assert torch.equal(getattr(ours, name)[0], getattr(theirs, name)[0])
+        assert torch.equal(getattr(ours, name)[1:], getattr(theirs, name)[-12:])
+    assert torch.equal(cut.head.weight, trained.head.weight)
