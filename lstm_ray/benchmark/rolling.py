@@ -25,9 +25,10 @@ from lstm_ray.on_ray.pool import actor_pool
 from lstm_ray.plan.futures.residuals import errors_of
 from lstm_ray.plan.futures.rollouts import roll
 from lstm_ray.plan.futures.starts import World, some_origins, start_of
+from lstm_ray.plan.what_if.scenarios import under
 from lstm_ray.run_dir import RunDir
 
-ORIGINS = 16
+ORIGINS = 48
 """Origins of one task."""
 BARE, BARE_ONCE = "bare torch, every path in every block", "bare torch, first block once"
 
@@ -38,25 +39,29 @@ def train(path: str, folder: str) -> dict[str, Any]:
 
 
 def per_second(path: str, folder: str, actors: list[int], tasks: int, turns: int) -> dict[str, list[float]]:
-    """Rollouts a second of a bare loop and of so many actors, in turns, after one turn that is not counted.
+    """Rollouts a second of bare loops and of so many actors, in turns, after one turn that is not counted. Actors answer for
+    the base and every scenario, bare loops go round as often.
 
     Args:
         tasks: of ORIGINS origins each, in every turn.
     """
     policy, world, origin_M = _world(path, folder)
-    work = [(part,) for part in chunks(np.resize(origin_M, tasks * ORIGINS), ORIGINS)]
-    rollouts = tasks * ORIGINS * world.config.plan.paths
-    loops = {name: _bare_loop(policy, world, work[0][0], name == BARE_ONCE) for name in (BARE, BARE_ONCE)}
+    scenarios = 1 + len(world.config.plan.scenarios)
+    rollouts = tasks * scenarios * ORIGINS * world.config.plan.paths
+    loops = {name: _bare_loop(policy, world, origin_M[:ORIGINS], name == BARE_ONCE) for name in (BARE, BARE_ONCE)}
     found: dict[str, list[float]] = {name: [] for name in [*loops, *map(_name, actors)]}
     torch.set_num_threads(1)
     with actor_pool(Path(folder) / "train/policy", world, max(actors)) as pool:
         for turn in range(1 + turns):
+            # Another seed every time, as draws are kept.
+            parts = chunks(np.resize(origin_M, tasks * ORIGINS), ORIGINS)
+            work = [(part, turn * tasks + number) for number, part in enumerate(parts)]
             runs: dict[str, Callable[[], object]] = {
-                name: lambda bare=bare: [bare() for _ in work]  # type: ignore[misc]
+                name: lambda bare=bare: [bare() for _ in range(tasks * scenarios)]  # type: ignore[misc]
                 for name, bare in loops.items()
             }
             for number in actors:
-                runs[_name(number)] = lambda number=number: [None for _ in pool.each(_futures, work, number)]  # type: ignore[misc]
+                runs[_name(number)] = lambda number=number, work=work: [None for _ in pool.each(_futures, work, number)]  # type: ignore[misc]
             for name, run in runs.items():
                 started = time.perf_counter()
                 run()
@@ -84,9 +89,11 @@ def _world(path: str, folder: str) -> tuple[Policy, World, NDArray]:
     return policy, world, some_origins(segments, bounds, "validation", config, 8 * ORIGINS)
 
 
-def _futures(policy: Policy, world: World, origin_M: NDArray) -> NDArray:
-    """What an actor does."""
-    return roll(policy.forecast_batch, world, start_of(world, origin_M), world.config.plan.paths)
+def _futures(policy: Policy, world: World, origin_M: NDArray, seed: int) -> NDArray:
+    """What an actor does: some origins under the base and every scenario."""
+    start = start_of(world, origin_M)
+    changed = (under(start, scenario, world) for scenario in (None, *world.config.plan.scenarios))
+    return np.stack([roll(policy.forecast_batch, world, one, world.config.plan.paths, seed=seed) for one in changed])
 
 
 def _bare_loop(policy: Policy, world: World, origin_M: NDArray, once: bool) -> Callable[[], torch.Tensor]:

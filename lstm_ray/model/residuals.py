@@ -46,6 +46,11 @@ class Residuals:
         """Every time at which a window begins, ascending."""
         return np.unique(self.step_R)
 
+    @cached_property
+    def drawn(self) -> dict[tuple[Any, ...], NDArray]:
+        """Rows that were drawn before: scenarios and plans ask for the same ones over and over."""
+        return {}
+
     def rows_of(self, name: str) -> NDArray:
         """A series' trajectories, in the order of time."""
         return self._rows.get(name, np.empty(0, np.int64))

@@ -105,8 +105,8 @@ class Verdict:
         because = f" - dropped because {' and '.join(self.against)}" if self.against else ""
         return (
             f"Synthetic experience {self.told}: validation {self.metric} {_number(self.base)} before, {_number(self.mixed)} "
-            f"after {self.num_steps:,} steps with synthetic sequences ({kinds}) and {_number(self.control)} after as many on real "
-            f"ones alone, means of {len(self.seeds)} seed{plural} of which {wins} gained; the {self.unit} "
+            f"after {self.num_steps:,} steps with synthetic sequences ({kinds}) and {_number(self.control)} after as many on "
+            f"real ones alone, means of {len(self.seeds)} seed{plural} of which {wins} gained; the {self.unit} "
             f"{'falls' if found.gain >= 0 else 'rises'} by {abs(found.gain):.3g} ({low_high}one-sided p {found.p:.2g}, "
             f"{found.test}, {found.num:,} {self.cases}){because}."
         )

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from lstm_ray.errors import InputError
 from lstm_ray.model.residuals import Residuals
 
+MOST_KEPT = 10_000
+"""Draws that a library keeps at hand."""
 NEAR = 100
 """Times drawn from: those nearest in the season's phase, at least so many where there are more."""
 
@@ -34,21 +36,25 @@ def rows_drawn(
 
     Raises InputError where that leaves nothing.
     """
-    chain_UN = _chains(library, blocks, season)
-    row_MWN = np.empty((len(step_M), paths, blocks), np.int64)
+    if len(library.drawn) > MOST_KEPT:
+        library.drawn.clear()
     turns: dict[int, NDArray | None] = {}
-    rows: dict[tuple[int, str], NDArray] = {}
+    chain_UN = None
+    row_MWN = np.empty((len(step_M), paths, blocks), np.int64)
     for m, (step, name) in enumerate(zip(step_M.tolist(), series, strict=True)):
-        if step not in turns:
-            turns[step] = _turns(library, chain_UN, step, paths, season, seed)
-        if (step, name) not in rows:
+        key = (step, name, paths, blocks, season, seed)
+        if (found_WN := library.drawn.get(key)) is None:
+            chain_UN = _chains(library, blocks, season) if chain_UN is None else chain_UN
+            if step not in turns:
+                turns[step] = _turns(library, chain_UN, step, paths, season, seed)
             turn_WN = turns[step]
-            rows[step, name] = (
+            found_WN = (
                 _others(library, step, name, paths, blocks, seed)
                 if turn_WN is None
                 else _rows(library, turn_WN, name, _future(library, step, blocks))
             )
-        row_MWN[m] = rows[step, name]
+            library.drawn[key] = found_WN
+        row_MWN[m] = found_WN
     return row_MWN
 
 
