@@ -79,9 +79,9 @@ def run_trial(
     folder: Path | None = None,
     on_epoch: Callable[[EpochRecord, float | None], bool] = lambda record, start_loss: True,
     *,
+    scaler: Scaler,
     until: int | None = None,
     goes_on_from: Path | None = None,
-    scaler: Scaler | None = None,
     base: Config | None = None,
     forms: Path | None = None,
 ) -> Training:
@@ -96,7 +96,7 @@ def run_trial(
             returns False.
         until: epochs after which it ends, whatever the config says.
         goes_on_from: folder whose newest checkpoint it continues where its own holds none yet, with its own settings.
-        scaler: of the data; None where the weights bring the target's own units along.
+        scaler: of the data, for networks that speak the target's own units.
         base: config that the weights were trained by, on the same data; its closed forms are then taken from them where
             they are the trial's too. None: solved anew.
         forms: folder where solved closed forms are left for other trials.
@@ -147,8 +147,8 @@ def begin_trial(
     solve: Callable[[], list[Solved]],
     measure: Callable[[Training], float],
     *,
+    scaler: Scaler,
     goes_on_from: Path | None = None,
-    scaler: Scaler | None = None,
     base: Config | None = None,
     device: torch.device | None = None,
 ) -> tuple[Training, Facts]:

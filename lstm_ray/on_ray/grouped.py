@@ -153,6 +153,7 @@ def _worker(asked: dict[str, Any]) -> None:
         own,
         lambda: group.closed_forms(config, scaled, given.bounds),
         measure,
+        scaler=given.scaler,
         goes_on_from=leg.before(given.folder),
         base=given.base,
         device=group.device,

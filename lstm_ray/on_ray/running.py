@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.schema import Scaler
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.training import EpochRecord
@@ -39,6 +40,8 @@ class Given:
     bounds: Boundaries
     base: Config
     """Of the trained policy."""
+    scaler: Scaler
+    """Of the data."""
     weights: Mapping[str, Tensor]
     """Of the trained policy."""
     folder: Path
@@ -86,6 +89,7 @@ def run_leg(asked: dict[str, Any], *, given: Given, segments: list) -> None:
             given.weights,
             own,
             say,
+            scaler=given.scaler,
             until=leg.until,
             goes_on_from=leg.before(given.folder),
             base=given.base,

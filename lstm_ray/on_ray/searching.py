@@ -66,7 +66,7 @@ def search(config: Config, scaled: Segments, bounds: Boundaries, base: Policy, f
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     shutil.rmtree(folder / RAY_TUNE, ignore_errors=True)
     weights = dict(base.network.state_dict())
-    given = Given(config, bounds, base.config, weights, folder, _worker_cpus(config, concurrency))
+    given = Given(config, bounds, base.config, base.scaler, weights, folder, _worker_cpus(config, concurrency))
     # In a list it is handed on as a reference: whoever needs the values maps them where they lie.
     shared = {"given": given, "segments": [ray.put(scaled)]}
     trainable = ray_tune.with_parameters(_runner(config), **shared)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,14 @@ from lstm_ray.model import kernels, trial
 from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.network import KernelRidge, single
 from lstm_ray.model.training import start
-from lstm_ray.model.trial import Facts, run_trial
+from lstm_ray.model.trial import Facts
 from lstm_ray.space import trial_config
 from tests import made
 from tests.model.test_training import DAY_PARTS, noisy_days
+
+
+SCALER = made.scaler_of(made.segments_of())
+run_trial = partial(trial.run_trial, scaler=SCALER)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +93,17 @@ def test_a_trial_from_scratch_has_no_loss_before_its_first_step(world):
     config = trial_config(made.make_config(tune__max_epochs=1), {"model.hidden": 4})
     run_trial(config, scaled, made.PARTS, weights, None, lambda record, loss: told.append(loss) or True)
     assert told == [None]
+
+
+def test_a_trial_from_scratch_knows_where_the_target_s_own_bounds_lie(world):
+    """A bound at the mean of the values would pass for one at 0 of theirs."""
+    scaled, weights = world
+    config = trial_config(made.make_config(model__output="relu", tune__max_epochs=1), {"model.hidden": 4})
+    network = run_trial(config, scaled, made.PARTS, weights).network
+    zero_C, unit_C = SCALER.units("target")
+    for one in single(network):
+        np.testing.assert_allclose(one.zero_C.numpy(), -zero_C / unit_C, rtol=1e-5)
+        np.testing.assert_allclose(one.unit_C.numpy(), 1 / unit_C, rtol=1e-5)
 
 
 def test_a_trial_that_diverges_says_so(world, tmp_path):

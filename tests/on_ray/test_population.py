@@ -55,7 +55,8 @@ def ended(tmp_path):
     for leg in legs:
         own = trial_config(config, leg.settings)
         until = 1 if leg.number == 4 else leg.until
-        run_trial(own, scaled, made.PARTS, policy.network.state_dict(), leg.place(tmp_path), until=until)
+        weights, place = policy.network.state_dict(), leg.place(tmp_path)
+        run_trial(own, scaled, made.PARTS, weights, place, scaler=policy.scaler, until=until)
     return config, legs, tmp_path
 
 

@@ -69,7 +69,7 @@ def alone(config, settings, world):
     """The trial's losses, trained in this process."""
     scaled, bounds, base = world
     torch.set_num_threads(1)
-    training = run_trial(trial_config(config, settings), scaled, bounds, base.network.state_dict())
+    training = run_trial(trial_config(config, settings), scaled, bounds, base.network.state_dict(), scaler=base.scaler)
     return losses(training)
 
 
@@ -108,6 +108,7 @@ def test_a_search_that_goes_on_tries_what_was_written_down_and_trains_no_whole_t
             bounds,
             base.network.state_dict(),
             leg.place(tmp_path),
+            scaler=base.scaler,
             until=3 - number,
         )
     legs.mark_whole(legs.place(tmp_path, 1))
