@@ -22,6 +22,9 @@ from lstm_ray.sections.stages import DeployConfig, EvaluateConfig
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
 from lstm_ray.sections.tune import TuneConfig
 
+KINDS = ("float", "str", "int", "bool")
+"""What pydantic adds to the place of a fault where a value may be of several kinds."""
+
 
 class Config(Section):
     """A complete run."""
@@ -314,7 +317,7 @@ def parse(tree: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(item) for item in error.errors(include_url=False))) from None
+        raise InputError("\n".join(_explain(item) for item in _told_once(error))) from None
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -324,6 +327,15 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         *sections, field = path.split(".")
         reduce(getitem, sections, tree)[field] = value
     return parse(tree)
+
+
+def _told_once(error: ValidationError) -> list[Mapping[str, Any]]:
+    """Its faults; what may be of several kinds and is of none has one fault, the first kind's, not one for each kind."""
+    found: dict[tuple[int | str, ...], Mapping[str, Any]] = {}
+    for item in error.errors(include_url=False):
+        where = item["loc"][:-1] if item["loc"] and item["loc"][-1] in KINDS else item["loc"]
+        found.setdefault(where, {**item, "loc": where})
+    return list(found.values())
 
 
 def _explain(item: Mapping[str, Any]) -> str:
@@ -336,6 +348,8 @@ def _explain(item: Mapping[str, Any]) -> str:
         return f"{path}: missing; add it to the YAML"
     if item["type"] == "value_error":
         return f"{path}: {message}" if path else message
+    if item["type"] == "model_type":
+        return f"{path}: a section with fields of its own, found {item['input']!r}; write them below it, one a line"
     return f"{path}: {message}, found {item['input']!r}"
 
 

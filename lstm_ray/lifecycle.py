@@ -44,6 +44,8 @@ class Stage:
     reads_data: bool = False
     further: Callable[[Config], dict[str, int]] = lambda config: {}
     """What else its result depends on, under some settings alone."""
+    early: str = ""
+    """``module:function`` of (config, run) that refuses, before training, what the data would have it refuse after."""
 
 
 STAGES: Mapping[str, Stage] = {
@@ -64,6 +66,7 @@ STAGES: Mapping[str, Stage] = {
         # By how many actors is a matter of speed: a stage that was killed may go on with fewer.
         tuple(f"plan.{name}" for name in PlanConfig.model_fields if name != "actors"),
         after=("train",),
+        early="lstm_ray.on_ray.plan:require_possible_plan",
     ),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
     "evaluate": Stage("lstm_ray.evaluate.stage:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
@@ -98,6 +101,8 @@ def run_stages(
             report = None if force and name in names else run.report(name)
             skipped = report is not None and report.fingerprint == fingerprint
             if report is None or not skipped:
+                if name == "train":
+                    _ask_early(names, config, run)
                 on_start(name)
                 report = _run_one(name, fingerprint, config, run)
             reports[name] = report
@@ -113,6 +118,13 @@ def _try_own_objective(config: Config) -> None:
     objectives = import_module("lstm_ray.plan.decisions.objectives")
     known = [*config.data.known, *config.data.static]
     objectives.require_usable(decision, config.data.target, known, decision.steps or config.window.horizon)
+
+
+def _ask_early(names: list[str], config: Config, run: RunDir) -> None:
+    """Training may take hours: what cannot be done after it is told before."""
+    for early in filter(None, (STAGES[name].early for name in names)):
+        module, _, function = early.partition(":")
+        getattr(import_module(module), function)(config, run)
 
 
 def _run_one(name: str, fingerprint: str, config: Config, run: RunDir) -> Report:

@@ -23,7 +23,7 @@ def bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
             nonlocal done
             done += 1
             if done % every == 0:
-                console.print(f"  {title} {done}/{total} {words}", highlight=False)
+                console.print(f"  {title} {done}/{total} {words}", highlight=False, soft_wrap=True)
 
         yield say
         return

@@ -22,7 +22,10 @@ from lstm_ray.sections.tune import SpaceConfig
 Settings = dict[str, Any]
 """``section.field`` to value, for every field of the space."""
 DRAWS = 100
-"""Attempts at settings not drawn before; then the space is taken to hold no more."""
+"""Attempts in a row at settings not drawn before, and a tenth as many for each that was; then the space is taken to hold no
+more."""
+LARGEST_GRID = 100_000
+"""Combinations that are put in an order; of more, some are drawn at random."""
 MOST_COMBINATIONS = 256
 """Combinations of values that are all checked against the config; of more, every value and as many at random."""
 RESAMPLED, FACTORS = 0.25, (0.8, 1.2)
@@ -135,16 +138,19 @@ def draw(config: Config) -> list[Settings]:
     """
     require_searchable(config)
     random, wanted = np.random.default_rng(config.seed), config.tune.trials
-    proposals: Iterable[Settings] = (drawn(config, random) for _ in range(DRAWS * wanted))
-    if config.tune.search == "grid":
+    proposals: Iterable[Settings] = iter(lambda: drawn(config, random), None)
+    if config.tune.search == "grid" and num_combinations(config) <= LARGEST_GRID:
         every = list(_every(config))
         order = random.permutation(len(every)) if len(every) >= wanted else range(len(every))
         proposals = [every[index] for index in order]
-    found = [base_settings(config)]
+    found, failed = [base_settings(config)], 0
+    known = {repr(found[0])}
     for settings in proposals:
-        if len(found) == wanted:
+        if len(found) == wanted or failed >= DRAWS * (1 + len(found) // 10):
             break
-        if settings not in found:
+        failed = failed + 1 if repr(settings) in known else 0
+        if not failed:
+            known.add(repr(settings))
             found.append(settings)
     return found
 
@@ -205,13 +211,19 @@ def _draw_one(path: str, values: SpaceConfig, random: np.random.Generator) -> An
 
 
 def _every(config: Config) -> Iterable[Settings]:
-    """Every combination of the choices and of both ends of the ranges."""
+    """Every combination of the values to check of each field."""
     space = config.tune.space
-    listed = [
-        choices(path, values) if values.choice is not None else [as_written(path, values, end) for end in ends(values)]
-        for path, values in space.items()
-    ]
+    listed = [_to_check(path, values) for path, values in space.items()]
     return (dict(zip(space, values, strict=True)) for values in product(*listed))
+
+
+def _to_check(path: str, values: SpaceConfig) -> list[Any]:
+    """The choices, or both ends of a range; of whole numbers those between too, for other fields may ask for multiples."""
+    if values.choice is not None:
+        return choices(path, values)
+    low, high = (as_written(path, values, end) for end in ends(values))
+    between = range(low + 1, min(high, low + MOST_COMBINATIONS)) if is_whole(path) else ()
+    return [low, high, *between]
 
 
 def _combinations(config: Config) -> list[Settings]:
@@ -220,11 +232,9 @@ def _combinations(config: Config) -> list[Settings]:
     if len(found) <= MOST_COMBINATIONS:
         return found
     random = np.random.default_rng(config.seed)
-    found = [drawn(config, random) for _ in range(MOST_COMBINATIONS)]
-    for path, values in config.tune.space.items():
-        for value in choices(path, values) or [as_written(path, values, end) for end in ends(values)]:
-            found.append(drawn(config, random) | {path: value})
-    return found
+    listed = [(path, value) for path, values in config.tune.space.items() for value in _to_check(path, values)]
+    found = [drawn(config, random) | {path: value} for path, value in listed]
+    return found + [drawn(config, random) for _ in range(MOST_COMBINATIONS)]
 
 
 def _blamed(config: Config, settings: Settings) -> Settings:

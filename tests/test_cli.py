@@ -36,7 +36,7 @@ def noted(config: Config, run: RunDir, work: StageDir) -> Report:
 
 @pytest.fixture(autouse=True)
 def _fake_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stages = {name: replace(stage, function="tests.test_cli:noted") for name, stage in STAGES.items()}
+    stages = {name: replace(stage, function="tests.test_cli:noted", early="") for name, stage in STAGES.items()}
     monkeypatch.setattr(lifecycle, "STAGES", stages)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

@@ -142,7 +142,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
     ({"split.folds": 3, "split.fold": 3}, ["fold is 3", "there are 3, numbered from 0", "at least 4"]),
     ({"plan.scenarios": [SCENARIO, SCENARIO]}, ["['storm'] is taken", "rename"]),
     ({"plan.scenarios": [SCENARIO | {"name": "base"}]}, ["['base'] is taken"]),
+    ({"plan.scenarios": [SCENARIO | {"name": " "}]}, ["changes column 'wind' has an empty name"]),
+    ({"plan.synthetic": True}, ["plan.synthetic: a section with fields of its own, found True"]),
     ({"tune.space": {"model.hidden": {}}}, ["exactly one of choice, uniform, loguniform", "found none"]),
+    ({"tune.space": {"model.hidden": [8, 12]}}, ["does not say how values are drawn", "write choice: [8, 12]"]),
     ({"tune.space": {"model.hidden": {"choice": []}}}, ["choice needs at least one value"]),
     ({"tune.space": {"model.dropout": {"uniform": [0.5, 0.1]}}}, ["low < high", "[0.5, 0.1]"]),
     ({"tune.space": {"train.learning_rate": {"loguniform": [0, 1]}}}, ["above 0", "[0.0, 1.0]"]),
@@ -277,7 +280,7 @@ SCENARIOS: list[tuple[dict[str, Any], list[str]]] = [
     (what_if(between=["noon", "night"]), ["between is ['noon', 'night']", "two ISO dates"]),
     (what_if(between=[3]), ["plan.scenarios.0.between"]),
     (what_if(column="load", first=0, steps=2), ["'storm'", "'load' is a target", "a stretch to step 1", "step 0"]),
-    (what_if(column="load", first=1), ["'load' is a target", "to step the end"]),
+    (what_if(column="load", first=1), ["'load' is a target", "a stretch to the end"]),
     (what_if(first=13), ["changes from step 13 on", "only 12 steps ahead", "lower first"]),
     (what_if(first=25) | {"plan.steps": 24}, ["changes from step 25 on", "only 24 steps ahead"]),
     (
@@ -298,6 +301,8 @@ SCENARIOS: list[tuple[dict[str, Any], list[str]]] = [
     (LABEL | what_if(first=-1, steps=3), ["cannot change after the last step"]),
     (LABEL | {"plan.thresholds": [{"above": 1}]}, ["plan.thresholds are of targets", "'label' has none"]),
     ({"plan.thresholds": [{"target": "laod", "above": 1}]}, ["'laod' is no target", "did you mean 'load'"]),
+    ({"plan.thresholds": [{"above": 1}] * 2}, ["plan.thresholds: above 1.0 stands there twice", "remove one"]),
+    (what_if(operation="replay", value=None, source="lastweek"), ["source is 'lastweek'", "ISO date"]),
     ({"plan.thresholds": [{"target": "load"}]}, ["crossed from one side", "found neither", "above or below"]),
     ({"plan.thresholds": [{"above": 3, "below": 1}]}, ["found above 3 and below 1"]),
 ]
@@ -610,6 +615,9 @@ def summed(**values: Any) -> dict[str, Any]:
         (deciding(HEAT | {"name": "area"}, roles={"data.static": ["area"]}), ["action 'area' is a static column"]),
         (deciding(HEAT | {"name": "weekday"}), ["'weekday' has the name of a calendar column"]),
         (deciding(HEAT | {"name": "heta"}), ["action 'heta'", "did you mean 'heat'", "nor judged"]),
+        (deciding(HEAT | {"name": "oil"}), ["neither a data.known column nor judged", "; known columns: heat, price"]),
+        (deciding(HEAT | {"name": ""}, objective=[TRACK | {"column": ""}]), ["an action has an empty name"]),
+        (deciding(HEAT | {"name": "site"}, objective=[TRACK | {"column": "site"}]), ["'site'", "of what a row is"]),
         (deciding(HEAT, ORDER), ["action 'order' is neither a data.known column", "nor judged by a term"]),
         (
             deciding(ORDER | {"within": 0.2}, objective=[SHOP]),
@@ -640,6 +648,11 @@ def summed(**values: Any) -> dict[str, Any]:
 def test_a_decision_that_cannot_be_made_is_refused(changes: dict[str, Any], words: list[str]) -> None:
     message = complaint(changes)
     assert [word for word in words if word not in message] == [], message
+
+
+def test_what_may_be_a_number_or_a_name_and_is_neither_is_one_fault() -> None:
+    message = complaint(deciding(objective=[{"kind": "cost", "price": float("nan")}]))
+    assert message == "plan.decision.objective.0.price: Input should be a finite number, found nan"
 
 
 def test_a_decision_with_everything_set_survives_its_round_trip() -> None:

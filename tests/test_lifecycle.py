@@ -51,7 +51,7 @@ def sleeping(config: Config, run: RunDir, work: StageDir) -> Report:
 @pytest.fixture(autouse=True)
 def _fake_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every stage keeps its place and its dependencies, and does nothing."""
-    stages = {name: replace(stage, function="tests.test_lifecycle:fake") for name, stage in STAGES.items()}
+    stages = {name: replace(stage, function="tests.test_lifecycle:fake", early="") for name, stage in STAGES.items()}
     monkeypatch.setattr(lifecycle, "STAGES", stages)
     RAN.clear()
     FAILS.clear()
@@ -300,6 +300,24 @@ def test_an_objective_of_ones_own_is_tried_before_any_stage_runs(
     assert RAN == []
     run_stages(deciding("good"), run, ["plan"])
     assert "plan" in RAN
+
+
+def refuses(config: Config, run: RunDir) -> None:
+    RAN.append("asked")
+    raise InputError("there is no such series")
+
+
+def test_what_cannot_be_planned_is_refused_before_training(
+    config: Config, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = replace(lifecycle.STAGES["plan"], early="tests.test_lifecycle:refuses")
+    monkeypatch.setitem(lifecycle.STAGES, "plan", asking)
+    run_stages(config, run, ["train"])
+    assert "asked" not in RAN
+    RAN.clear()
+    with pytest.raises(InputError, match="no such series"):
+        run_stages(with_values(config, {"train.batch": 3}), run, ["plan"])
+    assert RAN == ["environment", "asked"]
 
 
 def test_another_decision_makes_what_carries_the_planner_stale(config: Config, run: RunDir) -> None:

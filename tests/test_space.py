@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,7 @@ def test_knobs_of_other_tasks_are_dead():
         ),
         ({"train.max_epochs": {"choice": [4, 100]}}, "train.max_epochs 100 is beyond tune.max_epochs 8"),
         ({"train.max_epochs": {"choice": [4, None]}}, "train.max_epochs None is beyond"),
+        ({"window.patch": {"uniform": [1, 6]}}, "patch 5 does not divide"),
     ],
     ids=lambda value: "" if isinstance(value, str) else "+".join(value),
 )
@@ -238,3 +240,13 @@ def test_a_trial_may_have_other_windows_and_augmentation():
     config = trial_config(made.make_config(), {"window.history": 16, "window.patch": 2, "train.augment.jitter": 0.1})
     assert (config.window.history, config.window.patch, config.train.augment.jitter) == (16, 2, 0.1)
     assert space.value_of(config, "train.augment.jitter") == 0.1
+
+
+def test_a_search_of_many_trials_is_drawn_within_moments():
+    """Also where the space holds fewer settings, and where a grid has more combinations than memory holds."""
+    began = time.perf_counter()
+    assert len(draw(config_of({"train.learning_rate": {"loguniform": [1e-4, 1e-3]}}, tune__trials=20_000))) < 9_010
+    knobs = ("model.hidden", "train.batch", "train.origins", "model.members")
+    grid = {path: {"choice": list(range(1, 101))} for path in knobs}
+    assert len(draw(config_of(grid, tune__trials=20, tune__search="grid"))) == 20
+    assert time.perf_counter() - began < 10

@@ -129,11 +129,13 @@ def compared(candidates: list[Candidate], chosen: Candidate, answers: str) -> Fi
         if c is not chosen and c.version not in set_aside
     ]
     beaten = [f"'{c.stage}' ({number(c.validation[metric])})" for c in candidates if c.version in set_aside]
-    text = (
-        f"'{chosen.stage}' goes on, best on validation with {name} {best}{': ' if others else ''}{', '.join(others)}."
-    )
+    place = "best of those left on validation" if beaten else "best on validation"
+    text = f"'{chosen.stage}' goes on, {place} with {name} {best}{': ' if others else ''}{', '.join(others)}."
     if beaten:
-        text += f" {beaten[0]} was set aside before: 'tune' compared its own with it case by case."
+        text += (
+            f" {beaten[0]} was set aside before: 'tune' compared its own with it case by case and took the simplest that lies "
+            "within one standard error of the best."
+        )
     return Finding(severity="info", text=text)
 
 
@@ -143,11 +145,13 @@ def table(candidates: list[Candidate], chosen: Candidate, answers: str) -> dict[
     first = metric_of(answers)
     names.sort(key=lambda name: name != first)
     rows = [[c.stage, *(c.validation.get(name) for name in names)] for c in candidates]
+    but = ", but for one that 'tune' set aside" if _set_aside(candidates) else ""
     return {
         "title": "Candidates on the validation part",
         "columns": ["policy of", *names],
         "rows": rows,
-        "caption": f"The policy with the best validation {first} goes on; the test part has no say in it.{_over(candidates)}",
+        "caption": f"The policy with the best validation {first} goes on{but}; the test part has no say in it."
+        f"{_over(candidates)}",
         "best": candidates.index(chosen),
     }
 

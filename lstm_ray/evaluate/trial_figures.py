@@ -45,9 +45,11 @@ def figures(search: Search) -> list[Figure]:
     named = {str(one.number) for one in sorted(finished, key=lambda trial: trial.best_loss)[:MOST_NAMED]}
     for trace in curves.traces:
         trace["showlegend"] = trace["name"] in named
-    drawn = [
-        curves,
-        figure.lines(
+    # The tick of half an epoch would mean nothing.
+    curves.layout["xaxis"]["dtick"] = max(1, -(-len(epochs) // 8))
+    drawn = [curves]
+    if so_far[-1] < so_far[0]:
+        best_so_far = figure.lines(
             "best-so-far",
             "Lowest loss so far",
             f"{len(finished)} trials brought the lowest validation loss from {so_far[0]:.4g} to "
@@ -57,8 +59,8 @@ def figures(search: Search) -> list[Figure]:
             x_title="trial",
             y_title="validation loss",
             mode="lines+markers",
-        ),
-    ]
+        )
+        drawn.append(best_so_far)
     if len(finished) > 1:
         drawn.append(_by_setting(search))
     if search.importances and search.importances.foretold > 0:
@@ -105,7 +107,8 @@ def _by_setting(search: Search) -> Figure:
     across = list(range(len(names)))
     traces: list[dict[str, Any]] = []
     for rank, trial in enumerate(trials):
-        values = [*trial.settings.values(), trial.best_loss]
+        # By name: one that was read back from disk holds them in another order.
+        values = [*(trial.settings[path] for path in shown.settings), trial.best_loss]
         through = [places[value] for places, value in zip(placed, values, strict=True)]
         texts = [f"{name} {written(value)}" for name, value in zip(names, values, strict=True)]
         line = {"type": "scatter", "mode": "lines+markers", "x": across, "y": figure.plain(through), "text": texts}

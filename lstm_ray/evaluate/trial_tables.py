@@ -31,8 +31,10 @@ def _before_and_after(search: Search) -> dict[str, Any]:
     for name in metrics:
         old, new = selection.trained.metrics[name], after.metrics.get(name)
         change = None if new is None else new - old
-        # A bias has two sides, so more of it need not be worse, nor twice as much twice as bad.
-        relative = "" if change is None or not old or name == "bias" else f"{100 * change / abs(old):+.1f} %"
+        # A bias and a coverage have two sides, so more of it need not be worse, nor twice as much twice as bad.
+        relative = (
+            "" if change is None or not old or name in ("bias", "coverage") else f"{100 * change / abs(old):+.1f} %"
+        )
         told = ["" if value is None else f"{value:.4g}" for value in (old, new, change)]
         rows.append([name, *told, relative])
     end = "goes on" if search.winner else "best trial, not chosen"

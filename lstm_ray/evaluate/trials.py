@@ -176,9 +176,12 @@ def _choice(search: Search) -> Finding:
     if chosen is best:
         rivals = [one for one in selection.standings if one is not best]
         nearest = min(rivals, key=lambda one: one.behind)
-        why = f"{lead}; {_behind(nearest)}. It goes on."
+        larger = (
+            ", but has more parameters" if nearest.is_close and nearest.num_parameters > best.num_parameters else ""
+        )
+        why = f"{lead}; {_behind(nearest)}{larger}. {_upper(_who(best))} goes on."
         if any(one.is_close and one.num_parameters == best.num_parameters for one in rivals):
-            why = f"{lead}; no simpler one is within a standard error of it. It goes on."
+            why = f"{lead}; no simpler one is within a standard error of it. {_upper(_who(best))} goes on."
     else:
         fewer = chosen.num_parameters < best.num_parameters
         simple = (
@@ -210,6 +213,10 @@ def _behind(one: Standing) -> str:
         return f"{gap} (validation is too short to tell a standard error)"
     side = "within" if one.is_close else "beyond"
     return f"{gap}, {side} one standard error of their difference ({number(one.error)})"
+
+
+def _upper(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _who(one: Standing) -> str:

@@ -92,6 +92,12 @@ def lower_the_rate(config: Config) -> str:
     return f"lower train.learning_rate (now {train.learning_rate:g}) or train.clip_norm (now {train.clip_norm:g})"
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in OUT_OF_MEMORY
+    )
+
+
 @contextmanager
 def memory_named(config: Config) -> Iterator[None]:
     """Where memory runs out inside, say which settings to blame. Raises InputError then."""
@@ -99,8 +105,7 @@ def memory_named(config: Config) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error)
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in text for words in OUT_OF_MEMORY)
-        if not known:
+        if not is_out_of_memory(error):
             raise
         train, window = config.train, config.window
         smaller = ["train.batch", "window.history"]

@@ -64,7 +64,10 @@ class Residuals:
     def thinned(self, windows: int, values: int) -> Residuals:
         """At most so many trajectories, and numbers in them."""
         number = max(1, min(windows, values // self.score_RHC[0].size))
-        rows = at_common_times(self.step_R, number, FEWEST_TIMES)
+        return self.among(at_common_times(self.step_R, number, FEWEST_TIMES))
+
+    def among(self, rows: NDArray) -> Residuals:
+        """Some trajectories, told by ascending indices or a mask."""
         held, series_R = np.unique(self.series_R[rows], return_inverse=True)
         names = [self.names[s] for s in held]
         return Residuals(self.levels, self.score_RHC[rows], self.step_R[rows], series_R.astype(np.int64), names)

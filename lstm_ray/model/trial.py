@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from lstm_ray.config import Config
 from lstm_ray.data.feed import all_batches, class_weights, source
 from lstm_ray.data.parts import Boundaries
-from lstm_ray.data.schema import Scaler
+from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.windows import Batch, Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.choosing import Sum
 from lstm_ray.model.closed_forms import Solved, closed_forms
-from lstm_ray.model.network import build, single
+from lstm_ray.model.network import Network, build, single
 from lstm_ray.model.objective import Objective
+from lstm_ray.model.optimisers import is_out_of_memory
 from lstm_ray.model.training import EpochRecord, Training, set_solved, start, validate
 from lstm_ray.model.views import kinds
 from lstm_ray.model.warm_start import warm_start
@@ -161,7 +162,7 @@ def begin_trial(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     class_weight_K = class_weights(scaled, bounds, config)
     torch.manual_seed(config.seed)
-    network = build(config, scaled.schema)
+    network = _built(config, scaled.schema)
     facts = Facts.read(folder) if folder is not None else None
     places = [place for place in (folder if facts else None, goes_on_from) if place is not None]
     if any(place.glob("epoch-*") for place in places):
@@ -183,6 +184,20 @@ def begin_trial(
     if folder is not None:
         facts.write(folder)
     return training, facts
+
+
+def _built(config: Config, schema: Schema) -> Network:
+    """``network.build``. Raises InputError where no memory holds it."""
+    try:
+        return build(config, schema)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        model = config.model
+        raise InputError(
+            f"the network does not fit into memory; lower model.hidden (now {model.hidden}), model.layers (now "
+            f"{model.layers}) or model.members"
+        ) from None
 
 
 def keeping_facts(

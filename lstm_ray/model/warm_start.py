@@ -24,7 +24,7 @@ READERS = ("head.weight", "respond.weight", "query.weight")
 
 def warm_start(network: Network, weights: Mapping[str, Tensor]) -> float:
     """``warm_start_one`` for every member of an ensemble, each from its own counterpart of its kind while there are any,
-    then from the kind's first again; returns the mean share."""
+    then from the kind's first again; returns the mean share. As many members, all of them warm, are heard as before."""
     givers, takers = _members(weights), single(network)
     shares = [_solved_before(one, givers) for one in takers if isinstance(one, KernelRidge)]
     givers = [given for given in givers if SOLVED not in given]
@@ -36,6 +36,10 @@ def warm_start(network: Network, weights: Mapping[str, Tensor]) -> float:
     for index, one in enumerate(takers if givers else []):
         kind, place = divmod(index, taking)
         shares.append(warm_start_one(one, givers[kind * given + place % given]))
+    if isinstance(network, Ensemble) and all(shares):
+        heard_E = weights.get("weight_E", network.weight_E)
+        if heard_E.shape == network.weight_E.shape:
+            network.weight_E.copy_(heard_E)
     return sum(shares) / len(single(network))
 
 

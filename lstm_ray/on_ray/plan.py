@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 
 from lstm_ray.config import Config
-from lstm_ray.data.store import load_segments
+from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray import pieces
 from lstm_ray.on_ray.decisions import decisions, require_plans
@@ -17,10 +17,22 @@ from lstm_ray.on_ray.experience import experience
 from lstm_ray.on_ray.pool import actor_pool
 from lstm_ray.on_ray.rollouts import PARTS, world_of
 from lstm_ray.on_ray.what_if import Told, what_if
+from lstm_ray.plan.futures.starts import World, some_origins
 from lstm_ray.plan.what_if.scenarios import require_possible
 from lstm_ray.run_dir import Report, RunDir, StageDir
 
 POLICY = "policy"
+
+
+def require_possible_plan(config: Config, run: RunDir) -> None:
+    """Raises InputError where scenarios or decisions do not fit the prepared data, or a rollout does not fit into its
+    validation part; asks no policy."""
+    segments, bounds = load_segments(run)
+    require_possible(config, segments, bounds)
+    if config.task == "forecast":
+        some_origins(segments, bounds, "validation", config, config.plan.origins)
+    if config.plan.decision is not None:
+        require_plans(World(segments, load_scaler(run), config), bounds)
 
 
 def plan(config: Config, run: RunDir, work: StageDir) -> Report:

@@ -97,15 +97,20 @@ def _trial(config: Config, one: Ended, base: Policy, segments: Segments, bounds:
         kept_loss=one.records[-1].kept_loss if one.records else None,
         seconds=one.seconds,
         lineage=one.lineage,
-        unchanged=begins_unchanged(own, base, segments, bounds),
+        # One that never began may have a network that no memory holds.
+        unchanged=one.start_loss is not None and begins_unchanged(own, base, segments, bounds),
         num_parameters=one.num_parameters,
     )
 
 
 def _best(config: Config, ended: Sequence[Ended], base: Policy, schema: Schema) -> dict[int, Policy]:
     """The policies of the TOP trials with the lowest loss, by number, and the best of other histories: where segments are
-    short, losses of different histories are of different windows."""
-    whole = sorted((one for one in ended if not one.failure), key=lambda one: one.records[-1].kept_loss)
+    short, losses of different histories are of different windows.
+
+    Of trials that keep the same weights, for one took over the other and found nothing better, it is the other's.
+    """
+    by_lineage = sorted((one for one in ended if not one.failure), key=lambda one: len(one.lineage))
+    whole = sorted({_kept(one): one for one in reversed(by_lineage)}.values(), key=_kept)
     top = whole[:TOP]
     for one in whole[TOP:]:
         if len(top) < 2 * TOP and one.settings.get(HISTORY) not in {other.settings.get(HISTORY) for other in top}:
@@ -116,3 +121,7 @@ def _best(config: Config, ended: Sequence[Ended], base: Policy, schema: Schema) 
         assert kept is not None, "its records were read from there"
         policies[one.number] = Policy(trial_config(config, one.settings), schema, base.scaler, kept[1])
     return policies
+
+
+def _kept(one: Ended) -> float:
+    return one.records[-1].kept_loss

@@ -69,8 +69,8 @@ def _of_futures(parts: Iterable[tuple[NDArray, Answers]], world: World, bounds: 
             "calibration": trust.numbers,
             **facts_of(found, crossed),
         },
-        figures=[*pictured, trust.figure],
-        tables=[*effect_tables(found, crossed), trust.table],
+        figures=[*pictured, *([trust.figure] if trust.figure else [])],
+        tables=[*effect_tables(found, crossed), *([trust.table] if trust.table else [])],
     )
 
 

@@ -94,6 +94,8 @@ class ActionConfig(Section):
     @model_validator(mode="after")
     def _has_room_to_move(self) -> ActionConfig:
         where = f"action '{self.name}'"
+        if not self.name.strip():
+            raise ValueError("an action has an empty name; name a data.known column, or what is set")
         if self.low >= self.high:
             raise ValueError(f"{where}: low {self.low:g} is not below high {self.high:g}; leave room to choose")
         if self.step is not None and not self.num_grid:
@@ -259,12 +261,14 @@ def require_agreement(decision: DecisionConfig, task: str, data: DataConfig, hor
             raise ValueError(
                 f"{where} is a {role} column, which nobody sets ahead; name a data.known column, or a name of its own"
             )
+        if action.name in (*data.series_id, data.time, data.weight):
+            raise ValueError(f"{where} has the name of a column that says when or of what a row is; rename the action")
         if action.name in OF_THE_CALENDAR and action.name not in data.known:
             raise ValueError(f"{where} has the name of a calendar column, which nobody sets; rename it")
         if action.name not in data.known and action.name not in judged and not sees_all:
             raise ValueError(
-                f"{where} is neither a data.known column{nearest(action.name, data.known)} nor judged by a term of the "
-                "objective, so nothing would depend on it; correct it or remove it"
+                f"{where} is neither a data.known column nor judged by a term of the objective, so nothing would depend on it; "
+                f"correct it or remove it{nearest(action.name, data.known).replace('; known', '; known columns')}"
             )
         if action.within is not None and action.name not in data.known:
             raise ValueError(

@@ -86,6 +86,15 @@ class ChangeConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _copies_from_a_time(self) -> ChangeConfig:
+        if self.source is not None and _moment(self.source) is None:
+            raise ValueError(
+                f"source is '{self.source}', which is no time; write an ISO date such as 2024-07-01, or how many steps before "
+                "the stretch"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _lies_in_one_stretch(self) -> ChangeConfig:
         if self.between is None:
             return self
@@ -144,6 +153,11 @@ class ThresholdConfig(Section):
             raise ValueError(f"a threshold is crossed from one side, found {found}; give above or below")
         return self
 
+    @property
+    def words(self) -> str:
+        """The threshold as it is written in the YAML."""
+        return ", ".join(f"{field} {value}" for field, value in self.model_dump(exclude_none=True).items())
+
 
 def require_agreement(
     scenarios: Sequence[ScenarioConfig],
@@ -158,6 +172,10 @@ def require_agreement(
         steps: length of a rollout.
     """
     names = [scenario.name for scenario in scenarios]
+    if unnamed := [scenario for scenario in scenarios if not scenario.name.strip()]:
+        raise ValueError(
+            f"plan.scenarios: the one that changes column '{unnamed[0].column}' has an empty name; tables and figures need one"
+        )
     if twice := {name for name in names if names.count(name) > 1 or name == "base"}:
         raise ValueError(f"plan.scenarios: name {sorted(twice)} is taken ('base' is the unchanged future); rename")
     changeable = [*data.target, *data.past, *data.known, *data.static]
@@ -174,7 +192,9 @@ def require_agreement(
                 raise ValueError(f"{where}: column '{change.column}' has no role here{hint}")
             if problem := misses(change, data.target, data.known, data.static, steps if task == "forecast" else None):
                 raise ValueError(f"{where}: column '{change.column}' {problem}")
-    for threshold in thresholds:
+    for turn, threshold in enumerate(thresholds):
+        if threshold in thresholds[:turn]:
+            raise ValueError(f"plan.thresholds: {threshold.words} stands there twice; remove one")
         if task != "forecast":
             raise ValueError(f"plan.thresholds are of targets, but task '{task}' has none; remove them")
         if threshold.target is not None and threshold.target not in data.target and not data.awaits_roles:
@@ -204,8 +224,8 @@ def misses(
         return ""
     if change.column in targets and (last is None or last > 0):
         return (
-            f"is a target, which is simulated from step 1 on and cannot be set there, found a stretch to step "
-            f"{'the end' if last is None else last}; let it end at step 0, the origin"
+            f"is a target, which is simulated from step 1 on and cannot be set there, found a stretch to "
+            f"{'the end' if last is None else f'step {last}'}; let it end at step 0, the origin"
         )
     if first is not None and first > steps:
         return f"changes from step {first} on, but only {steps} steps ahead are simulated; lower first"

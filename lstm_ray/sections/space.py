@@ -62,7 +62,7 @@ def require_space(tune: TuneConfig) -> None:
     """Raises ValueError where the space names what cannot be tuned, values that its field does not allow, or what the way
     of searching cannot do."""
     for path, space in tune.space.items():
-        if reason := NOT_TUNABLE.get(path):
+        if reason := NOT_TUNABLE.get("seed" if path.endswith(".seed") else path):
             raise ValueError(f"tune.space: '{path}' {reason}; take it out of the space")
         if path not in FIELDS:
             names = [name for name in FIELDS if name not in NOT_TUNABLE]

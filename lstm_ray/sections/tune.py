@@ -16,6 +16,17 @@ class SpaceConfig(Section):
     uniform: tuple[float, float] | None = Field(default=None, description="between two numbers")
     loguniform: tuple[float, float] | None = Field(default=None, description="between two, evenly in the logarithm")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_which(cls, given: Any) -> Any:
+        if not isinstance(given, dict | SpaceConfig):
+            values = given if isinstance(given, list) else [given]
+            raise ValueError(
+                f"found {given!r}, which does not say how values are drawn; write choice: {values}, or uniform: or "
+                "loguniform: [low, high]"
+            )
+        return given
+
     @model_validator(mode="after")
     def _is_one_range(self) -> SpaceConfig:
         given = [name for name in ("choice", "uniform", "loguniform") if getattr(self, name) is not None]

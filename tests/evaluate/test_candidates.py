@@ -130,8 +130,8 @@ def test_a_trained_policy_that_tune_set_aside_for_a_simpler_one_is_not_asked_aga
     chosen = candidates.choose(found, "values")
     assert chosen.stage == "tune"
     assert candidates.compared(found, chosen, "values").text == (
-        "'tune' goes on, best on validation with MAE 2.1. 'train' (2) was set aside before: 'tune' compared its own with it "
-        "case by case."
+        "'tune' goes on, best of those left on validation with MAE 2.1. 'train' (2) was set aside before: 'tune' compared its "
+        "own with it case by case and took the simplest that lies within one standard error of the best."
     )
     _leave(run, "tune", {"mae": 2.1}, preferred_to="version of an older one")
     assert candidates.choose(candidates.find(CONFIG, run, SCALER)[0], "values").stage == "train"

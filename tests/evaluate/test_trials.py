@@ -63,7 +63,8 @@ def test_a_trial_beyond_a_standard_error_of_the_trained_policy_goes_on():
     text = words(GAIN)
     assert "Over 480 validation cases trial 2 has the best mae of 3 candidates, 1.8" in text
     assert (
-        "the trained policy lies 0.2 behind, beyond one standard error of their difference (0.05). It goes on." in text
+        "the trained policy lies 0.2 behind, beyond one standard error of their difference (0.05). Trial 2 goes on."
+        in text
     )
     assert "--set train.learning_rate=0.002 --set model.attention=true" in text
 
@@ -207,4 +208,16 @@ def test_figures_are_plain_data_with_captions_and_unique_ids():
 
 
 def test_a_single_trial_needs_no_comparison_of_settings():
-    assert [figure.id for figure in figures(search_of(trial(1, [0.5], 1.0)))] == ["trial-losses", "best-so-far"]
+    assert [figure.id for figure in figures(search_of(trial(1, [0.5], 1.0)))] == ["trial-losses"]
+
+
+def test_a_trial_that_was_read_back_holds_its_settings_in_another_order():
+    settings = {"model.pooling": "last", "model.hidden": 8}
+    here = trial(1, [0.5], 1.0, **settings)
+    back = trial(2, [0.6], 1.0)
+    back.settings.clear()
+    back.settings.update(dict(sorted((here.settings | {"model.hidden": 16}).items())))
+    assert list(here.settings) != list(back.settings)
+    drawn = figures(search_of(here, back))[-1]
+    at = drawn.layout["xaxis"]["ticktext"].index("hidden")
+    assert {one["text"][at] for one in drawn.traces[:2]} == {"hidden 8", "hidden 16"}

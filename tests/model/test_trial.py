@@ -15,7 +15,6 @@ from lstm_ray.space import trial_config
 from tests import made
 from tests.model.test_training import DAY_PARTS, noisy_days
 
-
 SCALER = made.scaler_of(made.segments_of())
 run_trial = partial(trial.run_trial, scaler=SCALER)
 
@@ -230,3 +229,10 @@ def test_a_trial_takes_the_ridge_beside_classifiers_along_where_it_would_be_the_
             np.testing.assert_array_equal(one.state_dict()[name].numpy(), value)
     again = run_trial(config, scaled, DAY_PARTS, weights)
     assert curve(found) == curve(again)
+
+
+def test_a_trial_whose_network_no_memory_holds_says_so(world, tmp_path):
+    scaled, weights = world
+    config = trial_config(made.make_config(), {"model.hidden": 10_000_000})
+    with pytest.raises(InputError, match=r"the network does not fit into memory; lower model\.hidden \(now 10000000\)"):
+        run_trial(config, scaled, made.PARTS, weights, tmp_path)

@@ -221,6 +221,15 @@ def test_every_member_starts_from_its_own_counterpart(values):
     torch.testing.assert_close(answer(fresh), answer(trained))
 
 
+@pytest.mark.parametrize("values", [{"model__members": 3}, AUTO], ids=str)
+def test_members_are_heard_as_validation_chose_for_those_they_start_from(values):
+    trained, fresh = several(seed=1, **values), several(seed=2, **values)
+    trained.weight_E.copy_(torch.linspace(0.0, 2.0, len(trained.weight_E)))
+    warm_start(fresh, trained.state_dict())
+    assert torch.equal(fresh.weight_E, trained.weight_E)
+    torch.testing.assert_close(answer(fresh), answer(trained))
+
+
 def test_counterparts_are_told_by_number_in_whatever_order_a_file_holds_them():
     values = {"model__members": 12, "model__hidden": 4}
     trained, fresh = several(seed=1, **values), several(seed=2, **values)

@@ -13,6 +13,7 @@ import yaml
 
 from lstm_ray.config import parse, with_values
 from lstm_ray.config_file import load
+from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray import rollouts
@@ -46,6 +47,22 @@ def trained(tmp_path_factory):
     prepared(parse(tree), folder / "run", "train")
     (folder / "run.yaml").write_text(yaml.safe_dump(tree))
     return folder / "run.yaml", folder / "run"
+
+
+def test_a_plan_that_does_not_fit_the_data_is_refused_before_training(tmp_path):
+    tree = small_config(write_waves(tmp_path)).model_dump(mode="json")
+    config, run = parse(tree), RunDir(tmp_path / "run")
+    unknown = with_values(config, {"plan.scenarios": [SCENARIOS[1] | {"series": ["z"]}]})
+    long = with_values(config, {"plan.steps": 5_000})
+    far = with_values(config, {"plan.decision": DECISION | {"steps": 5_000}})
+    for wrong, words in (
+        (unknown, "series 'z' is not in the data"),
+        (long, "set plan.steps lower"),
+        (far, r"set plan\.decision\.steps lower"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run_stages(wrong, run, ["plan"])
+    assert not run.exists("train/report.json")
 
 
 def copy_of(run: Path, folder: Path) -> Path:

@@ -286,8 +286,8 @@ def _sums(action: ActionConfig, data_S: NDArray, low_V: NDArray, high_V: NDArray
         asked = "the data's own sum" if action.sum.keep else "sum.low" if low_B[b] > most_B[b] else "sum.high"
         bound = (high_B if asked == "sum.high" else low_B)[b] * every
         raise InputError(
-            f"action '{action.name}': {asked} over {action.sum.steps} steps, {bound:.6g}, cannot be met: within low, high and "
-            f"within these steps add up to {least_B[b] * every:.6g} at least and {most_B[b] * every:.6g} at most; widen them"
+            f"action '{action.name}': {asked} over {action.sum.steps} steps, {bound:.6g}, cannot be met: low, high and within "
+            f"let these steps add up to {least_B[b] * every:.6g} at least and {most_B[b] * every:.6g} at most; widen them"
             + (", or give sum.low and sum.high instead of keep" if action.sum.keep else "")
         )
     return np.clip(low_B, least_B, most_B), np.clip(high_B, least_B, most_B)

@@ -31,6 +31,8 @@ CHOOSING, TELLING = 1_000_003, 2_000_003
 FRESH = 4
 """Times as many paths there as in the search."""
 FEWEST_FRESH = 64
+STRETCH = 4
+"""Length of the stretches of time whose errors the search and the telling follow in turn: so many seasons, or plans."""
 MOST_SEQUENCES = 8_192
 """Futures simulated at a time, about."""
 LOW, HIGH = 0.1, 0.9
@@ -193,7 +195,8 @@ class Decided:
     """A plan, what is expected of it, and what it is worth. Costs are those of fresh paths."""
 
     kept: bool
-    """Whether the plan that was found beats doing nothing; where not, ``plan_SA`` is that of doing nothing."""
+    """Whether the plan that was found beats doing nothing where it was chosen, on futures of neither the search nor
+    ``cost_PW``; where not, ``plan_SA`` is that of doing nothing."""
     plan_SA: NDArray
     found_SA: NDArray
     """The best plan that was found, kept or not."""
@@ -219,6 +222,8 @@ class Decided:
     """Of each known column: how far the first target's mean moves from its lowest plan to its highest, that as a share of the
     paths' own deviation, and the same of the target that moves most. NaN for actions that the policy does not read."""
     seconds: float
+    apart: bool
+    """Whether costs are told on errors of other times than those that the plan was searched on, not only on other draws."""
 
     def as_piece(self) -> dict[str, Any]:
         """Arrays and plain values."""
@@ -241,6 +246,7 @@ def decide(case: Case, *, control: bool = True, in_time: Callable[[], bool] = la
     """
     began = time.perf_counter()
     decision, space, seed = case.decision, case.space, case.world.config.seed
+    case, telling = parted(case)
 
     def cost(flat_ND: NDArray) -> NDArray:
         return case.judged(space.plans(flat_ND), decision.paths, seed)
@@ -250,13 +256,13 @@ def decide(case: Case, *, control: bool = True, in_time: Callable[[], bool] = la
     found = cross_entropy(cost, space, first_FD, decision, np.random.default_rng([*numbers, 0]), in_time)
     shot = shooting(cost, space, first_FD, decision, np.random.default_rng([*numbers, 1])) if control else None
     fresh = max(FEWEST_FRESH, FRESH * decision.paths)
-    finalists = space.plans(found.best_FD)
-    best = finalists[int(case.judged(finalists, fresh, seed + CHOOSING).argmin())]
+    finalists = np.concatenate([space.plans(found.best_FD), case.nothing[None]])
+    # Whether to act at all is decided here, too: what is saved would never be told below 0 were it chosen where it is told.
+    *risk_F, idle = case.judged(finalists, fresh, seed + CHOOSING).tolist()
+    best, kept = finalists[int(np.argmin(risk_F))], min(risk_F) < idle
     three = np.stack([best, case.nothing, case.season])
-    futures_PWSC = case.futures(three, fresh, seed + TELLING)
+    futures_PWSC = telling.futures(three, fresh, seed + TELLING)
     cost_PW = case.costs(three, futures_PWSC)
-    risk_P = case.objective.risk(cost_PW)
-    kept = bool(risk_P[0] < risk_P[1])
     chosen = futures_PWSC[[0 if kept else 1, 1]]
     return Decided(
         kept=kept,
@@ -274,7 +280,23 @@ def decide(case: Case, *, control: bool = True, in_time: Callable[[], bool] = la
         spread=found.spread,
         response_A3=_response(case),
         seconds=time.perf_counter() - began,
+        apart=telling is not case,
     )
+
+
+def parted(case: Case) -> tuple[Case, Case]:
+    """The case as it is searched and as it is told: their paths follow real windows of stretches of time that take turns, for
+    a plan that fits the errors it was searched on would seem better than it is on the same ones drawn anew. Twice the same
+    case where the library has no two stretches for each, with as many times as the search has paths."""
+    library, window = case.world.residuals, case.world.config.window
+    assert library is not None, "paths are drawn from residuals"
+    length = STRETCH * max(window.season, -(-case.steps // window.horizon) * window.horizon)
+    turn_R = (library.step_R - library.step_R[0]) // length
+    halves = [library.among(turn_R % 2 == side) for side in (0, 1)]
+    if len(np.unique(turn_R)) < 4 or min(len(half.times) for half in halves) < case.decision.paths:
+        return case, case
+    searched, told = (replace(case, world=replace(case.world, residuals=half)) for half in halves)
+    return searched, told
 
 
 def _curve(found: Found) -> NDArray:

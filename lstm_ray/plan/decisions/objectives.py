@@ -115,14 +115,19 @@ def _own_costs(term: TermConfig, futures: NDArray, plan: NDArray, known: NDArray
     """[N, W] of the user's function, called for one plan at a time."""
     assert term.function is not None, "the section says so"
     own, found = own_function(term.function), []
-    for one in zip(futures, plan, known, strict=True):
+    # A function that writes into what it is given would change the futures and plans of all that comes after it.
+    held = [_read_only(given) for given in (futures, plan, known)]
+    for one in zip(*held, strict=True):
         try:
-            cost: Any = np.asarray(own(*one), dtype=np.float64)
-        except Exception as error:
+            given: Any = np.asarray(own(*one))
+            cost: Any = None if np.iscomplexobj(given) else given.astype(np.float64)
+        except (Exception, SystemExit) as error:
             shapes = " and ".join(str(given.shape) for given in one)
             raise InputError(
                 f"plan.decision: term '{term.words}' raises {type(error).__name__}: {error} on arrays of {shapes}; mend it"
             ) from None
+        if cost is None:
+            raise InputError(f"plan.decision: term '{term.words}' returns complex numbers; a cost must be a real one")
         if cost.shape != futures.shape[1:2]:
             raise InputError(
                 f"plan.decision: term '{term.words}' returns shape {cost.shape} for {futures.shape[1]} paths; return the cost "
@@ -130,6 +135,12 @@ def _own_costs(term: TermConfig, futures: NDArray, plan: NDArray, known: NDArray
             )
         found.append(cost)
     return np.stack(found)
+
+
+def _read_only(values: NDArray) -> NDArray:
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 @cache

@@ -24,6 +24,8 @@ OFF = 0.1
 EACH, TOTAL, TOGETHER = "each step", "sum over the rollout", "sum over series, each step"
 WORDS = {EACH: "values", TOTAL: "sums over a rollout", TOGETHER: "sums over series"}
 """What is judged, and how a sentence calls it."""
+FEWEST = 2
+"""Paths; of one the rank is spread so widely that any truth would seem held exactly as often as it should."""
 MOST_TARGETS = 12
 """Targets that have rows of their own in the table."""
 
@@ -98,14 +100,21 @@ class Summary:
     """Facts in words: for the stage's report."""
 
     finding: Finding
-    table: dict[str, Any]
-    figure: Figure
+    table: dict[str, Any] | None
+    """None, as the figure, where there are too few paths to tell anything."""
+    figure: Figure | None
     numbers: dict[str, Any]
     """Plain, for the stage's own files."""
 
 
 def summary(found: Facts, targets: Sequence[str]) -> Summary:
     """Coverage by lead, of sums and of series together, and spread beside skill."""
+    if found.num_paths < FEWEST:
+        text = "One path from each moment cannot show how often paths hold what happens."
+        advice = "Raise plan.paths; 20 or more tell the tails."
+        return Summary(
+            Finding(severity="advice", text=text, advice=advice), None, None, {"origin_times": found.num_times}
+        )
     rows = {EACH: found.steps.pooled(0), TOTAL: found.total}
     if (together := found.together) is not None:
         rows[TOGETHER] = together.pooled(0)

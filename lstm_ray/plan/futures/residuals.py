@@ -24,8 +24,9 @@ from lstm_ray.plan.futures.starts import actual_after
 __all__ = ["Residuals", "errors_of", "learned_quantiles", "residuals_of"]
 MOST_WINDOWS, MOST_VALUES = 4_000, 16_000_000
 """A library holds no more trajectories, whatever the number of series, and no more numbers (64 MB) in all."""
-ENOUGH_WHOLE = 0.25
-"""Share of windows measured at every step from which the others are left out."""
+ENOUGH_WHOLE, ENOUGH_HALF = 0.75, 0.25
+"""Shares of windows measured at every step, or at half of them, from which the others are left out. Few whole windows are no
+better than many with holes: a series would borrow errors of other times and hours, and its paths would be far too wide."""
 GRAIN = 1e-5
 """What two values must differ by to be told apart, in the units that targets are told in."""
 
@@ -101,7 +102,7 @@ def learned_quantiles(forecast: NDArray, scaler: Scaler) -> NDArray:
 def _well_measured(measured_MHC: NDArray) -> NDArray:
     """Windows measured at every step, where enough are; else those measured at half of them, else at any; all of none."""
     share_M = measured_MHC.mean(axis=(1, 2))
-    for least, enough in ((1.0, ENOUGH_WHOLE), (0.5, ENOUGH_WHOLE), (1e-9, 0.0)):
+    for least, enough in ((1.0, ENOUGH_WHOLE), (0.5, ENOUGH_HALF), (1e-9, 0.0)):
         kept: NDArray = np.flatnonzero(share_M >= least)
         if len(kept) and len(kept) >= enough * len(share_M):
             return kept

@@ -145,9 +145,12 @@ def some_origins(
     found = rollout_origins(segments, bounds, part, config, number, together)
     if not len(found):
         horizon, (first, end) = config.window.horizon, bounds[part]
+        steps, field = config.plan.steps or 2 * horizon, "plan.steps"
+        if config.plan.decision is not None and steps == config.plan.decision.steps:
+            field = "plan.decision.steps"
         raise InputError(
-            f"the {part} part, {end - first} steps, has no room for a rollout of {config.plan.steps or 2 * horizon}; set "
-            f"plan.steps lower (window.horizon is {horizon}), or give split.{part} more"
+            f"the {part} part, {end - first} steps, has no room for a rollout of {steps}; set {field} lower (window.horizon is "
+            f"{horizon}), or give split.{part} more"
         )
     return found
 

@@ -74,7 +74,7 @@ def _finding(scenario: ScenarioConfig, by_target: Mapping[str, Effect], crossed:
         )
         return Finding(severity="advice", text=f"{start}nothing changes in any simulated future.", advice=advice)
     text = f"{start}'{target}' moves by {effect.mean:+.3g} on average"
-    text += f", {effect.share:+.1%} of the base" if effect.share is not None else ""
+    text += f", {percent(effect.share)} of the base" if effect.share is not None else ""
     if effect.interval:
         text += f" (95 % interval {effect.interval[0]:+.3g} to {effect.interval[1]:+.3g}"
     else:
@@ -86,6 +86,13 @@ def _finding(scenario: ScenarioConfig, by_target: Mapping[str, Effect], crossed:
     if moved:
         text += f"; probability of {', '.join(moved)}"
     return Finding(severity="info", text=f"{text}.")
+
+
+def percent(share: float) -> str:
+    """A change in percent: without the sign of what rounds to nothing, and with as many digits as anyone reads."""
+    if abs(share) < 0.0005:
+        return "less than 0.1%"
+    return f"{share:+.1%}" if abs(share) < 100 else f"{100 * share:+.3g}%"
 
 
 def _is_noticed(crossing: Crossing) -> bool:

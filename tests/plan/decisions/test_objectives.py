@@ -95,6 +95,19 @@ def scalar(futures_WSC, actions_SA, known_SK):
 def broken(futures_WSC, actions_SA, known_SK):
     return futures_WSC[:, :, 99]
 NUMBER = 3
+
+
+def turned(futures, actions, known):
+    return futures[:, 0, 0] + 1j
+
+
+def writes(futures, actions, known):
+    futures[:] = 0
+    return futures[:, 0, 0]
+
+
+def leaves(futures, actions, known):
+    raise SystemExit(3)
 """
 
 
@@ -120,6 +133,9 @@ def test_a_function_of_ones_own_is_asked_plan_by_plan() -> None:
         ("own_costs:nan", "is nan on made-up futures of (3, 4, 2)"),
         ("own_costs:scalar", "returns shape () for 3 paths; return the cost of each path, (3,)"),
         ("own_costs:broken", "raises IndexError: index 99 is out of bounds"),
+        ("own_costs:turned", "returns complex numbers"),
+        ("own_costs:writes", "raises ValueError: assignment destination is read-only"),
+        ("own_costs:leaves", "raises SystemExit: 3"),
         ("own_costs:missing", "has no function 'missing', found None"),
         ("own_costs:NUMBER", "has no function 'NUMBER', found 3"),
         ("no_such_costs:mine", "'no_such_costs' cannot be imported: ModuleNotFoundError"),

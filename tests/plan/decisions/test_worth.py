@@ -49,7 +49,19 @@ def test_what_is_saved_is_the_difference_of_means_over_origins() -> None:
     assert nothing.share == pytest.approx(6 / (21 + noise.mean() / 2))
     # The paths are paired, so of each origin the saving is certain; what is not is which origins there are.
     assert found.savings_O[0][0].low == pytest.approx(5)
-    assert [nothing.low, nothing.high] == pytest.approx([5, 7])
+    # Two origins that save 5 and 7 say little of others: t with one degree of freedom, standard error 1.
+    assert [nothing.low, nothing.high] == pytest.approx([6 - 12.706, 6 + 12.706], abs=1e-3)
+
+
+@pytest.mark.parametrize("origins", [2, 4, 8])
+def test_an_interval_over_few_origins_holds_what_all_would_save(origins: int) -> None:
+    random, hits = np.random.default_rng(4), 0
+    for seed in range(80):
+        saved = random.normal(1, 1, origins)
+        decided = [with_costs(DECIDED[0], 0, one + random.normal(0, 1, 64), 0) for one in saved]
+        saving = worth(decided, DECISION, seed).savings[0]
+        hits += saving.low <= 1 <= saving.high
+    assert hits >= 70
 
 
 def test_an_interval_covers_what_unpaired_paths_leave_open() -> None:

@@ -188,6 +188,15 @@ def test_few_paths_bias_neither_coverage_nor_spread(paths: int) -> None:
     assert float(found.steps.crps[0, 0]) / 4_000 == pytest.approx(0.5642, abs=0.02)
 
 
+def test_one_path_would_seem_to_hold_any_truth_and_is_not_judged() -> None:
+    future, actual = np.zeros((50, 1, 2, 1)), np.full((50, 2, 1), 9.0)
+    found = summary(facts(future, actual, np.ones_like(actual), np.arange(50)), ["load"])
+    assert found.table is None
+    assert found.figure is None
+    assert "cannot show" in found.finding.text
+    assert "plan.paths" in found.finding.advice
+
+
 def test_values_that_are_mostly_alike_are_held_in_parts() -> None:
     random = np.random.default_rng(5)
     future, actual = (random.poisson(0.3, size=shape).astype(float) for shape in ((4_000, 9, 1, 1), (4_000, 1, 1)))

@@ -126,15 +126,25 @@ def test_paths_keep_the_bounds_of_the_output(output: str, low: float, high: floa
     assert future.min() == low or future.max() == high
 
 
-def test_windows_measured_whole_are_kept_and_nothing_is_centred() -> None:
+def test_windows_measured_whole_are_kept_where_they_are_most_and_nothing_is_centred() -> None:
     rows = np.arange(26, 46)
     forecast = np.zeros((20, H, 1, 1), np.float32)
-    found = residuals_of(forecast, [0.5], SEGMENTS, rows, SCALER)
-    actual, observed = actual_after(SEGMENTS, rows, H)
+    one_hole = replace(SEGMENTS, observed_RC=(np.arange(390) != 28).astype(np.float32)[:, None])
+    found = residuals_of(forecast, [0.5], one_hole, rows, SCALER)
+    actual, observed = actual_after(one_hole, rows, H)
     whole = observed.all(axis=(1, 2))
-    assert 0.25 * 20 < whole.sum() < 20
+    assert 0.75 * 20 < whole.sum() < 20
     np.testing.assert_array_equal(found.step_R, rows[whole])
     np.testing.assert_allclose(found.score_RHC, actual[whole], rtol=1e-6)
+
+
+def test_a_hole_here_and_there_leaves_every_time_in_the_library() -> None:
+    """Were whole windows alone kept, series would borrow errors of other hours, and paths would be far too wide."""
+    rows = np.arange(26, 46)
+    whole = actual_after(SEGMENTS, rows, H)[1].all(axis=(1, 2))
+    assert 0.25 * 20 < whole.sum() < 0.75 * 20
+    found = residuals_of(np.zeros((20, H, 1, 1), np.float32), [0.5], SEGMENTS, rows, SCALER)
+    np.testing.assert_array_equal(found.step_R, rows)
 
 
 def test_where_few_windows_were_measured_whole_holes_lie_on_the_line_between_neighbours() -> None:

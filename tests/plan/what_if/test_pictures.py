@@ -11,7 +11,7 @@ import pytest
 
 from lstm_ray.plan.what_if.effects import Summary, Threshold, crossings, effects, summary_of
 from lstm_ray.plan.what_if.pictures import rollout_figures
-from lstm_ray.plan.what_if.statements import effect_findings, effect_tables, facts_of
+from lstm_ray.plan.what_if.statements import effect_findings, effect_tables, facts_of, percent
 from lstm_ray.run_dir import to_json
 from tests import made
 
@@ -140,3 +140,10 @@ def test_bands_have_the_colour_of_the_lines_they_are_of() -> None:
         assert bands == lines == names
     assert "95 % intervals of the mean" in tornado.caption
     assert tornado.traces[0]["error_x"]["arrayminus"] == pytest.approx([0, 0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(-0.0001, "less than 0.1%"), (-0.0123, "-1.2%"), (2.5, "+250.0%"), (1e30, "+1e+32%")]
+)
+def test_a_change_in_percent_is_told_as_it_is_read(share: float, words: str) -> None:
+    assert percent(share) == words
