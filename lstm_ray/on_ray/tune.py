@@ -19,10 +19,10 @@ from lstm_ray.evaluate.trial_tables import tables
 from lstm_ray.evaluate.trials import Search, Trial, findings, summary
 from lstm_ray.model import checkpoint
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.legs import TRIALS, Ended
-from lstm_ray.on_ray.running import FORMS
-from lstm_ray.on_ray.searching import RAY_TUNE, search
 from lstm_ray.on_ray.train import threads
+from lstm_ray.on_ray.tuning.legs import TRIALS, Ended
+from lstm_ray.on_ray.tuning.running import FORMS
+from lstm_ray.on_ray.tuning.searching import RAY_TUNE, search
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 from lstm_ray.space import num_combinations, require_searchable, trial_config
 

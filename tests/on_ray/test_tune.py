@@ -13,7 +13,7 @@ from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.trial import run_trial
 from lstm_ray.on_ray import tune as stage
-from lstm_ray.on_ray.legs import Ended, Leg, ended, mark_whole
+from lstm_ray.on_ray.tuning.legs import Ended, Leg, ended, mark_whole
 from lstm_ray.report.tables import TableData
 from lstm_ray.run_dir import StageDir
 from lstm_ray.space import draw, trial_config

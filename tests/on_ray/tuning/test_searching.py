@@ -19,9 +19,10 @@ from lstm_ray.data.store import load_segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.trial import Facts, run_trial
-from lstm_ray.on_ray import cluster, legs, population, searching
-from lstm_ray.on_ray.legs import Leg
-from lstm_ray.on_ray.searching import search
+from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray.tuning import legs, population, searching
+from lstm_ray.on_ray.tuning.legs import Leg
+from lstm_ray.on_ray.tuning.searching import search
 from lstm_ray.space import draw, trial_config
 from tests.on_ray.worlds import prepared, small_config, write_waves
 
@@ -252,7 +253,7 @@ def test_a_population_takes_over_good_trials_weights_and_all(local_ray, trained,
     assert losses(last)[epoch:] != losses(others)[epoch:], "its future its own"
 
 
-@pytest.mark.parametrize("values", [SEARCH, SEARCH | {"tune__search": "optuna", "tune__trials": 5}, PBT], ids=str)
+@pytest.mark.parametrize("values", [SEARCH | {"tune__search": "optuna", "tune__trials": 5}, PBT], ids=str)
 def test_a_search_whose_driver_is_killed_ends_with_every_trial_once(trained, tmp_path, values):
     config, run = trained
     file = Path(config.data.source if isinstance(config.data.source, str) else config.data.source[0])

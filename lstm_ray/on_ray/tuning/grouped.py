@@ -23,9 +23,9 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.training import EpochRecord, Training
 from lstm_ray.model.trial import begin_trial, keeping_facts, loss_of
-from lstm_ray.on_ray.legs import Leg
 from lstm_ray.on_ray.reading import Batches
-from lstm_ray.on_ray.running import Given, Told, failed, told, told_before
+from lstm_ray.on_ray.tuning.legs import Leg
+from lstm_ray.on_ray.tuning.running import Given, Told, failed, told, told_before
 from lstm_ray.on_ray.workers import EndAtOnce, Group, user_error
 
 GROUP = "group"

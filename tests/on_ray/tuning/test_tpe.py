@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.on_ray.tpe import Tried, propose
+from lstm_ray.on_ray.tuning.tpe import Tried, propose
 from lstm_ray.space import draw, drawn
 from tests import made
 

@@ -18,7 +18,7 @@ import numpy as np
 from lstm_ray.config import Config
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
-from lstm_ray.on_ray.legs import TRIALS, Leg, write
+from lstm_ray.on_ray.tuning.legs import TRIALS, Leg, write
 from lstm_ray.space import DRAWS, Settings, disturbed, draw, trial_config
 
 QUARTER = 4

@@ -28,10 +28,11 @@ from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray import cluster, legs, population, tpe
-from lstm_ray.on_ray.legs import Ended, Leg
-from lstm_ray.on_ray.running import Given, run_leg
-from lstm_ray.on_ray.tpe import Tried
+from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray.tuning import legs, population, tpe
+from lstm_ray.on_ray.tuning.legs import Ended, Leg
+from lstm_ray.on_ray.tuning.running import Given, run_leg
+from lstm_ray.on_ray.tuning.tpe import Tried
 from lstm_ray.space import Settings, draw
 
 RAY_TUNE = "ray_tune"
@@ -109,7 +110,7 @@ def _runner(config: Config) -> Any:
     if not config.tune.workers:
         return run_leg
     # Ray Train takes a second to import, which trials in one process need not wait for.
-    from lstm_ray.on_ray.grouped import GroupTrial
+    from lstm_ray.on_ray.tuning.grouped import GroupTrial
 
     return GroupTrial
 

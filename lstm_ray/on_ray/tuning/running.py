@@ -20,8 +20,8 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.training import EpochRecord
 from lstm_ray.model.trial import Facts, run_trial
-from lstm_ray.on_ray import legs
-from lstm_ray.on_ray.legs import Leg
+from lstm_ray.on_ray.tuning import legs
+from lstm_ray.on_ray.tuning.legs import Leg
 from lstm_ray.space import trial_config
 
 FORMS = "closed_forms"

@@ -6,9 +6,9 @@ import pytest
 
 from lstm_ray.model import checkpoint
 from lstm_ray.model.trial import run_trial
-from lstm_ray.on_ray import population
-from lstm_ray.on_ray.legs import Leg
-from lstm_ray.on_ray.population import first, following, read_generations, takeovers, write_generation
+from lstm_ray.on_ray.tuning import population
+from lstm_ray.on_ray.tuning.legs import Leg
+from lstm_ray.on_ray.tuning.population import first, following, read_generations, takeovers, write_generation
 from lstm_ray.space import trial_config
 from tests import made
 

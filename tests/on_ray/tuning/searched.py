@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from lstm_ray.data.store import load_segments
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.searching import search
+from lstm_ray.on_ray.tuning.searching import search
 from lstm_ray.run_dir import RunDir
 from tests.on_ray.worlds import small_config
 
