@@ -217,6 +217,9 @@ def _started(policy: Policy, world: World, item: SeriesInput, index: int) -> tup
         ],
         axis=1,
     )
+    for c, name in enumerate(schema.target):
+        if np.isnan(told.filled_TF[told.first :, c]).all():
+            raise InputError(f"{where}: column '{name}' holds no value, and a plan begins at one; send one at least")
     start = Start(
         row_M=np.zeros(1, np.int64),
         step_M=(schema.ticks(told.time_T[-1:]) - schema.axis_start) // schema.step,

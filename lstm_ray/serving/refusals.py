@@ -36,7 +36,7 @@ async def _explain_body(request: Request, error: Exception) -> Response:
     for item in error.errors()[:MAX_DETAILS]:
         words = "unknown field; remove it or correct its name" if item["type"] == "extra_forbidden" else item["msg"]
         more = f": {item['ctx']['error']}" if item["type"] == "json_invalid" else ""
-        items.append({"loc": list(item["loc"]), "msg": words + more})
+        items.append({"loc": list(item["loc"]), "msg": words.removeprefix("Value error, ") + more})
     return _detail(422, items)
 
 

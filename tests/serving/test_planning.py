@@ -149,6 +149,12 @@ def test_a_request_that_cannot_be_planned_for_is_refused_with_the_reason(client:
     assert "unknown field" in refused(client, good() | {"seed": 3})
 
 
+def test_a_target_that_was_never_measured_is_named(client: Client) -> None:
+    body = good()
+    body["series"][0]["columns"]["load"] = [None] * 12
+    assert "column 'load' holds no value" in refused(client, body)
+
+
 def test_a_known_input_that_is_no_action_must_be_sent() -> None:
     with served(planner(actions=DECISION["actions"][1:])) as client:
         body = good()

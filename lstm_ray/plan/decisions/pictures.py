@@ -69,23 +69,33 @@ def _plan(one: Decided, a: int, where: str, times: NDArray, decision: DecisionCo
         f"decision-action-{a}",
         f"What to do: {action.name}",
         caption,
-        times,
-        lines,
+        _and_end(times),
+        {name: _held(plan_S) for name, plan_S in lines.items()},
         y_title=action.name,
-        band=(low_S, high_S, "bounds") if near else None,
+        band=(_held(low_S), _held(high_S), "bounds") if near else None,
     )
     for trace in drawn.traces:
         trace.setdefault("line", {})["shape"] = "hv"
     return drawn
 
 
+def _and_end(times: NDArray) -> NDArray:
+    """And when the last step ends: a value holds until then, and a stair without it would hide the last one."""
+    return np.append(times, times[-1:] + (times[-1:] - times[-2:-1])) if len(times) > 1 else times
+
+
+def _held(value_S: NDArray) -> NDArray:
+    return np.append(value_S, value_S[-1]) if len(value_S) > 1 else value_S
+
+
 def _outcome(one: Decided, where: str, times: NDArray, target: str, targets: Sequence[str]) -> Figure:
     plan_QS, nothing_QS = one.outcome_PQSC[:, :, :, list(targets).index(target)]
     difference_S = plan_QS[0] - nothing_QS[0]
+    mean, most = difference_S.mean(), np.abs(difference_S).max()
+    by = "the same" if abs(mean) < 1e-4 * most or not most else f"{mean:+.3g}"
     caption = (
         f"{where}: under the plan {target} is {plan_QS[0].mean():.4g} a step on average and {nothing_QS[0].mean():.4g} when "
-        f"doing nothing, {difference_S.mean():+.3g}; at one step they differ by {np.abs(difference_S).max():.3g}. Bands hold "
-        "80 % of the paths."
+        f"doing nothing, {by}; at one step they differ by {most:.3g}. Bands hold 80 % of the paths."
     )
     drawn = figure.lines("decision-outcome", f"What comes of it: {target}", caption, times, {}, y_title=target)
     for name, of_QS in ((PLAN, plan_QS), (NOTHING, nothing_QS)):

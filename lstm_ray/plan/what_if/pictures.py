@@ -149,7 +149,7 @@ def _tornado(effects: Mapping[str, Effect], target: str, num_origins: int) -> Fi
         id="tornado",
         title="Scenarios by effect",
         caption=f"Mean difference in {target} from the base; whiskers {whiskers}. "
-        f"{len(clear)} of {len(effects)} lie clear of 0.",
+        f"{len(clear)} of {len(effects)} {'lies' if len(clear) == 1 else 'lie'} clear of 0.",
         traces=[bar],
         layout={"xaxis": {"title": {"text": f"difference in {target}"}}},
     )

@@ -123,7 +123,7 @@ def _by_target(found: Effects) -> dict[str, Any]:
     )
     caption += (
         "leaving out blocks of time; over the series that are moved at all."
-        + " The validation part is too short for an interval." * short
+        + " There are too few moments for an interval: raise plan.origins, or give split.validation more." * short
     )
     return _with_targets("What-if", columns, rows, caption, found)
 

@@ -129,6 +129,10 @@ def test_tables_figures_and_facts_hold_plain_finite_values() -> None:
     ]
     to_json([one.model_dump() for one in drawn])
     assert all(trace["line"]["shape"] == "hv" for trace in drawn[0].traces)
+    # A value holds until its step ends, the last one's too.
+    assert (
+        {len(trace["x"]) for trace in drawn[0].traces} == {len(trace["y"]) for trace in drawn[0].traces} == {STEPS + 1}
+    )
     assert all(one.caption.endswith(".") for one in drawn)
     alone = worth(DECIDED[:1], DECISION, 1)
     assert len(table(alone, LABELS[:1], DECIDED[:1], DECISION)["rows"]) == 1

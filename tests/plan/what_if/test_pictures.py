@@ -74,7 +74,7 @@ def test_tables_have_a_row_for_each_scenario_and_none_without() -> None:
         ["storm", pytest.approx(6.5), None],
         ["calm", pytest.approx(0, abs=1e-5), None],
     ]
-    assert "too short for an interval" in whole["caption"]
+    assert "too few moments for an interval: raise plan.origins" in whole["caption"]
     assert [row[:2] for row in series["rows"][:2]] == [["storm", "s1"], ["storm", "s0"]]
     assert [row[:4] for row in threshold["rows"][:1]] == [["storm", "load above 30", 0, pytest.approx(0.25)]]
     for table in (whole, series, threshold):
@@ -112,7 +112,7 @@ def test_figures_are_json_and_draw_what_was_not_measured_as_a_gap(is_time: bool)
     assert lines["storm"]["y"][1:] == pytest.approx(FUTURES["storm"][3, :, :, 0].mean(0), rel=1e-4)
     assert "+6.5" in figures[2].caption
     assert figures[3].traces[0]["y"] == ["storm", "calm"]
-    assert "1 of 2 lie clear of 0" in figures[3].caption
+    assert "1 of 2 lies clear of 0" in figures[3].caption
     assert [trace["name"] for trace in figures[4].traces] == ["load above 30"]
     assert figures[4].traces[0]["y"] == [0, 0.25, 0]
 
