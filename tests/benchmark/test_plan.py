@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lstm_ray.benchmark import fresh, plan
+from lstm_ray.benchmark import plan
 from lstm_ray.benchmark.options import Options
+from tests.benchmark.answering import answers
 
 ONCE = "bare torch, first block once"
 FOUND = {ONCE: [100.0, 200.0, 100.0], "1 actor": [90.0, 160.0, 85.0], "2 actors": [162.0, 240.0, 170.0]}
-
-
-def answers(monkeypatch: pytest.MonkeyPatch, *found: Any) -> list[dict[str, Any]]:
-    asked: list[dict[str, Any]] = []
-    left = list(found)
-
-    def call(function: str, **arguments: Any) -> Any:
-        asked.append({"function": function, **arguments})
-        return left.pop(0)
-
-    monkeypatch.setattr(fresh, "call", call)
-    return asked
 
 
 def test_rollouts_are_compared_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lstm_ray.benchmark import fresh, training
+from lstm_ray.benchmark import training
 from lstm_ray.benchmark.options import Options
 from lstm_ray.errors import InputError
+from tests.benchmark.answering import answers
 
 QUICK = Options(quick=True)
-
-
-def answers(monkeypatch: pytest.MonkeyPatch, *found: Any) -> list[dict[str, Any]]:
-    """Let calls answer in turn; returns what they were asked, as they come."""
-    asked: list[dict[str, Any]] = []
-    left = list(found)
-
-    def call(function: str, **arguments: Any) -> Any:
-        asked.append({"function": function, **arguments})
-        return left.pop(0)
-
-    monkeypatch.setattr(fresh, "call", call)
-    return asked
 
 
 def test_speeds_are_compared_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
