@@ -1,4 +1,4 @@
-"""A search in a process of its own, to be killed: ``python searched.py WAVES RUN FOLDER SECTION.FIELD=VALUE...``."""
+"""A search in a process of its own, to be killed: ``python searched.py WAVES RUN FOLDER VALUES``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from lstm_ray.data.store import load_segments
 from lstm_ray.model.policy import Policy

@@ -165,7 +165,7 @@ def test_a_trial_whose_process_is_killed_is_tried_once_more_and_others_go_on(
 
     def run_leg(asked, *, given, segments):
         # In the trial's process, which has modules of its own.
-        from lstm_ray.on_ray import running
+        from lstm_ray.on_ray.tuning import running
 
         running.run_trial = dying
         whole(asked, given=given, segments=segments)
@@ -186,7 +186,7 @@ def test_a_trial_without_memory_is_told_and_not_tried_again(local_ray, trained, 
     whole = searching.run_leg
 
     def run_leg(asked, *, given, segments):
-        from lstm_ray.on_ray import running
+        from lstm_ray.on_ray.tuning import running
 
         def no_room(*args, **options):
             with open(tmp_path / "tries", "a") as file:
