@@ -43,9 +43,11 @@ def watched(function: str, **arguments: Any) -> tuple[Any, int]:
         over = threading.Event()
 
         def watch() -> None:
-            while not over.wait(WATCH_SECONDS):
+            while True:
                 for pid in family(process.pid):
                     peaks[pid] = max(peaks.get(pid, 0), peak_bytes(pid))
+                if over.wait(WATCH_SECONDS):
+                    break
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
