@@ -27,7 +27,7 @@ from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray.pool import Pool
 from lstm_ray.plan.futures.residuals import errors_of
 from lstm_ray.plan.futures.rollouts import require_errors, roll
-from lstm_ray.plan.futures.starts import World, some_origins, start_of
+from lstm_ray.plan.futures.starts import Start, World, some_origins, start_of
 from lstm_ray.plan.what_if import labels
 from lstm_ray.plan.what_if.scenarios import under, under_rows
 from lstm_ray.run_dir import digest
@@ -47,6 +47,9 @@ STEPS_PER_TASK = 100_000
 Answers = Mapping[str, NDArray]
 """By scenario, the base first: futures [M, W, S, C], class probabilities [M, classes], or labels of steps [M, A]."""
 
+Read = tuple[Segments, NDArray]
+"""Stretches as segments of their own, and where they lie in those [M, 3]."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -56,8 +59,10 @@ class Kind:
     """What is told: origins [M], sequences [M], or stretches [M, 3] (``plan.labels``)."""
     tasks: Callable[[World, NDArray], Iterator[NDArray]]
     """Items that go together."""
-    answer: Callable[[Policy, World, ScenarioConfig | None, NDArray], NDArray]
-    """What some items are under a scenario, None for the unchanged base."""
+    known: Callable[[World, NDArray], Any]
+    """What the data holds of some items, read once for all scenarios."""
+    answer: Callable[[Policy, World, ScenarioConfig | None, Any], NDArray]
+    """What comes of that under a scenario, None for the unchanged base."""
     table: Callable[[World, NDArray, Answers], pa.Table]
     """Answers as rows: scenario after scenario, in the order of the items."""
     array: Callable[[World, NDArray, pa.Table], NDArray]
@@ -74,7 +79,8 @@ def tell(policy: Policy, world: World, items_M: NDArray, key: str) -> pa.Buffer:
     """What an actor does: some items under every scenario, as a Parquet file."""
     kind = KINDS[world.config.task]
     scenarios = {BASE: None} | {scenario.name: scenario for scenario in world.config.plan.scenarios}
-    answers = {name: kind.answer(policy, world, scenario, items_M) for name, scenario in scenarios.items()}
+    known = kind.known(world, items_M)
+    answers = {name: kind.answer(policy, world, scenario, known) for name, scenario in scenarios.items()}
     sink = pa.BufferOutputStream()
     table = kind.table(world, items_M, answers).replace_schema_metadata({KEY: key.encode()})
     pq.write_table(table, sink, compression="zstd")
@@ -148,9 +154,8 @@ def _origin_tasks(world: World, origin_M: NDArray) -> Iterator[NDArray]:
     return iter(np.split(origin_M, first_U[1:][np.diff(first_U // size) > 0]))
 
 
-def _futures(policy: Policy, world: World, scenario: ScenarioConfig | None, origin_M: NDArray) -> NDArray:
-    start = under(start_of(world, origin_M), scenario, world)
-    return roll(policy.forecast_batch, world, start, world.config.plan.paths)
+def _futures(policy: Policy, world: World, scenario: ScenarioConfig | None, start: Start) -> NDArray:
+    return roll(policy.forecast_batch, world, under(start, scenario, world), world.config.plan.paths)
 
 
 def _futures_table(world: World, origin_M: NDArray, answers: Answers) -> pa.Table:
@@ -189,18 +194,19 @@ def _stretch_tasks(world: World, item_M3: NDArray) -> Iterator[NDArray]:
     return iter(np.split(item_M3, np.flatnonzero(np.diff(task_M)) + 1))
 
 
-def _classes(policy: Policy, world: World, scenario: ScenarioConfig | None, item_M3: NDArray) -> NDArray:
-    read, own_M3 = _read_for(world.segments, item_M3)
+def _classes(policy: Policy, world: World, scenario: ScenarioConfig | None, known: Read) -> NDArray:
+    read, own_M3 = known
     return policy.class_probabilities(under_rows(read, scenario, own_M3, world.config), own_M3[:, 0])
 
 
-def _labels(policy: Policy, world: World, scenario: ScenarioConfig | None, item_M3: NDArray) -> NDArray:
-    read, own_M3 = _read_for(world.segments, item_M3)
+def _labels(policy: Policy, world: World, scenario: ScenarioConfig | None, known: Read) -> NDArray:
+    read, own_M3 = known
     return policy.tell_steps(under_rows(read, scenario, own_M3, world.config), labels.ranges(read, own_M3))
 
 
-def _read_for(segments: Segments, item_M3: NDArray) -> tuple[Segments, NDArray]:
+def _read_for(world: World, item_M3: NDArray) -> Read:
     """The stretches and what lies before them in their segments, as segments of their own; and the stretches in those."""
+    segments = world.segments
     first_M = segments.bounds[item_M3[:, 0]]
     read = segments.stretches(np.column_stack([first_M, item_M3[:, 2]]))
     begin_M = read.bounds[:-1] + item_M3[:, 1] - first_M
@@ -246,11 +252,12 @@ def _words(index: NDArray, words: Any) -> pa.DictionaryArray:
 
 
 KINDS: Mapping[str, Kind] = {
-    "forecast": Kind(_origins, _origin_tasks, _futures, _futures_table, _futures_array),
-    "classify": Kind(_sequences, _stretch_tasks, _classes, _classes_table, _answers_array),
+    "forecast": Kind(_origins, _origin_tasks, start_of, _futures, _futures_table, _futures_array),
+    "classify": Kind(_sequences, _stretch_tasks, _read_for, _classes, _classes_table, _answers_array),
     "label": Kind(
         lambda world, bounds: labels.stretches(world.segments, bounds),
         _stretch_tasks,
+        _read_for,
         _labels,
         _labels_table,
         _answers_array,
