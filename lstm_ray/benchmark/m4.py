@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.forecasts.metrics import median_index
 from lstm_ray.evaluate.gather import Forecaster, future_rows
-from lstm_ray.evaluate.metrics import median_index
 
 SEASON = 24
 NAIVE2_SMAPE, NAIVE2_MASE = 18.383, 2.395

@@ -17,7 +17,7 @@ from lstm_ray.config_file import load
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import origins, sequences
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.baselines import fit_baselines
+from lstm_ray.evaluate.forecasts.baselines import fit_baselines
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import RunDir

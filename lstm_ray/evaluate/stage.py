@@ -8,8 +8,8 @@ from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments, origins
-from lstm_ray.evaluate import candidates as candidates_of
-from lstm_ray.evaluate.forecast import Evaluation, evaluate_forecast
+from lstm_ray.evaluate.choosing import candidates as candidates_of
+from lstm_ray.evaluate.forecasts.evaluation import Evaluation, evaluate_forecast
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
@@ -87,9 +87,9 @@ def _evaluate(config: Config, name: str, policy: Policy, segments: Segments, par
         return evaluate_forecast(config, name, policy, policy.scaler, segments, parts)
     # scikit-learn takes a second to import and a forecast does not need it.
     if config.task == "label":
-        from lstm_ray.evaluate.label import evaluate_labels
+        from lstm_ray.evaluate.labels.evaluation import evaluate_labels
 
         return evaluate_labels(config, name, policy, policy.scaler, segments, parts)
-    from lstm_ray.evaluate.classify import evaluate_classes
+    from lstm_ray.evaluate.classes.evaluation import evaluate_classes
 
     return evaluate_classes(config, name, policy, policy.scaler, segments, parts)

@@ -17,7 +17,7 @@ from lstm_ray.config import Config, with_values
 from lstm_ray.data.feed import all_batches, class_weights, of_items, planned, source, steps_per_epoch
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Batch, chunks
-from lstm_ray.evaluate.validation import validation_errors
+from lstm_ray.evaluate.choosing.validation import validation_errors
 from lstm_ray.figure import Figure
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy

@@ -18,7 +18,7 @@ from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments
-from lstm_ray.evaluate.validation import validation_metrics
+from lstm_ray.evaluate.choosing.validation import validation_metrics
 from lstm_ray.figure import Figure
 from lstm_ray.model import checkpoint
 from lstm_ray.model.closed_forms import closed_forms

@@ -12,11 +12,11 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.beginnings import begins_unchanged
-from lstm_ray.evaluate.selection import TRAINED, select
-from lstm_ray.evaluate.trial_figures import figures
-from lstm_ray.evaluate.trial_tables import tables
-from lstm_ray.evaluate.trials import Search, Trial, findings, summary
+from lstm_ray.evaluate.choosing.beginnings import begins_unchanged
+from lstm_ray.evaluate.choosing.selection import TRAINED, select
+from lstm_ray.evaluate.choosing.trial_figures import figures
+from lstm_ray.evaluate.choosing.trial_tables import tables
+from lstm_ray.evaluate.choosing.trials import Search, Trial, findings, summary
 from lstm_ray.model import checkpoint
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray.train import threads

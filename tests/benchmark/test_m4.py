@@ -10,7 +10,7 @@ import pytest
 from lstm_ray.benchmark import m4
 from lstm_ray.benchmark.m4 import M4Score
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.baselines import SeasonalNaive
+from lstm_ray.evaluate.forecasts.baselines import SeasonalNaive
 from tests import made
 
 

@@ -21,9 +21,9 @@ from lstm_ray.data.store import load_scaler, load_schema, load_segments
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.forecast import evaluate_forecast
+from lstm_ray.evaluate.choosing.validation import validation_metrics
+from lstm_ray.evaluate.forecasts.evaluation import evaluate_forecast
 from lstm_ray.evaluate.gather import narrow
-from lstm_ray.evaluate.validation import validation_metrics
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.on_ray import forecast

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import ColumnScale, Scaler, Schema
 from lstm_ray.data.windows import Segments
-from lstm_ray.evaluate.baselines import SeasonalNaive
+from lstm_ray.evaluate.forecasts.baselines import SeasonalNaive
 from lstm_ray.sections.prepare import WindowConfig
 
 HOUR = 3_600_000_000

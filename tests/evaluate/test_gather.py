@@ -10,7 +10,7 @@ from lstm_ray.data.lags import reach
 from lstm_ray.data.parts import PARTS
 from lstm_ray.data.windows import cut_windows, origins
 from lstm_ray.evaluate import gather
-from lstm_ray.evaluate.baselines import SeasonalNaive
+from lstm_ray.evaluate.forecasts.baselines import SeasonalNaive
 
 
 def _seen(segments, origins_M, window):

@@ -12,9 +12,9 @@ from lstm_ray.config import Config, parse, with_values
 from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.store import FILE, INDEX, index_of, load_segments
 from lstm_ray.data.windows import Segments, origins
-from lstm_ray.evaluate.baselines import SeasonalNaive, fit_baselines
+from lstm_ray.evaluate.choosing.validation import validation_metrics
+from lstm_ray.evaluate.forecasts.baselines import SeasonalNaive, fit_baselines
 from lstm_ray.evaluate.stage import evaluate
-from lstm_ray.evaluate.validation import validation_metrics
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
 from lstm_ray.report.tables import TableData

@@ -12,7 +12,7 @@ import ray
 
 from lstm_ray.config import with_values
 from lstm_ray.data.store import load_segments
-from lstm_ray.evaluate.validation import validation_metrics
+from lstm_ray.evaluate.choosing.validation import validation_metrics
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray import experience as module
 from lstm_ray.on_ray.experience import TABLE, WEIGHT, experience, imagined, retrain

@@ -8,7 +8,7 @@ import torch
 
 from lstm_ray.data.store import load_segments
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.validation import validation_metrics
+from lstm_ray.evaluate.choosing.validation import validation_metrics
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.trial import run_trial

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lstm_ray import figure
 from lstm_ray.config import Config
-from lstm_ray.evaluate.candidates import metric_of
+from lstm_ray.evaluate.choosing.candidates import metric_of
+from lstm_ray.evaluate.choosing.validation import dependence
 from lstm_ray.evaluate.paired import Paired, over_blocks, over_cases, over_times
-from lstm_ray.evaluate.validation import dependence
 from lstm_ray.figure import Figure
 
 SIGNIFICANT = 0.05

@@ -1,0 +1,1 @@
+"""Classes of sequences beside what they were: metrics, baselines, figures. Knows probabilities; knows no model."""

@@ -1,0 +1,130 @@
+"""One pass over windows gives the same scores however it is cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lstm_ray.data.quality.clean import Cleaning, lookback
+from lstm_ray.data.windows import origins
+from lstm_ray.errors import InputError
+from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
+from lstm_ray.evaluate.forecasts.score import BIN_EDGES, Scores, score
+from tests import made
+
+QUANTILES = [0.1, 0.5, 0.9]
+
+
+def _score(data, policy, origins_M=None, batch=512) -> Scores:
+    if origins_M is None:
+        origins_M = origins(data.segments, data.parts, "test", data.window)
+    scale = seasonal_scale(data.segments, data.parts, data.window.season)
+    deviation = data.scaler.target_deviation
+    return score({"policy": policy}, data.segments, origins_M, data.window, scale, deviation, batch)["policy"]
+
+
+def _assert_same(one: Scores, other: Scores) -> None:
+    for grouping in ("by_horizon", "by_series", "by_hour"):
+        for name, values in getattr(one, grouping).columns().items():
+            found = getattr(other, grouping).columns()[name]
+            np.testing.assert_allclose(found, values, rtol=1e-9, err_msg=f"{grouping} {name}")
+    for name in ("absolute_M", "scaled_M", "first_residual_MC", "histogram_B"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100])
+def test_the_batch_size_does_not_change_a_score(make_data, fake_policy, batch):
+    data, policy = make_data(channels=2, steps=300), fake_policy(quantiles=QUANTILES)
+    _assert_same(_score(data, policy, batch=100_000), _score(data, policy, batch=batch))
+
+
+def test_scores_of_two_halves_add_up_to_the_whole(data, fake_policy):
+    policy = fake_policy(quantiles=QUANTILES)
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    halves = _score(data, policy, test_M[:133]) + _score(data, policy, test_M[133:])
+    _assert_same(_score(data, policy), halves)
+
+
+def test_the_total_is_the_error_of_every_measured_step(data, fake_policy):
+    policy = fake_policy(bias=0.3)
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    rows = test_M[:, None] + np.arange(1, data.window.horizon + 1)
+    seen = data.segments.observed_RC[rows] > 0
+    error = (policy.forecast_windows(data.segments, test_M)[..., 0] - data.segments.target_RC[rows])[seen]
+    found = _score(data, policy)
+    scale = seasonal_scale(data.segments, data.parts, data.window.season)[:, 0]
+    assert found.by_series.rows("mase") == pytest.approx(np.asarray(found.by_series.rows("mae")) / scale)
+    assert found.total.metrics()["mae"] == pytest.approx(np.abs(error).mean())
+    assert found.absolute_M.sum() == pytest.approx(np.abs(error).sum())
+    assert found.histogram_B.sum() == seen.sum()
+    inside = (-error / data.scaler.target_deviation[0] >= 0).sum()
+    assert found.histogram_B[BIN_EDGES[:-1] >= -1e-9].sum() == pytest.approx(inside, abs=2)
+
+
+def test_every_test_window_is_asked_for_once(data, fake_policy):
+    policy = fake_policy()
+    _score(data, policy, batch=50)
+    assert policy.asked == len(origins(data.segments, data.parts, "test", data.window))
+
+
+def test_hours_are_those_of_the_forecast_steps(data, fake_policy):
+    """Only what happens at 06:00 is wrong, whatever the lead."""
+    rows = np.arange(len(data.segments.target_RC))
+    target = np.where(data.segments.steps(rows) % 24 == 6, 5.0, 0.0)[:, None].astype(np.float32)
+
+    class Zero(fake_policy):
+        def forecast_windows(self, segments, origins_M, batch=512):
+            return 0 * super().forecast_windows(segments, origins_M)
+
+    found = _score(replace(data, segments=replace(data.segments, target_RC=target)), Zero()).by_hour.rows("mae")
+    assert found == [0.0] * 6 + [5.0] + [0.0] * 17
+
+
+def test_steps_without_a_clock_have_no_hours(make_data, fake_policy):
+    assert _score(make_data(is_time=False), fake_policy()).by_hour is None
+
+
+def test_a_window_without_a_measured_step_is_marked_and_weighs_nothing(data, fake_policy):
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    observed = data.segments.observed_RC.copy()
+    observed[test_M[10] + 1 : test_M[10] + 13] = 0
+    found = _score(replace(data, segments=replace(data.segments, observed_RC=observed)), fake_policy())
+    assert np.isnan(found.scaled_M[10])
+    assert found.absolute_M[10] == 0
+    assert np.isnan(found.first_residual_MC[10]).all()
+
+
+def test_a_forecast_that_is_not_finite_is_refused_by_name(data, fake_policy):
+    class Broken(fake_policy):
+        def forecast_windows(self, segments, origins_M, batch=512):
+            forecast = super().forecast_windows(segments, origins_M)
+            forecast[3] = np.nan
+            return forecast
+
+    with pytest.raises(InputError, match=r"'policy' forecasts .* not finite in 1 windows.*series 's0' after 1970-01-2"):
+        _score(data, Broken())
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_the_batch_size_does_not_change_what_a_window_is_read_as(batch):
+    """Outliers are judged by steps before the history too; what is scored against is never cleaned."""
+    config = made.make_config(preprocess__outliers="mask", preprocess__outlier_method="hampel")
+    segments = made.segments_of((120,))
+    target_RC = segments.target_RC.copy()
+    target_RC[[70, 90]] = 500
+    segments = replace(segments, target_RC=target_RC, observed_RC=np.ones_like(target_RC))
+    policy = made.random_policy(config, segments)
+    cleaning = Cleaning.of(config.preprocess, config.window)
+    assert cleaning is not None
+    policy.scaler = policy.scaler.model_copy(update={"cleaning": cleaning.model_copy(update={"steps": 24})})
+    origins_M, before = np.arange(60, 100), lookback(policy.scaler)
+    assert before > 0
+
+    def scores(size):
+        given = (segments, origins_M, config.window, np.ones((1, 1)), policy.scaler.target_deviation, size)
+        return score({"policy": policy}, *given, before=before)["policy"]
+
+    np.testing.assert_allclose(scores(batch).absolute_M, scores(1000).absolute_M, rtol=1e-4)
+    assert scores(1000).absolute_M[90 - 60 - 1] > 400 / config.window.horizon
