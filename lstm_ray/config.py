@@ -14,11 +14,12 @@ from lstm_ray.sections import scenario
 from lstm_ray.sections.base import Section
 from lstm_ray.sections.data import DataConfig
 from lstm_ray.sections.decision import require_agreement
+from lstm_ray.sections.deploy import DeployConfig
+from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.model import ModelConfig
 from lstm_ray.sections.plan import PlanConfig
 from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
 from lstm_ray.sections.space import require_space
-from lstm_ray.sections.stages import DeployConfig, EvaluateConfig
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
 from lstm_ray.sections.tune import TuneConfig
 

@@ -26,6 +26,7 @@ class Figure(BaseModel):
     id: str = Field(description="unique in its stage; letters, digits and dashes")
     title: str = Field(description="what it shows, in a few words")
     caption: str = Field(description="the sentence a reader should take away, with its numbers")
+    topic: str = Field(default="", description="heading that it stands under, with others")
     traces: list[dict[str, Any]]
     layout: dict[str, Any] = {}
 

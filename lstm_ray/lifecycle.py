@@ -69,7 +69,7 @@ STAGES: Mapping[str, Stage] = {
         early="lstm_ray.on_ray.plan:require_possible_plan",
     ),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
-    "evaluate": Stage("lstm_ray.evaluate.stage:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
+    "evaluate": Stage("lstm_ray.on_ray.evaluate:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
     "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy", "plan.decision"), after=("evaluate",)),
 }
 

@@ -36,6 +36,8 @@ class Finding(BaseModel):
     """What was seen, with its numbers."""
     advice: str = ""
     """What to do about it, such as the YAML line that would act on it."""
+    topic: str = ""
+    """Heading that it stands under, with others."""
 
 
 class Report(BaseModel):

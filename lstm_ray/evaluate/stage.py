@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.choosing import candidates as candidates_of
-from lstm_ray.evaluate.forecasts.evaluation import Evaluation, evaluate_forecast
+from lstm_ray.evaluate.forecasts.evaluation import Scoring, evaluate_forecast
+from lstm_ray.evaluate.forecasts.score import score
+from lstm_ray.evaluate.told import Evaluation, Told
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
-METRICS = "metrics.json"
+METRICS, CASES, PREDICTIONS = "metrics.json", "cases.parquet", "predictions"
+CHOICE = "The choice among candidates"
+"""Topic of what validation decided."""
 WINDOW = ("history", "horizon", "patch", "season")
 """Fields of the window that the metrics are told with."""
 
 
-def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
+def evaluate(config: Config, run: RunDir, work: StageDir, score_with: Scoring = score) -> Report:
     """Choose the best candidate on validation and score it, with baselines, on the test part.
 
-    Leaves ``metrics.json``, ``figures.json`` and a copy of the chosen policy in ``policy/``.
-    Raises InputError where no policy was trained, or the test part holds nothing to score.
+    Leaves ``metrics.json``, ``figures.json``, each case's errors in ``cases.parquet``, what was answered in ``predictions/``
+    and a copy of the chosen policy in ``policy/``.
+
+    Args:
+        score_with: what scores forecasts, in this process or shared by several.
+
+    Raises:
+        InputError: no policy was trained, or the test part holds nothing to score.
     """
     candidates, left_out = candidates_of.find(config, run, load_scaler(run))
     segments, parts = load_segments(run)
@@ -36,9 +50,13 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
     own = config.model_copy(
         update={section: getattr(policy.config, section) for section in ("window", "model", "train")}
     )
-    found = _evaluate(own, chosen.stage, policy, segments, parts)
-    findings = [found.findings[0], candidates_of.compared(candidates, chosen, config.answers), *left_out]
+    shutil.rmtree(work.path / PREDICTIONS, ignore_errors=True)
+    out = work.path / PREDICTIONS / "part-00000.parquet" if config.evaluate.predictions else None
+    found = judged(own, chosen.stage, policy, segments, parts, score_with, out)
+    findings = [candidates_of.compared(candidates, chosen, config.answers), *left_out]
     findings += _of_window(config, own, found.num_windows, segments, parts)
+    choice = Told(CHOICE, findings, tables=[candidates_of.table(candidates, chosen, config.answers)])
+    found = replace(found, told=[found.told[0], choice, *found.told[1:]])
     metrics = {
         "task": config.task,
         "policy": chosen.stage,
@@ -51,10 +69,12 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
     }
     work.write_json(METRICS, metrics | found.details)
     work.write_figures(found.figures)
+    if found.cases is not None:
+        pq.write_table(found.cases, work.path / CASES)
     return Report(
         stage="evaluate",
         summary=found.summary,
-        findings=findings + found.findings[1:],
+        findings=found.findings,
         validation=chosen.validation,
         policy=chosen.stage,
         metrics=found.metrics,
@@ -63,7 +83,7 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
         num_windows=found.num_windows,
         num_parameters=policy.num_parameters,
         skill=found.skill,
-        tables=[candidates_of.table(candidates, chosen, config.answers)],
+        tables=found.tables,
     )
 
 
@@ -82,14 +102,28 @@ def _of_window(config: Config, own: Config, num: int, segments: Segments, parts:
     return [Finding(severity="info", text=text)]
 
 
-def _evaluate(config: Config, name: str, policy: Policy, segments: Segments, parts: Boundaries) -> Evaluation:
+def judged(
+    config: Config,
+    name: str,
+    policy: Policy,
+    segments: Segments,
+    parts: Boundaries,
+    score_with: Scoring = score,
+    out: Path | None = None,
+) -> Evaluation:
+    """A policy on the test part of some segments, by its task.
+
+    Args:
+        name: where it comes from, such as train.
+        out: Parquet file for all that it answers.
+    """
     if config.task == "forecast":
-        return evaluate_forecast(config, name, policy, policy.scaler, segments, parts)
+        return evaluate_forecast(config, name, policy, policy.scaler, segments, parts, score_with=score_with, out=out)
     # scikit-learn takes a second to import and a forecast does not need it.
     if config.task == "label":
         from lstm_ray.evaluate.labels.evaluation import evaluate_labels
 
-        return evaluate_labels(config, name, policy, policy.scaler, segments, parts)
+        return evaluate_labels(config, name, policy, policy.scaler, segments, parts, out)
     from lstm_ray.evaluate.classes.evaluation import evaluate_classes
 
-    return evaluate_classes(config, name, policy, policy.scaler, segments, parts)
+    return evaluate_classes(config, name, policy, policy.scaler, segments, parts, out)

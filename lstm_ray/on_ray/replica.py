@@ -16,7 +16,7 @@ from ray.exceptions import RayActorError
 from lstm_ray.errors import InputError
 from lstm_ray.model.request import SeriesInput
 from lstm_ray.monitor.traffic import Tally
-from lstm_ray.sections.stages import DeployConfig
+from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import planning
 from lstm_ray.serving.api import make_app
 from lstm_ray.serving.bundle import Packed, unpack, versions

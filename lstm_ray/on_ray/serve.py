@@ -28,7 +28,7 @@ from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.live import Monitor
 from lstm_ray.on_ray import cluster
 from lstm_ray.on_ray.replica import Replica
-from lstm_ray.sections.stages import DeployConfig
+from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.gate import digest
 from lstm_ray.serving.service import watched

@@ -21,6 +21,8 @@ class TableData(BaseModel):
     """The row to highlight: its index, or what its first cell says."""
     mark: str = "best"
     """The word that the highlighted row carries."""
+    topic: str = ""
+    """Heading that it stands under, with others."""
 
     @model_validator(mode="after")
     def _rows_are_as_wide_as_the_columns(self) -> TableData:

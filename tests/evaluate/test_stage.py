@@ -14,11 +14,11 @@ from lstm_ray.data.store import FILE, INDEX, index_of, load_segments
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.choosing.validation import validation_metrics
 from lstm_ray.evaluate.forecasts.baselines import SeasonalNaive, fit_baselines
-from lstm_ray.evaluate.stage import evaluate
+from lstm_ray.evaluate.stage import CHOICE, evaluate
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
 from lstm_ray.report.tables import TableData
-from lstm_ray.run_dir import Report, RunDir, StageDir
+from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 FORECAST = {
     "name": "t",
@@ -111,8 +111,8 @@ def test_a_forecasting_run_is_evaluated_whole(forecast_run, data):
     assert Policy.load(folder / "policy").version == tuned.save(run.local / "again")
     for table in report.tables:
         TableData.model_validate(table)
-    assert "'tune' goes on" in report.findings[1].text
-    assert "'train' has 2 (+100 %)" in report.findings[1].text
+    assert "'tune' goes on" in _of_choice(report)[0].text
+    assert "'train' has 2 (+100 %)" in _of_choice(report)[0].text
     assert len(run.figures("evaluate")) == 9
 
 
@@ -146,8 +146,8 @@ def test_a_tuned_policy_of_another_window_is_measured_and_scored_by_its_own(fore
     assert len(common_M) < len(origins(segments, parts, "validation", config.window))
     policies = {stage: Policy.load(run.local / stage / "policy") for stage in ("train", "plan", "tune")}
     mae = {stage: validation_metrics(policy, segments, parts, common_M)["mae"] for stage, policy in policies.items()}
-    assert {row[0]: row[1] for row in report.tables[0]["rows"]} == pytest.approx(mae)
-    assert f"the {len(common_M):,} windows that a history of 96 steps can answer" in report.tables[0]["caption"]
+    assert {row[0]: row[1] for row in report.tables[1]["rows"]} == pytest.approx(mae)
+    assert f"the {len(common_M):,} windows that a history of 96 steps can answer" in report.tables[1]["caption"]
     assert report.policy == min(mae, key=mae.get)
     assert report.validation["mae"] == pytest.approx(min(mae.values()))
 
@@ -175,7 +175,7 @@ def test_test_metrics_and_baselines_are_of_the_chosen_policys_own_window(forecas
     assert len(ridge.weights_LH) == 96
     error = np.abs(ridge.forecast_windows(segments, test_M)[..., 0] - segments.target_RC[rows])[seen]
     assert metrics["baselines"]["ridge"]["mae"] == pytest.approx(error.mean(), rel=1e-4)
-    told = report.findings[2].text
+    told = _of_choice(report)[1].text
     assert "reads a history of 96 steps in patches of 6, as tuned; the YAML has 48 and 12" in told
     before = len(origins(segments, parts, "test", config.window))
     assert before == len(test_M)
@@ -223,3 +223,7 @@ def test_a_classification_run_is_evaluated_whole(tmp_path, sequences_data):
     guess = policy.class_probabilities(segments, ids).argmax(axis=1)
     found = validation_metrics(policy, segments, parts)
     assert found["accuracy"] == pytest.approx((guess == segments.label[ids]).mean())
+
+
+def _of_choice(report: Report) -> list[Finding]:
+    return [finding for finding in report.findings if finding.topic == CHOICE]

@@ -18,7 +18,7 @@ from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.classes.metrics import class_sums
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
-from lstm_ray.evaluate.forecasts.score import score
+from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.evaluate.gather import series_names
 from lstm_ray.evaluate.labels.metrics import label_metrics, told
 from lstm_ray.model.policy import Policy
@@ -98,11 +98,13 @@ def _of_windows(policy: Policy, segments: Segments, bounds: Boundaries, origins_
         {"policy": policy},
         segments,
         origins_M,
-        window,
-        seasonal_scale(segments, bounds, window.season),
-        policy.scaler.target_deviation,
-        config.evaluate.batch,
-        before=lookback(policy.scaler),
+        Yardstick(
+            window,
+            seasonal_scale(segments, bounds, window.season),
+            policy.scaler.target_deviation,
+            config.evaluate.batch,
+            lookback(policy.scaler),
+        ),
     )["policy"]
     measured_R = np.concatenate([[0], np.cumsum((segments.observed_RC > 0).sum(1))])
     count_M = measured_R[origins_M + window.horizon + 1] - measured_R[origins_M + 1]

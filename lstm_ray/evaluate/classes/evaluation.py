@@ -8,8 +8,10 @@ Legend: M sequences, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lstm_ray import progress
@@ -23,9 +25,10 @@ from lstm_ray.evaluate.classes.baselines import fit_class_baselines
 from lstm_ray.evaluate.classes.figures import class_figures
 from lstm_ray.evaluate.classes.metrics import ClassSums, class_sums
 from lstm_ray.evaluate.damage import robustness
-from lstm_ray.evaluate.forecasts.evaluation import Evaluation
 from lstm_ray.evaluate.gather import Classifier
+from lstm_ray.evaluate.predictions import keep_classes
 from lstm_ray.evaluate.skill import paired_p
+from lstm_ray.evaluate.told import Evaluation, Told
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
 
@@ -34,12 +37,19 @@ UNCALIBRATED, LOW_RECALL, CHANCE = 0.1, 0.5, 0.05
 
 
 def evaluate_classes(
-    config: Config, name: str, policy: Classifier, scaler: Scaler, segments: Segments, parts: Boundaries
+    config: Config,
+    name: str,
+    policy: Classifier,
+    scaler: Scaler,
+    segments: Segments,
+    parts: Boundaries,
+    out: Path | None = None,
 ) -> Evaluation:
     """Score a policy and the baselines on every test sequence.
 
     Args:
         name: where the policy comes from, such as train.
+        out: Parquet file for every sequence's label and probabilities.
 
     Raises:
         InputError: no test sequence, or a training part with one class.
@@ -73,6 +83,8 @@ def evaluate_classes(
         )
     probabilities = {who: np.concatenate(some) for who, some in found.items()}
     label_M = segments.label[ids_M]
+    if out is not None:
+        keep_classes(out, _where(segments, ids_M), label_M, probabilities["policy"], classes)
     sums = {who: class_sums(p, label_M, classes) for who, p in probabilities.items()}
     metrics = {who: s.metrics() for who, s in sums.items()}
     rival = max((who for who in metrics if who != "policy"), key=lambda who: metrics[who]["macro_f1"] or 0.0)
@@ -84,6 +96,20 @@ def evaluate_classes(
         for who, values in metrics.items()
     ]
     best = max(range(len(rows)), key=lambda i: list(metrics.values())[i]["macro_f1"] or 0.0)
+    table = {
+        "title": "The policy beside its baselines, test part",
+        "columns": ["classifier", *names],
+        "rows": rows,
+        "caption": f"All {len(ids_M):,} sequences that begin in the test part. Lower is better for log_loss, brier "
+        "and calibration_error.",
+        "best": best,
+    }
+    details = {
+        "confusion": {"classes": classes, "rows_are_truth": sums["policy"].confusion_KK.tolist()},
+        "by_class": sums["policy"].by_class(),
+        "skill": gain,
+        "skill_against": rival,
+    }
     return Evaluation(
         summary=summary,
         num_windows=len(ids_M),
@@ -91,24 +117,32 @@ def evaluate_classes(
         baselines=metrics,
         scaled={},
         skill=gain,
-        table={
-            "title": "The policy beside its baselines, test part",
-            "columns": ["classifier", *names],
-            "rows": rows,
-            "caption": f"All {len(ids_M):,} sequences that begin in the test part. Lower is better for log_loss, brier "
-            "and calibration_error.",
-            "best": best,
-        },
-        findings=[first, *patterns(sums["policy"]), *robustness.findings(curves, "policy")],
-        figures=class_figures(sums["policy"], sums[rival], rival, probabilities["policy"], segments, ids_M, curves),
-        details={
-            "confusion": {"classes": classes, "rows_are_truth": sums["policy"].confusion_KK.tolist()},
-            "by_class": sums["policy"].by_class(),
-            "robustness": [vars(curve) for curve in curves],
-            "skill": gain,
-            "skill_against": rival,
-        },
+        told=[
+            Told(
+                "Against the baselines",
+                [first, *patterns(sums["policy"])],
+                class_figures(sums["policy"], sums[rival], rival, probabilities["policy"], segments, ids_M),
+                [table],
+                details,
+            ),
+            robustness.told(curves, "policy"),
+        ],
+        cases=_cases(segments, ids_M, right),
     )
+
+
+def _cases(segments: Segments, ids_M: NDArray, right: Mapping[str, NDArray]) -> pa.Table:
+    """Each sequence, and 1 for every classifier that tells it wrong, else 0."""
+    return pa.table(
+        _where(segments, ids_M) | {who: pa.array((~right_M).astype(np.float64)) for who, right_M in right.items()}
+    )
+
+
+def _where(segments: Segments, ids_M: NDArray) -> dict[str, pa.Array]:
+    return {
+        "series_id": pa.array(np.asarray(segments.series, dtype=np.str_)[ids_M]),
+        "time": pa.array(segments.schema.times(segments.first_step[ids_M])),
+    }
 
 
 def _probabilities(name: str, model: Classifier, segments: Segments, ids_M: NDArray) -> NDArray:

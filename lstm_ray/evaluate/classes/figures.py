@@ -5,15 +5,11 @@ Legend: M sequences, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.classes.metrics import ClassSums
-from lstm_ray.evaluate.damage.robustness import Curve
-from lstm_ray.evaluate.forecasts.figures import robustness_figure
 from lstm_ray.evaluate.words import percent
 from lstm_ray.figure import Figure, bars, heatmap, lines
 
@@ -28,7 +24,6 @@ def class_figures(
     probabilities_MK: NDArray,
     segments: Segments,
     ids_M: NDArray,
-    curves: Sequence[Curve],
 ) -> list[Figure]:
     """Every figure of a classifier's evaluation, those that matter most first."""
     shown = rarest(sums)
@@ -37,7 +32,6 @@ def class_figures(
         recall(sums, rival_sums, rival),
         _over_time(sums, shown, probabilities_MK, segments, ids_M),
         calibration(sums, shown),
-        *(robustness_figure(curve, "policy") for curve in curves),
     ]
 
 

@@ -33,10 +33,12 @@ from lstm_ray.evaluate.gather import (
     future_rows,
 )
 from lstm_ray.evaluate.labels.metrics import label_metrics
+from lstm_ray.evaluate.told import Told
 from lstm_ray.evaluate.words import number, percent
+from lstm_ray.figure import Figure, lines
 from lstm_ray.run_dir import Finding
+from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.prepare import WindowConfig
-from lstm_ray.sections.stages import EvaluateConfig
 
 Score = Callable[[Segments], dict[str, float]]
 """Damaged segments -> score by model."""
@@ -192,6 +194,38 @@ def add_noise(segments: Segments, noise_RF: NDArray, scaler: Scaler) -> Segments
         segments,
         target_RC=segments.target_RC + noise[:, :channels],
         past_RP=segments.past_RP + noise[:, channels:],
+    )
+
+
+def told(curves: Sequence[Curve], policy: str) -> Told:
+    """The curves as sentences and pictures."""
+    figures = [robustness_figure(curve, policy) for curve in curves]
+    return Told(
+        "Under damage",
+        findings(curves, policy),
+        figures,
+        details={"robustness": [vars(curve) for curve in curves]},
+    )
+
+
+def robustness_figure(curve: Curve, policy: str) -> Figure:
+    """Score against severity, a line for each model."""
+    score = "mean absolute error" if curve.metric == "mae" else "macro F1"
+    unit = ", in training deviations," if curve.metric == "mae" else ""
+    most, axis = f"noise of {number(curve.severity[-1])} training deviations", "noise, training deviations"
+    if curve.kind == "missing":
+        most, axis = f"{percent(curve.severity[-1])} of the steps missing", "share of input steps removed"
+    mine = curve.score[policy]
+    caption = f"The policy's {score}{unit} goes from {number(mine[0])} undamaged to {number(mine[-1])} with {most}."
+    return lines(
+        f"robustness-{curve.kind}",
+        "Under missing steps" if curve.kind == "missing" else "Under noise",
+        caption,
+        curve.severity,
+        {name.replace("_", " "): values for name, values in curve.score.items()},
+        x_title=axis,
+        y_title=f"{score}{', training deviations' if curve.metric == 'mae' else ''}",
+        mode="lines+markers",
     )
 
 

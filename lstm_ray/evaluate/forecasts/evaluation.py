@@ -5,10 +5,12 @@ Knows no run directory. The policy reads every test window once, here, after it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from lstm_ray import progress
 from lstm_ray.config import Config
@@ -21,43 +23,40 @@ from lstm_ray.errors import InputError
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.forecasts import patterns
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
-from lstm_ray.evaluate.forecasts.figures import forecast_figures
+from lstm_ray.evaluate.forecasts.figures import accuracy_figures, error_figures
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
-from lstm_ray.evaluate.forecasts.score import Scores, score
+from lstm_ray.evaluate.forecasts.score import POLICY, Scores, Yardstick, score
+from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, series_names
 from lstm_ray.evaluate.skill import CONFIDENCE, Skill, skill
+from lstm_ray.evaluate.told import Evaluation, Told
 from lstm_ray.evaluate.words import number, percent
-from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding
 
 NAIVE = ("seasonal_naive", "last_value")
 """What the policy is compared to under damage: the first of these that there is."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What was learned of the chosen policy on the test part."""
-
-    summary: str
-    num_windows: int
-    metrics: dict[str, float | None]
-    baselines: dict[str, dict[str, float | None]]
-    scaled: dict[str, float | None]
-    skill: float | None
-    table: dict[str, Any]
-    findings: list[Finding]
-    figures: list[Figure]
-    details: dict[str, Any] = field(default_factory=dict)
-    """More for metrics.json: by horizon, by hour, by series and the like."""
+Scoring = Callable[..., dict[str, Scores]]
+"""With the signature of ``score``: in this process, or shared by several."""
 
 
 def evaluate_forecast(
-    config: Config, name: str, policy: Forecaster, scaler: Scaler, segments: Segments, parts: Boundaries
+    config: Config,
+    name: str,
+    policy: Forecaster,
+    scaler: Scaler,
+    segments: Segments,
+    parts: Boundaries,
+    *,
+    score_with: Scoring = score,
+    out: Path | None = None,
 ) -> Evaluation:
     """Score a policy and the baselines on every test window at stride 1.
 
     Args:
         name: where the policy comes from, such as train.
+        out: Parquet file for every forecast (``predictions``).
 
     Raises:
         InputError: no test window, or none with a measured target.
@@ -70,28 +69,20 @@ def evaluate_forecast(
             f"{window.history} and horizon {window.horizon}; enlarge split.test or shorten the window"
         )
     baselines = fit_baselines(segments, parts, window, scaler)
-    forecasters: dict[str, Forecaster] = {"policy": policy, **baselines}
+    forecasters: dict[str, Forecaster] = {POLICY: policy, **baselines}
     naive = next(n for n in NAIVE if n in baselines)
-    damaged = {"policy": policy, naive: baselines[naive]}
     batches = -(-len(test_M) // settings.batch)
+    deviation_C = scaler.target_deviation
+    given = Yardstick(
+        window, seasonal_scale(segments, parts, window.season), deviation_C, settings.batch, lookback(scaler)
+    )
     with progress.bar("evaluate", batches + robustness.num_measurements(settings)) as advance:
-        scale = seasonal_scale(segments, parts, window.season)
-        scores = score(
-            forecasters,
-            segments,
-            test_M,
-            window,
-            scale,
-            scaler.target_deviation,
-            settings.batch,
-            advance,
-            lookback(scaler),
-        )
+        scores = score_with(forecasters, segments, test_M, given, advance, out)
         metrics = {who: found.total.metrics() for who, found in scores.items()}
-        if metrics["policy"]["mae"] is None:
+        if metrics[POLICY]["mae"] is None:
             raise InputError("no target was measured in the whole test part; move the split to where it was")
         curves = robustness.forecast_curves(
-            damaged,
+            {POLICY: policy, naive: baselines[naive]},
             segments,
             test_M,
             window,
@@ -102,27 +93,41 @@ def evaluate_forecast(
             Filling.of(config.preprocess, config.window),
         )
     rival = min(baselines, key=lambda who: metrics[who]["mae"] or 0.0)
-    normalisation = config.model.normalisation
-    view = patterns.View(scores, "policy", rival, segments, test_M, window, scaler.target_deviation, normalisation)
-    gain = skill(
-        scores["policy"].absolute_M,
-        scores[rival].absolute_M,
-        segments.steps(test_M),
-        max(window.horizon, window.season),
-    )
+    view = View(scores, POLICY, rival, segments, test_M, window, deviation_C, config.model.normalisation)
+    steps = max(window.horizon, window.season)
+    gain = skill(scores[POLICY].absolute_M, scores[rival].absolute_M, segments.steps(test_M), steps)
     first, summary = _against(name, rival, metrics, gain, len(test_M))
+    compared = Told(
+        "Against the baselines",
+        [first, *_absent(baselines, config)],
+        accuracy_figures(view, forecasters),
+        [_table(name, scores, view)],
+        _skill_details(view, gain),
+    )
+    errs = Told("Where it errs", patterns.findings(view), error_figures(view, forecasters), details=_details(view))
     return Evaluation(
         summary=summary,
         num_windows=len(test_M),
-        metrics=metrics.pop("policy"),
+        metrics=metrics.pop(POLICY),
         baselines=metrics,
-        scaled=scores["policy"].total.scaled(scaler.target_deviation),
+        scaled=scores[POLICY].total.scaled(deviation_C),
         skill=gain.value if gain else None,
-        table=_table(name, scores, view),
-        findings=[first, *_absent(baselines, config), *patterns.findings(view), *robustness.findings(curves, "policy")],
-        figures=forecast_figures(view, forecasters, curves),
-        details=_details(view, scaler, gain, curves),
+        told=[compared, errs, robustness.told(curves, POLICY)],
+        cases=_cases(view),
     )
+
+
+def _cases(view: View) -> pa.Table:
+    """Each window's mean absolute error, in the data's own units, by forecaster; null where nothing was measured."""
+    origins_M, segments = view.origins_M, view.segments
+    columns = {
+        "series_id": pa.array(np.asarray(segments.series, dtype=np.str_)[segments.series_of(origins_M)]),
+        "time": pa.array(segments.times(origins_M)),
+    }
+    for who, found in view.scores.items():
+        nothing = found.count_M == 0
+        columns[who] = pa.array(found.absolute_M / np.where(nothing, 1, found.count_M), mask=nothing)
+    return pa.table(columns)
 
 
 def _against(
@@ -157,7 +162,7 @@ def _absent(baselines: dict[str, Forecaster], config: Config) -> list[Finding]:
     return [Finding(severity="advice", text=text, advice="Lengthen window.history to at least a season.")]
 
 
-def _table(name: str, scores: dict[str, Scores], view: patterns.View) -> dict[str, Any]:
+def _table(name: str, scores: dict[str, Scores], view: View) -> dict[str, Any]:
     found = {who: score.total.metrics() for who, score in scores.items()}
     names = [metric for metric in found["policy"] if metric != "mse"]
     scaled = {who: score.total.scaled(view.deviation_C) for who, score in scores.items()}
@@ -180,30 +185,34 @@ def _table(name: str, scores: dict[str, Scores], view: patterns.View) -> dict[st
     }
 
 
-def _details(view: patterns.View, scaler: Scaler, gain: Skill | None, curves: list[robustness.Curve]) -> dict[str, Any]:
+def _skill_details(view: View, gain: Skill | None) -> dict[str, Any]:
+    others = {who: found for who, found in view.scores.items() if who != view.policy}
+    return {
+        "baselines_scaled": {who: found.total.scaled(view.deviation_C) for who, found in others.items()},
+        "skill": gain.value if gain else None,
+        "skill_against": view.rival,
+        "skill_interval": list(gain.interval) if gain and gain.interval else None,
+    }
+
+
+def _details(view: View) -> dict[str, Any]:
     """The finer cuts, in the data's own units unless named scaled."""
     scores, target = view.scores, view.segments.schema.target
     names, _ = series_names(view.segments)
-    policy = scores["policy"]
-    total = policy.by_horizon.by_channel()
-    deviation = scaler.target_deviation
+    policy = scores[view.policy]
+    total = policy.by["horizon"].by_channel()
     found: dict[str, Any] = {
-        "baselines_scaled": {n: s.total.scaled(deviation) for n, s in scores.items() if n != "policy"},
-        "by_horizon": {who: found.by_horizon.rows("mae") for who, found in scores.items()},
-        "by_series": {who: dict(zip(names, s.by_series.rows("mae"), strict=True)) for who, s in scores.items()},
+        "by_horizon": {who: found.by["horizon"].rows("mae") for who, found in scores.items()},
+        "by_series": {who: dict(zip(names, s.by["series"].rows("mae"), strict=True)) for who, s in scores.items()},
         "by_target": {metric: dict(zip(target, total.rows(metric), strict=True)) for metric in ("mae", "rmse", "bias")},
         "residual_correlation": {str(lag): patterns.correlation(view, lag) for lag in (1, view.window.season)},
         "worst_windows": [
             {"window": view.label(i), "scaled_mae": float(policy.scaled_M[i])} for i in patterns.worst_windows(view, 5)
         ],
-        "robustness": [vars(curve) for curve in curves],
-        "skill": gain.value if gain else None,
-        "skill_against": view.rival,
-        "skill_interval": list(gain.interval) if gain and gain.interval else None,
         "num_measured_steps": int(np.sum(policy.total.sums["count"])),
     }
-    if policy.by_hour is not None:
-        found["by_hour"] = {who: s.by_hour.rows("mae") for who, s in scores.items() if s.by_hour is not None}
+    if "hour" in policy.by:
+        found["by_hour"] = {who: found.by["hour"].rows("mae") for who, found in scores.items()}
     if policy.total.has_interval:
         found["interval_nominal"] = policy.total.quantiles[-1] - policy.total.quantiles[0]
     return found

@@ -5,16 +5,16 @@ Legend: M windows, H horizon, C target channels, Q quantiles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.lags import reach
-from lstm_ray.evaluate.damage.robustness import Curve
 from lstm_ray.evaluate.forecasts.metrics import median_index
-from lstm_ray.evaluate.forecasts.patterns import View, ranked_series, worst_windows
+from lstm_ray.evaluate.forecasts.patterns import ranked_series, worst_windows
 from lstm_ray.evaluate.forecasts.score import BIN_EDGES
+from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, future_rows, narrow
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.figure import Figure, bars, lines
@@ -25,40 +25,16 @@ SHOWN_HISTORIES = 2
 """Horizons of history shown before a single window."""
 
 
-def forecast_figures(view: View, forecasters: Mapping[str, Forecaster], curves: Sequence[Curve]) -> list[Figure]:
-    """Every figure of a forecast's evaluation, those that matter most first."""
-    found = [
-        _predictions(view, forecasters),
-        _by_horizon(view),
-        _window(view, forecasters, "typical"),
-        _window(view, forecasters, "worst"),
-        _by_hour(view),
-        _by_series(view),
-        *(robustness_figure(curve, view.policy) for curve in curves),
-        _residuals(view),
-    ]
+def accuracy_figures(view: View, forecasters: Mapping[str, Forecaster]) -> list[Figure]:
+    """How near forecasts come, beside the best baseline's."""
+    found = [_predictions(view, forecasters), _by_horizon(view), _window(view, forecasters, "typical")]
     return [figure for figure in found if figure is not None]
 
 
-def robustness_figure(curve: Curve, policy: str) -> Figure:
-    """Score against severity, a line for each model."""
-    score = "mean absolute error" if curve.metric == "mae" else "macro F1"
-    unit = ", in training deviations," if curve.metric == "mae" else ""
-    most, axis = f"noise of {number(curve.severity[-1])} training deviations", "noise, training deviations"
-    if curve.kind == "missing":
-        most, axis = f"{percent(curve.severity[-1])} of the steps missing", "share of input steps removed"
-    mine = curve.score[policy]
-    caption = f"The policy's {score}{unit} goes from {number(mine[0])} undamaged to {number(mine[-1])} with {most}."
-    return lines(
-        f"robustness-{curve.kind}",
-        "Under missing steps" if curve.kind == "missing" else "Under noise",
-        caption,
-        curve.severity,
-        {_said(name): values for name, values in curve.score.items()},
-        x_title=axis,
-        y_title=f"{score}{', training deviations' if curve.metric == 'mae' else ''}",
-        mode="lines+markers",
-    )
+def error_figures(view: View, forecasters: Mapping[str, Forecaster]) -> list[Figure]:
+    """Where and when forecasts err."""
+    found = [_window(view, forecasters, "worst"), _by_hour(view), _by_series(view), _residuals(view)]
+    return [figure for figure in found if figure is not None]
 
 
 def _predictions(view: View, forecasters: Mapping[str, Forecaster]) -> Figure:
@@ -118,7 +94,7 @@ def _window(view: View, forecasters: Mapping[str, Forecaster], kind: str) -> Fig
 
 
 def _by_horizon(view: View) -> Figure:
-    mae = {name: view.mae(name, "by_horizon") for name in view.scores}
+    mae = {name: view.mae(name, "horizon") for name in view.scores}
     mine, rival = mae[view.policy], mae[view.rival]
     better, known = int((mine < rival).sum()), int(np.isfinite(mine).sum())
     return lines(
@@ -135,9 +111,9 @@ def _by_horizon(view: View) -> Figure:
 
 
 def _by_hour(view: View) -> Figure | None:
-    if view.scores[view.policy].by_hour is None:
+    if "hour" not in view.scores[view.policy].by:
         return None
-    mine, rival = view.mae(view.policy, "by_hour"), view.mae(view.rival, "by_hour")
+    mine, rival = view.mae(view.policy, "hour"), view.mae(view.rival, "hour")
     hours = np.flatnonzero(np.isfinite(mine))
     if len(hours) < 2:
         return None
@@ -158,7 +134,7 @@ def _by_series(view: View) -> Figure | None:
     names, kept, whole = ranked_series(view)
     if not names:
         return None
-    mine, rival = view.mae(view.policy, "by_series")[kept], view.mae(view.rival, "by_series")[kept]
+    mine, rival = view.mae(view.policy, "series")[kept], view.mae(view.rival, "series")[kept]
     which = "every series" if whole else f"the {len(names) // 2} best and {len(names) // 2} worst series"
     return bars(
         "error-by-series",

@@ -5,18 +5,13 @@ Legend: M windows, C target channels, G groups.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.data.windows import Segments
-from lstm_ray.evaluate.forecasts.metrics import ForecastSums
-from lstm_ray.evaluate.forecasts.score import Scores
+from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import series_names
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
-from lstm_ray.sections.prepare import WindowConfig
 
 SHOWN_SERIES = 20
 """Series named at either end of the ranking."""
@@ -24,54 +19,6 @@ MIN_PAIRS = 30
 """Residuals needed to speak of their correlation."""
 LARGE_BIAS, LARGE_CORRELATION, UNEVEN_HOURS, LARGE_TAIL, WRONG_COVERAGE = 0.25, 0.3, 1.5, 0.25, 0.05
 """Beyond these a finding comes with advice."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What the findings and figures of a forecast are made from."""
-
-    scores: dict[str, Scores]
-    """By forecaster, the policy among them."""
-    policy: str
-    rival: str
-    """The baseline with the least mean absolute error."""
-    segments: Segments
-    origins_M: NDArray
-    window: WindowConfig
-    deviation_C: NDArray
-    normalisation: str
-    """The policy's model.normalisation."""
-
-    @property
-    def unit(self) -> str:
-        """One target is shown in its own units; several are pooled in training deviations."""
-        target = self.segments.schema.target
-        return target[0] if len(target) == 1 else "training deviations"
-
-    @property
-    def pooled(self) -> str:
-        """Said after an error where the target's name does not tell its unit."""
-        return "" if len(self.deviation_C) == 1 else " training deviations"
-
-    def sums(self, name: str, grouping: str) -> ForecastSums:
-        """A forecaster's sums in the unit that is shown."""
-        sums: ForecastSums = getattr(self.scores[name], grouping)
-        return sums if len(self.deviation_C) == 1 else sums.in_units_of(self.deviation_C)
-
-    def mae(self, name: str, grouping: str) -> NDArray:
-        """Mean absolute error by group, float64 [G], NaN where a group is empty."""
-        return self.sums(name, grouping).columns()["mae"]
-
-    def label(self, window_index: int) -> str:
-        """A window in words: its series and the time of its origin."""
-        row = self.origins_M[window_index]
-        time = self.segments.times(np.asarray([row]))[0]
-        when = (
-            np.datetime_as_string(time, unit="m").replace("T", " ")
-            if isinstance(time, np.datetime64)
-            else f"step {time}"
-        )
-        return f"{self.segments.series[int(self.segments.series_of(row))]} after {when}"
 
 
 def findings(view: View) -> list[Finding]:
@@ -84,7 +31,7 @@ def ranked_series(view: View) -> tuple[list[str], NDArray, bool]:
     """Series from the smallest to the largest error of the policy, their indices among ``series_names``, and whether
     that is all of them; where they are many, SHOWN_SERIES from either end."""
     names, _ = series_names(view.segments)
-    mae = view.mae(view.policy, "by_series")
+    mae = view.mae(view.policy, "series")
     order = np.argsort(mae, kind="stable")[: int(np.isfinite(mae).sum())]
     whole = len(order) <= 2 * SHOWN_SERIES
     kept = order if whole else np.concatenate([order[:SHOWN_SERIES], order[-SHOWN_SERIES:]])
@@ -108,7 +55,7 @@ def correlation(view: View, lag: int) -> float | None:
 
 
 def _horizon(view: View) -> Finding | None:
-    mine, rival = view.mae(view.policy, "by_horizon"), view.mae(view.rival, "by_horizon")
+    mine, rival = view.mae(view.policy, "horizon"), view.mae(view.rival, "horizon")
     known = np.flatnonzero(np.isfinite(mine))
     if len(known) < 2:
         return None
@@ -128,7 +75,7 @@ def _horizon(view: View) -> Finding | None:
 
 
 def _bias(view: View) -> Finding | None:
-    total = view.sums(view.policy, "by_horizon").metrics()
+    total = view.sums(view.policy, "horizon").metrics()
     if total["mae"] is None or total["bias"] is None:
         return None
     share = abs(total["bias"]) / total["mae"] if total["mae"] else 0.0
@@ -143,9 +90,9 @@ def _bias(view: View) -> Finding | None:
 
 
 def _hours(view: View) -> Finding | None:
-    if view.scores[view.policy].by_hour is None:
+    if "hour" not in view.scores[view.policy].by:
         return None
-    mae = view.mae(view.policy, "by_hour")
+    mae = view.mae(view.policy, "hour")
     if np.isfinite(mae).sum() < 2:
         return None
     worst, best = int(np.nanargmax(mae)), int(np.nanargmin(mae))
@@ -163,7 +110,7 @@ def _series(view: View) -> Finding | None:
     names, kept, _ = ranked_series(view)
     if len(kept) < 2:
         return None
-    mine, rival = view.mae(view.policy, "by_series"), view.mae(view.rival, "by_series")
+    mine, rival = view.mae(view.policy, "series"), view.mae(view.rival, "series")
     known = np.isfinite(mine)
     better, num = int((mine[known] < rival[known]).sum()), int(known.sum())
     text = (

@@ -5,8 +5,11 @@ Legend: M windows, H horizon, C target channels, Q quantiles, B residual bins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
+from operator import add
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,11 @@ from lstm_ray.data.windows import Segments, chunks
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.forecasts.metrics import ForecastSums, forecast_sums, median_index
 from lstm_ray.evaluate.gather import HOURS, Forecaster, future_rows, hour_of_day, narrow, series_names
+from lstm_ray.evaluate.predictions import writer
 from lstm_ray.sections.prepare import WindowConfig
 
+POLICY = "policy"
+"""Name of the forecaster whose forecasts are kept."""
 DAY_MICROSECONDS = 86_400_000_000
 BIN_EDGES = np.linspace(-3, 3, 61)
 """Residual histogram, in training deviations; what lies beyond is counted in the outermost bins."""
@@ -28,12 +34,12 @@ BIN_EDGES = np.linspace(-3, 3, 61)
 class Scores:
     """One forecaster's errors. ``a + b`` is the pass over a's windows and then b's."""
 
-    by_horizon: ForecastSums
-    by_series: ForecastSums
-    by_hour: ForecastSums | None
-    """None where time has no hours."""
+    by: dict[str, ForecastSums]
+    """By group: ``horizon`` (step ahead), ``series`` (in the order of ``series_names``), and ``hour`` where time has any."""
+    count_M: NDArray
+    """Measured values of each window."""
     absolute_M: NDArray
-    """Sum of each window's absolute errors."""
+    """Sum of each window's absolute errors, in the data's own units."""
     scaled_M: NDArray
     """Mean of each window's absolute errors in training deviations, NaN where nothing was measured."""
     first_residual_MC: NDArray
@@ -42,50 +48,64 @@ class Scores:
     """How many residuals (actual minus forecast, in training deviations) fall between neighbouring BIN_EDGES."""
 
     def __add__(self, other: Scores) -> Scores:
-        return _join([self, other])
+        return join([self, other])
 
     @property
     def total(self) -> ForecastSums:
-        return self.by_horizon.total()
+        return self.by["horizon"].total()
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What forecasts are held against, beside what came: the same for every batch and every worker."""
+
+    window: WindowConfig
+    scale_NC: NDArray
+    """MASE's denominators (``metrics.seasonal_scale``)."""
+    deviation_C: NDArray
+    """The training part's deviations."""
+    batch: int = 512
+    """Windows at a time."""
+    before: int = 0
+    """Further steps that decide what a window is read as (``clean.lookback``)."""
 
 
 def score(
     forecasters: Mapping[str, Forecaster],
     segments: Segments,
     origins_M: NDArray,
-    window: WindowConfig,
-    scale_NC: NDArray,
-    deviation_C: NDArray,
-    batch: int,
+    given: Yardstick,
     advance: Callable[[str], None] = lambda words: None,
-    before: int = 0,
+    out: Path | None = None,
 ) -> dict[str, Scores]:
     """Score forecasters on the same windows, each window's truth read once and its forecasts dropped after scoring.
 
     Args:
         origins_M: ascending, at least one.
-        scale_NC: MASE's denominators (``metrics.seasonal_scale``).
-        deviation_C: the training part's deviations.
         advance: called once for every batch.
-        before: further steps that decide what a window is read as (``clean.lookback``).
+        out: Parquet file for every forecast of ``policy`` beside what came, written as they come (``predictions``).
 
     Raises:
         InputError: a forecast is not finite.
     """
     running: dict[str, list[Scores]] = {name: [] for name in forecasters}
     names, series_S = series_names(segments)
-    for some in chunks(origins_M, batch):
-        truth = _read(segments, some, window, (series_S, len(names)), scale_NC, deviation_C)
-        nearby, origin = narrow(segments, some, reach(window) + before, window.horizon)
-        for name, forecaster in forecasters.items():
-            forecast = forecaster.forecast_windows(nearby, origin, batch)
-            _must_be_finite(name, forecast, segments, some)
-            running[name].append(_score_batch(truth, forecast, forecaster.quantiles))
-            # Group sums are as large as the series are many: keep few of them, at a cost of log2(batches) joins.
-            while len(running[name]) > 1 and len(running[name][-1].absolute_M) >= len(running[name][-2].absolute_M):
-                running[name][-2:] = [_join(running[name][-2:])]
-        advance(f"{len(some)} windows")
-    return {name: _join(parts) for name, parts in running.items()}
+    window = given.window
+    with writer(out, segments, window.horizon) as write:
+        for some in chunks(origins_M, given.batch):
+            truth = _read(segments, some, given, (series_S, len(names)))
+            nearby, origin = narrow(segments, some, reach(window) + given.before, window.horizon)
+            for name, forecaster in forecasters.items():
+                forecast = forecaster.forecast_windows(nearby, origin, given.batch)
+                _must_be_finite(name, forecast, segments, some)
+                running[name].append(_score_batch(truth, forecast, forecaster.quantiles))
+                # Group sums are as large as the series are many: keep few of them, at a cost of log2(batches) joins.
+                while len(running[name]) > 1 and len(running[name][-1].absolute_M) >= len(running[name][-2].absolute_M):
+                    running[name][-2:] = [join(running[name][-2:])]
+                if name == POLICY:
+                    write(some, forecast, forecaster.quantiles)
+            advance(f"{len(some)} windows")
+    return {name: join(parts) for name, parts in running.items()}
 
 
 @dataclass(frozen=True)
@@ -99,25 +119,17 @@ class _Truth:
     groupings: dict[str, tuple[NDArray, int]]
 
 
-def _read(
-    segments: Segments,
-    origins_M: NDArray,
-    window: WindowConfig,
-    series: tuple[NDArray, int],
-    scale_NC: NDArray,
-    deviation_C: NDArray,
-) -> _Truth:
-    rows = future_rows(origins_M, window.horizon)
+def _read(segments: Segments, origins_M: NDArray, given: Yardstick, series: tuple[NDArray, int]) -> _Truth:
+    horizon = given.window.horizon
+    rows = future_rows(origins_M, horizon)
     series_S, num_series = series
     series_M = series_S[segments.series_of(origins_M)]
-    groupings = {
-        "by_horizon": (np.arange(window.horizon)[None], window.horizon),
-        "by_series": (series_M[:, None], num_series),
-    }
+    groupings = {"horizon": (np.arange(horizon)[None], horizon), "series": (series_M[:, None], num_series)}
     if has_hours(segments):
-        groupings["by_hour"] = (hour_of_day(segments, rows), HOURS)
+        groupings["hour"] = (hour_of_day(segments, rows), HOURS)
     actual, observed = segments.target_RC[rows], segments.observed_RC[rows]
-    return _Truth(actual, observed, scale_NC[series_M], np.asarray(deviation_C, dtype=np.float64), groupings)
+    deviation_C = np.asarray(given.deviation_C, dtype=np.float64)
+    return _Truth(actual, observed, given.scale_NC[series_M], deviation_C, groupings)
 
 
 def has_hours(segments: Segments) -> bool:
@@ -135,9 +147,8 @@ def _score_batch(truth: _Truth, forecast_MHCQ: NDArray, quantiles: list[float]) 
     count = seen.sum(axis=(1, 2))
     inside = np.clip(scaled[seen], BIN_EDGES[0], BIN_EDGES[-1])
     return Scores(
-        by_horizon=sums["by_horizon"],
-        by_series=sums["by_series"],
-        by_hour=sums.get("by_hour"),
+        by=sums,
+        count_M=count,
         absolute_M=np.abs(residual).sum(axis=(1, 2), dtype=np.float64),
         scaled_M=np.where(count > 0, np.abs(scaled).sum(axis=(1, 2)) / np.maximum(count, 1), np.nan),
         first_residual_MC=np.where(seen[:, 0], scaled[:, 0], np.nan).astype(np.float32),
@@ -145,17 +156,17 @@ def _score_batch(truth: _Truth, forecast_MHCQ: NDArray, quantiles: list[float]) 
     )
 
 
-def _join(parts: list[Scores]) -> Scores:
+def join(parts: Sequence[Scores]) -> Scores:
+    """Scores of windows that follow each other."""
     values: dict[str, Any] = {}
     for field in fields(Scores):
         items = [getattr(part, field.name) for part in parts]
         if field.name.endswith(("_M", "_MC")):
             values[field.name] = np.concatenate(items)
+        elif field.name == "by":
+            values[field.name] = {name: reduce(add, [item[name] for item in items]) for name in items[0]}
         else:
-            total = items[0]
-            for item in items[1:]:
-                total = None if total is None else total + item
-            values[field.name] = total
+            values[field.name] = sum(items)
     return Scores(**values)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lstm_ray import progress
@@ -23,12 +25,13 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.classes.evaluation import patterns
 from lstm_ray.evaluate.damage import robustness
-from lstm_ray.evaluate.forecasts.evaluation import Evaluation
 from lstm_ray.evaluate.gather import Labeller
 from lstm_ray.evaluate.labels.baselines import fit_label_baselines
-from lstm_ray.evaluate.labels.figures import Told, class_label_figures, value_label_figures
+from lstm_ray.evaluate.labels.figures import Answers, class_label_figures, value_label_figures
 from lstm_ray.evaluate.labels.metrics import class_scores, label_metrics, told, value_scores
+from lstm_ray.evaluate.predictions import keep_classes, keep_values
 from lstm_ray.evaluate.skill import CONFIDENCE, Skill, skill
+from lstm_ray.evaluate.told import Evaluation, Told
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
 
@@ -57,12 +60,19 @@ class _Race:
 
 
 def evaluate_labels(
-    config: Config, name: str, policy: Labeller, scaler: Scaler, segments: Segments, parts: Boundaries
+    config: Config,
+    name: str,
+    policy: Labeller,
+    scaler: Scaler,
+    segments: Segments,
+    parts: Boundaries,
+    out: Path | None = None,
 ) -> Evaluation:
     """Score a policy and the baselines on every labelled test step.
 
     Args:
         name: where the policy comes from, such as train.
+        out: Parquet file for every step's label and what was told of it.
 
     Raises:
         InputError: no labelled test step, or a training part with one class.
@@ -86,17 +96,18 @@ def evaluate_labels(
         curves = robustness.label_curves(
             beside, segments, plan, scaler, settings, config.seed, advance, Filling.of(config.preprocess, config.window)
         )
-    seen = Told(segments, rows, found, segments.label_R[rows])
+    seen = Answers(segments, rows, found, segments.label_R[rows])
+    if out is not None:
+        _keep(out, seen)
     metrics = {who: label_metrics(answer_MA, seen.label_M, schema) for who, answer_MA in found.items()}
     rival = _best_baseline(metrics)
     race = _Race(name, rival, metrics, _gain(seen, rival, config), config.answers, len(rows))
     first, summary = _finding(race, schema.label or "")
-    told_apart = _of_classes(seen, rival, curves) if schema.classes else _of_values(seen, rival, curves, scaler)
+    told_apart = _of_classes(seen, rival) if schema.classes else _of_values(seen, rival, scaler)
     interval = race.gain.interval if race.gain and not schema.classes else None
     baselines = {who: values for who, values in metrics.items() if who != "policy"}
     details = {
         **told_apart.details,
-        "robustness": [vars(curve) for curve in curves],
         "skill": None if race.gain is None else race.gain.value,
         "skill_against": rival,
         **({"skill_interval": list(interval)} if interval else {}),
@@ -108,11 +119,32 @@ def evaluate_labels(
         baselines=baselines,
         scaled=told_apart.scaled,
         skill=None if race.gain is None else race.gain.value,
-        table=_table(race),
-        findings=[first, *told_apart.findings, *robustness.findings(curves, "policy")],
-        figures=told_apart.figures,
-        details=details,
+        told=[
+            Told("Against the baselines", [first, *told_apart.findings], told_apart.figures, [_table(race)], details),
+            robustness.told(curves, "policy"),
+        ],
+        cases=_cases(seen),
     )
+
+
+def _cases(seen: Answers) -> pa.Table:
+    """Each labelled step with every model's error: 1 for a class told wrong, or the absolute error of a value."""
+    return pa.table(_where(seen) | {who: pa.array(seen.error(who)) for who in seen.answers})
+
+
+def _keep(out: Path, seen: Answers) -> None:
+    answer_MA, classes = seen.answers["policy"], seen.segments.schema.classes
+    if classes:
+        keep_classes(out, _where(seen), seen.label_M.astype(np.int64), answer_MA, classes)
+    else:
+        keep_values(out, _where(seen), seen.label_M, answer_MA[:, 0])
+
+
+def _where(seen: Answers) -> dict[str, pa.Array]:
+    return {
+        "series_id": pa.array(np.asarray(seen.segments.series, dtype=np.str_)[seen.segments.series_of(seen.rows)]),
+        "time": pa.array(seen.segments.times(seen.rows)),
+    }
 
 
 @dataclass(frozen=True)
@@ -125,18 +157,18 @@ class _OfKind:
     details: dict
 
 
-def _of_classes(seen: Told, rival: str, curves: list[robustness.Curve]) -> _OfKind:
+def _of_classes(seen: Answers, rival: str) -> _OfKind:
     schema = seen.segments.schema
     sums = {who: class_scores(seen.answers[who], seen.label_M, schema) for who in ("policy", rival)}
     details = {
         "confusion": {"classes": schema.classes, "rows_are_truth": sums["policy"].confusion_KK.tolist()},
         "by_class": sums["policy"].by_class(),
     }
-    figures = class_label_figures(seen, sums["policy"], sums[rival], rival, curves)
+    figures = class_label_figures(seen, sums["policy"], sums[rival], rival)
     return _OfKind({}, patterns(sums["policy"]), figures, details)
 
 
-def _of_values(seen: Told, rival: str, curves: list[robustness.Curve], scaler: Scaler) -> _OfKind:
+def _of_values(seen: Answers, rival: str, scaler: Scaler) -> _OfKind:
     assert scaler.label is not None
     deviation = np.asarray(scaler.label.deviation)
     scaled = {who: value_scores(answer, seen.label_M).scaled(deviation) for who, answer in seen.answers.items()}
@@ -155,7 +187,7 @@ def _of_values(seen: Told, rival: str, curves: list[robustness.Curve], scaler: S
         "by_series": {"policy": by_series},
         "baselines_scaled": {who: values for who, values in scaled.items() if who != "policy"},
     }
-    return _OfKind(scaled["policy"], findings, value_label_figures(seen, rival, curves), details)
+    return _OfKind(scaled["policy"], findings, value_label_figures(seen, rival), details)
 
 
 def _require_finite(name: str, answer_MA: NDArray, segments: Segments, rows: NDArray) -> None:
@@ -175,7 +207,7 @@ def _best_baseline(metrics: Metrics) -> str:
     return min(others, key=lambda who: metrics[who]["mae"] or 0.0)
 
 
-def _gain(seen: Told, rival: str, config: Config) -> Skill | None:
+def _gain(seen: Answers, rival: str, config: Config) -> Skill | None:
     """Neighbouring steps share what they are told from, so the interval comes from blocks of time."""
     return skill(seen.error("policy"), seen.error(rival), seen.segments.steps(seen.rows), config.window.history)
 

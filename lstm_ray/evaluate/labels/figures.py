@@ -5,7 +5,6 @@ Legend: M steps, A answers for one step: its classes, or its value alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,6 @@ from numpy.typing import NDArray
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.classes.figures import calibration, confusion, rarest, recall
 from lstm_ray.evaluate.classes.metrics import ClassSums
-from lstm_ray.evaluate.damage.robustness import Curve
-from lstm_ray.evaluate.forecasts.figures import robustness_figure
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.figure import Figure, lines
 
@@ -26,7 +23,7 @@ SHOWN_POINTS = 1000
 
 
 @dataclass(frozen=True)
-class Told:
+class Answers:
     """The labelled test steps: what each model tells, and what is true."""
 
     segments: Segments
@@ -61,29 +58,25 @@ class Told:
         return np.arange(starts[middle], ends[middle])
 
 
-def class_label_figures(
-    seen: Told, sums: ClassSums, rival_sums: ClassSums, rival: str, curves: Sequence[Curve]
-) -> list[Figure]:
+def class_label_figures(seen: Answers, sums: ClassSums, rival_sums: ClassSums, rival: str) -> list[Figure]:
     """Every figure of labels that are classes, those that matter most first."""
     return [
         confusion(sums, "steps"),
         _stretch_of_classes(seen),
         recall(sums, rival_sums, rival),
         calibration(sums, rarest(sums)),
-        *(robustness_figure(curve, "policy") for curve in curves),
     ]
 
 
-def value_label_figures(seen: Told, rival: str, curves: Sequence[Curve]) -> list[Figure]:
+def value_label_figures(seen: Answers, rival: str) -> list[Figure]:
     """Every figure of labels that are values, those that matter most first."""
     return [
         _stretch_of_values(seen, rival),
         _told_beside_true(seen),
-        *(robustness_figure(curve, "policy") for curve in curves),
     ]
 
 
-def _stretch_of_classes(seen: Told) -> Figure:
+def _stretch_of_classes(seen: Answers) -> Figure:
     classes, shown = seen.segments.schema.classes, seen.stretch()
     true, said = seen.label_M[shown].astype(np.int64), seen.answers["policy"][shown].argmax(axis=1)
     named = {"true": true, "policy": said}
@@ -96,7 +89,7 @@ def _stretch_of_classes(seen: Told) -> Figure:
     )
 
 
-def _stretch_of_values(seen: Told, rival: str) -> Figure:
+def _stretch_of_values(seen: Answers, rival: str) -> Figure:
     shown, said = seen.stretch(), rival.replace("_", " ")
     mine, other = (number(float(seen.error(name)[shown].mean())) for name in ("policy", rival))
     return _over_time(
@@ -112,7 +105,7 @@ def _stretch_of_values(seen: Told, rival: str) -> Figure:
     )
 
 
-def _over_time(seen: Told, shown: NDArray, caption: str, series: dict[str, list]) -> Figure:
+def _over_time(seen: Answers, shown: NDArray, caption: str, series: dict[str, list]) -> Figure:
     segments, rows = seen.segments, seen.rows[shown]
     name = segments.series[int(segments.series_of(rows[:1])[0])]
     return lines(
@@ -126,7 +119,7 @@ def _over_time(seen: Told, shown: NDArray, caption: str, series: dict[str, list]
     )
 
 
-def _told_beside_true(seen: Told) -> Figure:
+def _told_beside_true(seen: Answers) -> Figure:
     some = np.unique(np.linspace(0, len(seen.rows) - 1, min(len(seen.rows), SHOWN_POINTS)).astype(np.int64))
     order = some[np.argsort(seen.label_M[some], kind="stable")]
     true, said = seen.label_M[order], seen.answers["policy"][order, 0]

@@ -48,9 +48,9 @@ def test_a_classifier_is_scored_beside_its_baselines(sequences_data):
     assert np.sum(found.details["confusion"]["rows_are_truth"]) == 50
     assert "on 50 test sequences" in found.summary.lower()
     assert "above the logistic regression's" in found.summary
-    assert found.table["best"] == 0
-    assert {len(row) for row in found.table["rows"]} == {len(found.table["columns"])}
-    to_json([found.metrics, found.baselines, found.details, found.table, [f.model_dump() for f in found.figures]])
+    assert found.tables[0]["best"] == 0
+    assert {len(row) for row in found.tables[0]["rows"]} == {len(found.tables[0]["columns"])}
+    to_json([found.metrics, found.baselines, found.details, found.tables, [f.model_dump() for f in found.figures]])
 
 
 def test_a_classifier_that_loses_is_said_to(sequences_data):

@@ -10,9 +10,9 @@ from lstm_ray.data.windows import origins, sequences
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.forecasts.baselines import LastValue, SeasonalNaive
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
-from lstm_ray.evaluate.forecasts.score import score
+from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.evaluate.gather import cut_out
-from lstm_ray.sections.stages import EvaluateConfig
+from lstm_ray.sections.evaluate import EvaluateConfig
 
 SETTINGS = EvaluateConfig(missing=[0.5, 0.1], noise=[0.2, 2.0], robustness_windows=64)
 
@@ -88,7 +88,7 @@ def test_undamaged_is_the_plain_score_of_the_same_windows(data):
     everything = SETTINGS.model_copy(update={"robustness_windows": len(test_M)})
     curves = _curves(data, {"n": naive}, everything)
     scale, deviation = seasonal_scale(data.segments, data.parts, 24), data.scaler.target_deviation
-    plain = score({"n": naive}, data.segments, test_M, data.window, scale, deviation, 64)["n"]
+    plain = score({"n": naive}, data.segments, test_M, Yardstick(data.window, scale, deviation))["n"]
     for curve in curves:
         assert curve.severity[0] == 0
         assert curve.score["n"][0] == pytest.approx(plain.total.scaled(deviation)["mae"])

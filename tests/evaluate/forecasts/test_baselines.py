@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge as ReferenceRidge
 from lstm_ray.data.schema import ColumnScale, Scaler
 from lstm_ray.data.windows import origins
 from lstm_ray.evaluate.forecasts.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge
-from lstm_ray.evaluate.forecasts.score import score
+from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.model import ridge as closed_form
 from lstm_ray.sections.prepare import WindowConfig
 from tests.made import in_logarithms
@@ -78,7 +78,9 @@ def test_the_penalty_is_the_one_that_validates_best(data):
             ridge = fit_ridge(data.segments, data.parts, window, data.scaler)
         validation_M = origins(data.segments, data.parts, "validation", window)
         scale = np.full((3, 1), np.nan)
-        scores = score({"r": ridge}, data.segments, validation_M, window, scale, data.scaler.target_deviation, 64)
+        scores = score(
+            {"r": ridge}, data.segments, validation_M, Yardstick(window, scale, data.scaler.target_deviation)
+        )
         errors[penalty] = scores["r"].total.metrics()["mse"]
     # A window weighs by its measured share there and by its measured steps here, so the two may part by a hair.
     assert errors[chosen] <= min(errors.values()) * 1.001
@@ -117,7 +119,7 @@ def test_the_ridge_reaches_its_known_error_on_etth1(make_data):
     window = WindowConfig(history=336, horizon=96, patch=24, season=24)
     ridge = fit_ridge(segments, parts, window, scaler)
     test_M = origins(segments, parts, "test", window)
-    scores = score({"r": ridge}, segments, test_M, window, np.ones((1, 7)), scaler.target_deviation, 512)["r"]
+    scores = score({"r": ridge}, segments, test_M, Yardstick(window, np.ones((1, 7)), scaler.target_deviation))["r"]
     assert scores.total.scaled(scaler.target_deviation) == pytest.approx({"mse": 0.370, "mae": 0.391}, abs=1e-3)
 
 

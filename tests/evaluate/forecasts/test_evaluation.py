@@ -8,7 +8,8 @@ import pytest
 from lstm_ray.config import parse
 from lstm_ray.data.windows import origins
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.forecasts.evaluation import Evaluation, evaluate_forecast
+from lstm_ray.evaluate.forecasts.evaluation import evaluate_forecast
+from lstm_ray.evaluate.told import Evaluation
 from lstm_ray.run_dir import to_json
 
 CONFIG = parse(
@@ -63,8 +64,8 @@ def test_a_policy_that_wins_is_scored_beside_its_baselines(make_data):
     low, high = found.details["skill_interval"]
     assert low < found.skill < high
     assert "below the ridge's" in found.summary
-    assert found.table["best"] == 0
-    assert found.table["rows"][0][0] == "policy (tune)"
+    assert found.tables[0]["best"] == 0
+    assert found.tables[0]["rows"][0][0] == "policy (tune)"
     assert found.findings[0].severity == "info"
 
 
@@ -76,15 +77,15 @@ def test_a_policy_that_loses_is_said_to(data, fake_policy):
     assert "Serve the ridge instead" in found.findings[0].advice
     assert found.details["skill_interval"] is None, "120 steps hold no eight blocks of two seasons"
     assert "too short to say how sure" in found.findings[0].text
-    assert found.table["best"] == 3
+    assert found.tables[0]["best"] == 3
 
 
 def test_all_that_is_written_is_json_without_nan_and_tables_are_whole(make_data, fake_policy):
     for data in (make_data(channels=2), make_data(is_time=False)):
         found = _evaluate(data, fake_policy(quantiles=[0.25, 0.5, 0.75]))
-        to_json([found.metrics, found.baselines, found.scaled, found.details, found.table])
+        to_json([found.metrics, found.baselines, found.scaled, found.details, found.tables])
         to_json([figure.model_dump() for figure in found.figures])
-        assert {len(row) for row in found.table["rows"]} == {len(found.table["columns"])}
+        assert {len(row) for row in found.tables[0]["rows"]} == {len(found.tables[0]["columns"])}
 
 
 def test_the_finer_cuts_are_there(make_data, fake_policy):
@@ -108,9 +109,9 @@ def test_every_figure_has_a_caption_with_numbers_and_traces(data, fake_policy):
         "window-worst",
         "error-by-hour",
         "error-by-series",
+        "residuals",
         "robustness-missing",
         "robustness-noise",
-        "residuals",
     ]
     for figure in found.figures:
         assert figure.caption.endswith(".")

@@ -11,20 +11,21 @@ from lstm_ray.data.windows import origins
 from lstm_ray.evaluate.forecasts import patterns
 from lstm_ray.evaluate.forecasts.baselines import SeasonalNaive
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
-from lstm_ray.evaluate.forecasts.score import score
+from lstm_ray.evaluate.forecasts.score import Yardstick, score
+from lstm_ray.evaluate.forecasts.view import View
 
 
-def _view(data, policy) -> patterns.View:
+def _view(data, policy) -> View:
     test_M = origins(data.segments, data.parts, "test", data.window)
     naive = SeasonalNaive(data.window.horizon, data.window.season)
     scale = seasonal_scale(data.segments, data.parts, data.window.season)
     models = {"policy": policy, "seasonal_naive": naive}
-    scores = score(models, data.segments, test_M, data.window, scale, data.scaler.target_deviation, 512)
+    scores = score(models, data.segments, test_M, Yardstick(data.window, scale, data.scaler.target_deviation))
     deviation = data.scaler.target_deviation
-    return patterns.View(scores, "policy", "seasonal_naive", data.segments, test_M, data.window, deviation, "mean")
+    return View(scores, "policy", "seasonal_naive", data.segments, test_M, data.window, deviation, "mean")
 
 
-def _one(view: patterns.View, words: str):
+def _one(view: View, words: str):
     (finding,) = [finding for finding in patterns.findings(view) if words in finding.text]
     return finding
 
@@ -68,7 +69,7 @@ def test_the_hour_with_the_largest_error_is_named(data, fake_policy):
 def test_series_are_ranked_and_many_are_shown_from_either_end(make_data, fake_policy):
     few = _view(make_data(), fake_policy())
     names, kept, whole = patterns.ranked_series(few)
-    mae = few.mae("policy", "by_series")
+    mae = few.mae("policy", "series")
     assert whole
     assert names == [f"s{index}" for index in np.argsort(mae)]
     assert (np.diff(mae[kept]) >= 0).all()
@@ -76,7 +77,7 @@ def test_series_are_ranked_and_many_are_shown_from_either_end(make_data, fake_po
     names, kept, whole = patterns.ranked_series(many)
     assert not whole
     assert len(names) == len(set(names)) == 2 * patterns.SHOWN_SERIES
-    mae = many.mae("policy", "by_series")
+    mae = many.mae("policy", "series")
     assert mae[kept[0]] == mae.min()
     assert mae[kept[-1]] == mae.max()
 
@@ -143,7 +144,7 @@ def test_several_targets_are_pooled_in_deviations(make_data, fake_policy):
     assert one.unit == "target0"
     assert two.unit == "training deviations"
     scaled = two.scores["policy"].total.scaled(two.deviation_C)["mae"]
-    assert two.sums("policy", "by_horizon").metrics()["mae"] == pytest.approx(scaled)
+    assert two.sums("policy", "horizon").metrics()["mae"] == pytest.approx(scaled)
 
 
 def test_a_policy_without_error_makes_no_sentence_stumble(make_data, fake_policy):

@@ -11,7 +11,7 @@ from lstm_ray.data.quality.clean import Cleaning, lookback
 from lstm_ray.data.windows import origins
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
-from lstm_ray.evaluate.forecasts.score import BIN_EDGES, Scores, score
+from lstm_ray.evaluate.forecasts.score import BIN_EDGES, Scores, Yardstick, score
 from tests import made
 
 QUANTILES = [0.1, 0.5, 0.9]
@@ -21,14 +21,15 @@ def _score(data, policy, origins_M=None, batch=512) -> Scores:
     if origins_M is None:
         origins_M = origins(data.segments, data.parts, "test", data.window)
     scale = seasonal_scale(data.segments, data.parts, data.window.season)
-    deviation = data.scaler.target_deviation
-    return score({"policy": policy}, data.segments, origins_M, data.window, scale, deviation, batch)["policy"]
+    given = Yardstick(data.window, scale, data.scaler.target_deviation, batch)
+    return score({"policy": policy}, data.segments, origins_M, given)["policy"]
 
 
 def _assert_same(one: Scores, other: Scores) -> None:
-    for grouping in ("by_horizon", "by_series", "by_hour"):
-        for name, values in getattr(one, grouping).columns().items():
-            found = getattr(other, grouping).columns()[name]
+    assert one.by.keys() == other.by.keys()
+    for grouping, sums in one.by.items():
+        for name, values in sums.columns().items():
+            found = other.by[grouping].columns()[name]
             np.testing.assert_allclose(found, values, rtol=1e-9, err_msg=f"{grouping} {name}")
     for name in ("absolute_M", "scaled_M", "first_residual_MC", "histogram_B"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-9, err_msg=name)
@@ -55,7 +56,7 @@ def test_the_total_is_the_error_of_every_measured_step(data, fake_policy):
     error = (policy.forecast_windows(data.segments, test_M)[..., 0] - data.segments.target_RC[rows])[seen]
     found = _score(data, policy)
     scale = seasonal_scale(data.segments, data.parts, data.window.season)[:, 0]
-    assert found.by_series.rows("mase") == pytest.approx(np.asarray(found.by_series.rows("mae")) / scale)
+    assert found.by["series"].rows("mase") == pytest.approx(np.asarray(found.by["series"].rows("mae")) / scale)
     assert found.total.metrics()["mae"] == pytest.approx(np.abs(error).mean())
     assert found.absolute_M.sum() == pytest.approx(np.abs(error).sum())
     assert found.histogram_B.sum() == seen.sum()
@@ -78,12 +79,12 @@ def test_hours_are_those_of_the_forecast_steps(data, fake_policy):
         def forecast_windows(self, segments, origins_M, batch=512):
             return 0 * super().forecast_windows(segments, origins_M)
 
-    found = _score(replace(data, segments=replace(data.segments, target_RC=target)), Zero()).by_hour.rows("mae")
+    found = _score(replace(data, segments=replace(data.segments, target_RC=target)), Zero()).by["hour"].rows("mae")
     assert found == [0.0] * 6 + [5.0] + [0.0] * 17
 
 
 def test_steps_without_a_clock_have_no_hours(make_data, fake_policy):
-    assert _score(make_data(is_time=False), fake_policy()).by_hour is None
+    assert "hour" not in _score(make_data(is_time=False), fake_policy()).by
 
 
 def test_a_window_without_a_measured_step_is_marked_and_weighs_nothing(data, fake_policy):
@@ -123,8 +124,8 @@ def test_the_batch_size_does_not_change_what_a_window_is_read_as(batch):
     assert before > 0
 
     def scores(size):
-        given = (segments, origins_M, config.window, np.ones((1, 1)), policy.scaler.target_deviation, size)
-        return score({"policy": policy}, *given, before=before)["policy"]
+        given = Yardstick(config.window, np.ones((1, 1)), policy.scaler.target_deviation, size, before)
+        return score({"policy": policy}, segments, origins_M, given)["policy"]
 
     np.testing.assert_allclose(scores(batch).absolute_M, scores(1000).absolute_M, rtol=1e-4)
     assert scores(1000).absolute_M[90 - 60 - 1] > 400 / config.window.horizon

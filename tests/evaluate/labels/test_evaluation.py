@@ -14,9 +14,9 @@ from lstm_ray.data.steps import labelled_rows, step_ranges
 from lstm_ray.data.windows import Segments, rows_of
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.choosing.validation import validation_metrics
-from lstm_ray.evaluate.forecasts.evaluation import Evaluation
 from lstm_ray.evaluate.labels.baselines import fit_label_baselines, histories
 from lstm_ray.evaluate.labels.evaluation import evaluate_labels
+from lstm_ray.evaluate.told import Evaluation
 from lstm_ray.run_dir import to_json
 from tests import made
 
@@ -82,7 +82,7 @@ def test_values_are_scored_in_their_own_units_and_in_training_deviations() -> No
 @pytest.mark.parametrize("kind", ["class", "value"])
 def test_everything_left_behind_is_plain_json(kind: str) -> None:
     found, _ = evaluated(kind, wrong=3)
-    assert json.loads(to_json({"m": found.metrics, "d": found.details, "b": found.baselines, "t": found.table}))
+    assert json.loads(to_json({"m": found.metrics, "d": found.details, "b": found.baselines, "t": found.tables}))
     ids = [figure.id for figure in found.figures]
     assert ids[:2] == {"class": ["confusion", "stretch"], "value": ["stretch", "told-beside-true"]}[kind]
     assert {"robustness-missing", "robustness-noise"} <= set(ids)

@@ -1,19 +1,10 @@
-"""The sections of the stages that judge and serve a policy: evaluate, deploy."""
+"""The section of the stage that serves a policy."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from lstm_ray.sections.base import Fraction, Section
-
-
-class EvaluateConfig(Section):
-    """What the test part is asked, once."""
-
-    batch: int = Field(default=512, gt=0, description="windows predicted at a time")
-    missing: list[Fraction] = Field(default=[0.1, 0.3, 0.5], description="robustness: shares of history removed")
-    noise: list[float] = Field(default=[0.1, 0.3, 1.0], description="robustness: noise added, in training deviations")
-    robustness_windows: int = Field(default=512, gt=0, description="test windows the robustness checks use")
+from lstm_ray.sections.base import Section
 
 
 class DeployConfig(Section):
