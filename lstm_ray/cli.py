@@ -148,7 +148,9 @@ def serve(
 
 @app.command()
 def benchmark(
-    suite: Annotated[str, typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy, training or data")],
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan or evaluate")
+    ],
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="about a minute; rougher figures")] = False,
     only: Annotated[

@@ -15,6 +15,7 @@ SUITES: Mapping[str, str] = {
     "training": "lstm_ray.benchmark.training:training",
     "data": "lstm_ray.benchmark.data:data",
     "plan": "lstm_ray.benchmark.plan:plan",
+    "evaluate": "lstm_ray.benchmark.evaluate:evaluate",
 }
 """``module:function`` with the signature Suite."""
 

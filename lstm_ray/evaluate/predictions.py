@@ -24,33 +24,36 @@ from lstm_ray.evaluate.gather import future_rows
 
 Write = Callable[[NDArray, NDArray, Sequence[float]], None]
 """Takes origins [M], forecasts [M, H, C, Q] and their levels."""
+NAMES = ["series_id", "origin", "target"]
+"""Columns that rows are found by."""
 ROWS_PER_GROUP = 32_768
 """Rows that are gathered before they are written."""
 
 
 @contextmanager
-def writer(out: Path | None, segments: Segments, horizon: int) -> Iterator[Write]:
+def writer(out: Path | None, segments: Segments) -> Iterator[Write]:
     """What takes forecasts; the file is there once the block ends without an error. Without ``out`` it drops them."""
     if out is None:
         yield lambda origins_M, forecast_MHCQ, quantiles: None
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_suffix(".tmp")
+    temporary, names_S = out.with_suffix(".tmp"), pa.array(segments.series, pa.string())
     stream: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []
 
     def flush() -> None:
         assert stream is not None
-        stream.write_table(pa.concat_tables(waiting).combine_chunks())
+        stream.write_table(pa.concat_tables(waiting))
         waiting.clear()
 
     def write(origins_M: NDArray, forecast_MHCQ: NDArray, quantiles: Sequence[float]) -> None:
         nonlocal stream
-        waiting.append(_table(segments, origins_M, forecast_MHCQ, quantiles, horizon))
+        waiting.append(_table(segments, names_S, origins_M, forecast_MHCQ, quantiles))
         if stream is None:
-            # Floats of forecasts repeat neither bytes nor values: neither a dictionary nor compression makes them smaller.
+            # Forecasts repeat neither bytes nor values, and nobody looks for one by its value: all that Parquet could do for
+            # them costs more than the forecast.
             stream = pq.ParquetWriter(
-                temporary, waiting[0].schema, use_dictionary=["series_id", "target"], compression="none"
+                temporary, waiting[0].schema, use_dictionary=NAMES, write_statistics=NAMES, compression="none"
             )
         if sum(table.num_rows for table in waiting) >= ROWS_PER_GROUP:
             flush()
@@ -69,11 +72,11 @@ def writer(out: Path | None, segments: Segments, horizon: int) -> Iterator[Write
 
 
 def _table(
-    segments: Segments, origins_M: NDArray, forecast_MHCQ: NDArray, quantiles: Sequence[float], horizon: int
+    segments: Segments, names_S: pa.Array, origins_M: NDArray, forecast_MHCQ: NDArray, quantiles: Sequence[float]
 ) -> pa.Table:
-    schema, rows = segments.schema, future_rows(origins_M, horizon)
-    index_M = pa.array(segments.series_of(origins_M), pa.int32())
-    series = pa.DictionaryArray.from_arrays(index_M, pa.array(segments.series, pa.string())).cast(pa.string())
+    schema, horizon = segments.schema, forecast_MHCQ.shape[1]
+    rows = future_rows(origins_M, horizon)
+    series = names_S.take(pa.array(segments.series_of(origins_M)))
     times = pa.array(segments.times(origins_M))
     tables = []
     for c, target in enumerate(schema.target):
@@ -81,7 +84,7 @@ def _table(
         columns = {
             "series_id": series,
             "origin": times,
-            "target": pa.array([target] * len(origins_M), pa.string()),
+            "target": pa.repeat(pa.scalar(target), len(origins_M)),
             "actual": _lists(segments.target_RC[rows, c], horizon, hidden),
         }
         columns |= {f"q{q:g}": _lists(forecast_MHCQ[:, :, c, i], horizon) for i, q in enumerate(quantiles)}

@@ -84,6 +84,7 @@ def evaluate(config: Config, run: RunDir, work: StageDir, score_with: Scoring = 
         num_parameters=policy.num_parameters,
         skill=found.skill,
         tables=found.tables,
+        topics=[part.topic for part in found.told],
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,7 @@ from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
 from lstm_ray.errors import InputError
+from lstm_ray.figure import Figure
 from lstm_ray.report import scores, tables, words
 from lstm_ray.report.figures import Picture, pictures
 from lstm_ray.run_dir import Finding, Report, RunDir
@@ -46,6 +48,21 @@ SEVERITIES: Mapping[str, str] = {"warning": "Warning", "advice": "Advice", "info
 
 
 @dataclass(frozen=True)
+class Topic:
+    """What stands under one heading of a stage's section; without a name, all that has no heading."""
+
+    name: str
+    id: str
+    findings: list[tuple[int, Finding]]
+    """With their place among the stage's."""
+    tables: list[tables.Table]
+    pictures: list[Picture]
+
+    def of(self, *severities: str) -> list[tuple[int, Finding]]:
+        return [(at, finding) for at, finding in self.findings if finding.severity in severities]
+
+
+@dataclass(frozen=True)
 class StageView:
     """One stage as its section shows it."""
 
@@ -56,8 +73,17 @@ class StageView:
     """Warnings first."""
     facts: list[tuple[str, str]]
     validation: list[tuple[str, str]]
-    tables: list[tables.Table]
-    pictures: list[Picture]
+    topics: list[Topic]
+
+    @property
+    def lead(self) -> Picture | None:
+        """The picture that says most."""
+        return next((picture for topic in self.topics for picture in topic.pictures), None)
+
+    @property
+    def headings(self) -> list[Topic]:
+        """Topics that have a name."""
+        return [topic for topic in self.topics if topic.name]
 
     @property
     def num_warnings(self) -> int:
@@ -128,19 +154,39 @@ def _stage(name: str, run: RunDir, test: scores.Scores | None) -> StageView | No
         own = TypeAdapter(list[tables.TableData]).validate_python(extra.pop("tables", None) or [])
     except ValidationError as error:
         raise _damaged(run, f"{name}/report.json", error.errors()[0]["msg"], name) from None
-    shown = [tables.from_stage(table) for table in own]
-    if name == "evaluate" and test:
-        shown[:0] = tables.of_scores(test)
+    findings = sorted(report.findings, key=lambda finding: list(SEVERITIES).index(finding.severity))
     return StageView(
         name=name,
         question=STAGES[name],
         report=report,
-        findings=sorted(report.findings, key=lambda finding: list(SEVERITIES).index(finding.severity)),
+        findings=findings,
         facts=[(words.label(key), words.fact(key, value)) for key, value in extra.items() if _is_fact(value)],
         validation=[(scores.metric(key).label, words.number(validation[key])) for key in scores.ordered(validation)],
-        tables=shown,
-        pictures=pictures(name, run.figures(name)),
+        topics=_topics(name, extra.get("topics") or [], findings, own, run.figures(name), test),
     )
+
+
+def _topics(
+    stage: str,
+    order: Sequence[str],
+    findings: Sequence[Finding],
+    own: Sequence[tables.TableData],
+    figures: Sequence[Figure],
+    test: scores.Scores | None,
+) -> list[Topic]:
+    """The stage's headings in the order that it gives, others after them, and what stands under each."""
+    others = [[one.topic for one in figures], [one.topic for one in own], [one.topic for one in findings]]
+    names = list(dict.fromkeys([*order, *(name for some in others for name in some)]))
+    told = []
+    for name in names:
+        shown = [tables.from_stage(table) for table in own if table.topic == name]
+        if stage == "evaluate" and test and name == names[0]:
+            shown[:0] = tables.of_scores(test)
+        id = f"{stage}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}"
+        under = [(at, finding) for at, finding in enumerate(findings) if finding.topic == name]
+        drawn = pictures(stage, [figure for figure in figures if figure.topic == name])
+        told.append(Topic(name, id, under, shown, drawn))
+    return [topic for topic in told if topic.findings or topic.tables or topic.pictures]
 
 
 def _tiles(views: Mapping[str, StageView], verdict: scores.Verdict | None, task: str) -> list[Tile]:

@@ -309,7 +309,7 @@ def test_the_page_needs_no_import_of_plotly() -> None:
 
 def test_the_size_on_top_is_the_chosen_policys_where_it_is_known() -> None:
     def view(name: str, **extra: float) -> StageView:
-        return StageView(name, "", Report(stage=name, summary="", **extra), [], [], [], [], [])
+        return StageView(name, "", Report(stage=name, summary="", **extra), [], [], [], [])
 
     train = view("train", num_parameters=1000, windows_per_second=5.0)
     chosen = view("evaluate", num_parameters=2000)
@@ -317,3 +317,21 @@ def test_the_size_on_top_is_the_chosen_policys_where_it_is_known() -> None:
     after = {tile.label: tile.value for tile in _tiles({"train": train, "evaluate": chosen}, None, "forecast")}
     assert (before["Parameters"], after["Parameters"]) == ("1,000", "2,000")
     assert before["Training speed"] == after["Training speed"]
+
+
+def test_what_a_stage_tells_under_headings_stands_there_in_the_stages_order(make_run: MakeRun) -> None:
+    run = make_run()
+    report = run.report("evaluate")
+    assert report is not None
+    found = [Finding(severity="info", text=f"Number {at}.", topic=topic) for at, topic in enumerate("BAB")]
+    table = {"title": "A's table", "columns": ["a"], "rows": [[1]], "topic": "A"}
+    told = {**report.model_dump(), "findings": found, "topics": ["A", "B"], "tables": [table]}
+    run.write_json(f"evaluate/{REPORT}", told)
+    section = _section(parse(render(run)), "evaluate")
+    headings = [one.text for one in section.all("h3") if one.attributes.get("class") == "topic"]
+    assert headings[:2] == ["A", "B"]
+    links = [link.attributes["href"] for link in section.all(of_class="contents")[0].all("a")]
+    assert links[:2] == ["#evaluate-a", "#evaluate-b"]
+    text = section.text
+    assert text.index(table["title"]) < text.index(found[0].text), "of a heading, all before the next heading"
+    assert text.index(found[1].text) < text.index(found[0].text)

@@ -91,7 +91,7 @@ def score(
     running: dict[str, list[Scores]] = {name: [] for name in forecasters}
     names, series_S = series_names(segments)
     window = given.window
-    with writer(out, segments, window.horizon) as write:
+    with writer(out, segments) as write:
         for some in chunks(origins_M, given.batch):
             truth = _read(segments, some, given, (series_S, len(names)))
             nearby, origin = narrow(segments, some, reach(window) + given.before, window.horizon)
