@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import lcm
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lstm_ray.data import room
@@ -287,9 +288,43 @@ def cut(segments: Segments, plan: Plan, chosen: NDArray) -> Batch:
 
 def cut_windows(segments: Segments, origin_M: NDArray, window: WindowConfig) -> Batch:
     """One window per origin from scaled segments; rows past the end of the data repeat the last one, unobserved."""
+    steps, segment_M = window.history + window.horizon, segments.series_of(origin_M)
+    last_B = segments.bounds[segment_M + 1] - 1
+    if not window.lags and _follow_each_other(origin_M, segment_M) and origin_M[-1] + window.horizon <= last_B[-1]:
+        return _neighbours(segments, int(origin_M[0]) - window.history + 1, len(origin_M), steps)
     rows = origin_M[:, None] + np.arange(1 - window.history, window.horizon + 1)
-    last_B = segments.bounds[segments.series_of(origin_M) + 1] - 1
     return _windows(segments, rows, last_B, np.ones((len(rows), 1), np.float32), window.lags)
+
+
+def _follow_each_other(origin_M: NDArray, segment_M: NDArray) -> bool:
+    """Whether origins are steps of one segment, one after the other."""
+    last = len(origin_M) - 1
+    return last > 0 and segment_M[0] == segment_M[-1] and bool((origin_M == origin_M[0] + np.arange(last + 1)).all())
+
+
+def _neighbours(segments: Segments, first: int, num: int, steps: int) -> Batch:
+    """``_windows`` that begin at ``first`` and at the rows after it: copies of overlapping views, for looking up every step
+    of every window takes five times as long, which a small network is not slower than."""
+    stretch = slice(first, first + num + steps - 1)
+
+    def views(values_RF: NDArray) -> NDArray:
+        view_BFT = sliding_window_view(values_RF[stretch], steps, axis=0)
+        return np.ascontiguousarray(np.moveaxis(view_BFT, 1, 2))
+
+    segment_B = np.full(num, segments.series_of(np.array([first]))[0])
+    return Batch(
+        target_BTC=views(segments.target_RC),
+        observed_BTC=views(segments.observed_RC),
+        past_BTP=views(segments.past_RP),
+        known_BTK=views(segments.known_RK),
+        origin_BN=np.ones((num, 1), np.float32),
+        label_B=np.zeros(num, np.int64),
+        category_BS=segments.category_SK[segment_B],
+        label_BT=np.zeros((num, 0), np.float32),
+        weight_BT=np.zeros((num, 0), np.float32)
+        if segments.weight_R is None
+        else sliding_window_view(segments.weight_R[stretch], steps).copy(),
+    )
 
 
 def _windows(segments: Segments, row_BT: NDArray, last_B: NDArray, origin_BN: NDArray, lags: Sequence[int]) -> Batch:

@@ -392,3 +392,18 @@ def read_dealt(folder: Path) -> dict[str, str]:
     """The part of each series, where they were dealt."""
     file = folder / "run" / "run" / "preprocess" / DEALT
     return dict(pl.read_parquet(file).select("series", "part").rows()) if file.exists() else {}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_windows_that_follow_each_other_are_cut_as_they_are_one_by_one(weighted: bool) -> None:
+    segments = made.segments_of((60, 50))
+    segments = replace(segments, weight_R=np.arange(110, dtype=np.float32) if weighted else None)
+    window = WindowConfig(history=12, horizon=6, patch=3)
+    for first, end in ((11, 54), (11, 60), (71, 104), (45, 78)):
+        origin_M = np.arange(first, end)
+        together = cut_windows(segments, origin_M, window)
+        alone = [cut_windows(segments, origin_M[[at]], window) for at in range(len(origin_M))]
+        for name, values in vars(together).items():
+            found = np.concatenate([vars(one)[name] for one in alone])
+            np.testing.assert_array_equal(values, found, err_msg=name)
+            assert (values.dtype, values.flags.c_contiguous) == (found.dtype, True), name
