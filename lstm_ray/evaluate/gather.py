@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.steps import StepPlan
-from lstm_ray.data.timeline import calendar
 from lstm_ray.data.windows import Segments
 
 HOURS = 24
@@ -60,14 +59,6 @@ def series_names(segments: Segments) -> tuple[list[str], NDArray]:
     """The different series, sorted by name, and each segment's index among them, int64 [S]."""
     names, index = np.unique(np.asarray(segments.series, dtype=np.str_), return_inverse=True)
     return names.tolist(), index
-
-
-def hour_of_day(segments: Segments, rows: NDArray) -> NDArray:
-    """Hour of the day on the calendar's clock, 0 to 23, of each row; the schema must have times."""
-    times = calendar.local(segments.times(rows.ravel()), segments.schema.time_zone)
-    hour = (times - times.astype("datetime64[D]")) // np.timedelta64(1, "h")
-    hour_of_rows: NDArray = hour.astype(np.int64).reshape(rows.shape)
-    return hour_of_rows
 
 
 def narrow(segments: Segments, origins_M: NDArray, steps: int, horizon: int) -> tuple[Segments, NDArray]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
 
 def number(value: float) -> str:
     """Three significant digits, or whole numbers with separators from a thousand on."""

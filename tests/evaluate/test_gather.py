@@ -80,12 +80,6 @@ def test_series_in_several_segments_are_one(data):
     assert index.tolist() == [0, 0, 1, 2]
 
 
-def test_hours_are_those_of_the_clock(data):
-    rows = np.array([[0, 1, 30], [data.segments.bounds[1], 5, 6]])
-    expected = (data.segments.steps(rows.ravel()) % 24).reshape(rows.shape)
-    np.testing.assert_array_equal(gather.hour_of_day(data.segments, rows), expected)
-
-
 def test_windows_that_read_lags_are_cut_out_and_narrowed_with_them(data):
     window = data.window.model_copy(update={"lags": [12, 60]})
     test_M = origins(data.segments, data.parts, "test", window)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from lstm_ray.data.lags import reach
 from lstm_ray.data.windows import Segments, chunks
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.forecasts.metrics import ForecastSums, forecast_sums, median_index
-from lstm_ray.evaluate.gather import HOURS, Forecaster, future_rows, hour_of_day, narrow, series_names
+from lstm_ray.evaluate.forecasts.layout import LARGEST, Index, Truth
+from lstm_ray.evaluate.forecasts.metrics import ForecastSums, median_index
+from lstm_ray.evaluate.forecasts.strata import WEEKDAYS, Strata, calendar_cells
+from lstm_ray.evaluate.forecasts.sums import ABSOLUTE, ERROR, Tally
+from lstm_ray.evaluate.gather import HOURS, Forecaster, future_rows, narrow, series_names
 from lstm_ray.evaluate.predictions import writer
 from lstm_ray.sections.prepare import WindowConfig
 
 POLICY = "policy"
 """Name of the forecaster whose forecasts are kept."""
-DAY_MICROSECONDS = 86_400_000_000
-BIN_EDGES = np.linspace(-3, 3, 61)
-"""Residual histogram, in training deviations; what lies beyond is counted in the outermost bins."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,17 @@ class Scores:
     """One forecaster's errors. ``a + b`` is the pass over a's windows and then b's."""
 
     by: dict[str, ForecastSums]
-    """By group: ``horizon`` (step ahead), ``series`` (in the order of ``series_names``), and ``hour`` where time has any."""
+    """By group: ``horizon`` (step ahead) and ``series`` (in the order of ``series_names``); by the time of what is forecast,
+    where time has any, ``hour``, ``weekday`` and ``weekday_hour`` (from Monday) and ``month``; and by fifths of ``level`` and
+    ``volatility``, from the lowest, where there are ``Yardstick.strata``."""
     count_M: NDArray
     """Measured values of each window."""
     absolute_M: NDArray
     """Sum of each window's absolute errors, in the data's own units."""
     scaled_M: NDArray
     """Mean of each window's absolute errors in training deviations, NaN where nothing was measured."""
+    bias_M: NDArray
+    """Mean of each window's errors (forecast minus actual) in training deviations, NaN where nothing was measured."""
     first_residual_MC: NDArray
     """Actual minus forecast of each window's first step, in training deviations, NaN where not measured."""
     histogram_B: NDArray
@@ -68,6 +72,10 @@ class Yardstick:
     """Windows at a time."""
     before: int = 0
     """Further steps that decide what a window is read as (``clean.lookback``)."""
+    square_scale_NC: NDArray | None = None
+    """RMSSE's denominators (``metrics.seasonal_scale`` with power 2)."""
+    strata: Strata | None = None
+    """How windows are told apart by their history."""
 
 
 def score(
@@ -88,72 +96,110 @@ def score(
     Raises:
         InputError: a forecast is not finite.
     """
-    running: dict[str, list[Scores]] = {name: [] for name in forecasters}
+    running = {name: _Running(forecaster.quantiles, given.deviation_C) for name, forecaster in forecasters.items()}
     names, series_S = series_names(segments)
     window = given.window
     with writer(out, segments) as write:
         for some in chunks(origins_M, given.batch):
-            truth = _read(segments, some, given, (series_S, len(names)))
+            batch = _Batch.read(segments, some, given, (series_S, len(names)))
             nearby, origin = narrow(segments, some, reach(window) + given.before, window.horizon)
             for name, forecaster in forecasters.items():
                 forecast = forecaster.forecast_windows(nearby, origin, given.batch)
-                _must_be_finite(name, forecast, segments, some)
-                running[name].append(_score_batch(truth, forecast, forecaster.quantiles))
-                # Group sums are as large as the series are many: keep few of them, at a cost of log2(batches) joins.
-                while len(running[name]) > 1 and len(running[name][-1].absolute_M) >= len(running[name][-2].absolute_M):
-                    running[name][-2:] = [join(running[name][-2:])]
+                low, high = float(forecast.min()), float(forecast.max())
+                if not np.isfinite(high - low):
+                    raise _not_finite(name, forecast, segments, some)
+                if max(high, -low) > LARGEST and batch.truth.dtype != np.float64:
+                    batch = _Batch.read(segments, some, given, (series_S, len(names)), np.float64)
+                running[name].add(batch, forecast)
                 if name == POLICY:
                     write(some, forecast, forecaster.quantiles)
             advance(f"{len(some)} windows")
-    return {name: join(parts) for name, parts in running.items()}
+    return {name: found.scores() for name, found in running.items()}
 
 
 @dataclass(frozen=True)
-class _Truth:
+class _Batch:
     """What a batch's forecasts are held against."""
 
-    actual_MHC: NDArray
-    observed_MHC: NDArray
-    scale_MC: NDArray
-    deviation_C: NDArray
-    groupings: dict[str, tuple[NDArray, int]]
+    truth: Truth
+    of_truth: dict[str, NDArray]
+    count_M: NDArray
+    first_MC: NDArray
+    """The first step's actual value, NaN where it was not measured."""
+
+    @classmethod
+    def read(
+        cls,
+        segments: Segments,
+        origins_M: NDArray,
+        given: Yardstick,
+        series: tuple[NDArray, int],
+        dtype: type | None = None,
+    ) -> _Batch:
+        rows = future_rows(origins_M, given.window.horizon)
+        series_S, num_series = series
+        series_M = series_S[segments.series_of(origins_M)]
+        by_window: dict[str, Index] = {"series": (series_M, num_series)}
+        if given.strata is not None:
+            by_window |= given.strata.of(segments, origins_M, series_M)
+        square_NC = np.full_like(given.scale_NC, np.nan) if given.square_scale_NC is None else given.square_scale_NC
+        # take() copies whole rows, several times as fast as an index does.
+        actual, observed = segments.target_RC.take(rows, 0), segments.observed_RC.take(rows, 0)
+        scales = given.scale_NC[series_M], square_NC[series_M]
+        cells = partial(calendar_cells, segments) if segments.schema.has_dates else None
+        truth = Truth.of(actual, observed, *scales, by_window, origins_M, cells, dtype)
+        truths = truth.sums()
+        return cls(
+            truth,
+            truths.by_group(),
+            np.rint(truths.of_windows(0).sum(axis=0)).astype(np.int64),
+            np.where(observed[:, 0] > 0, actual[:, 0], np.nan),
+        )
 
 
-def _read(segments: Segments, origins_M: NDArray, given: Yardstick, series: tuple[NDArray, int]) -> _Truth:
-    horizon = given.window.horizon
-    rows = future_rows(origins_M, horizon)
-    series_S, num_series = series
-    series_M = series_S[segments.series_of(origins_M)]
-    groupings = {"horizon": (np.arange(horizon)[None], horizon), "series": (series_M[:, None], num_series)}
-    if has_hours(segments):
-        groupings["hour"] = (hour_of_day(segments, rows), HOURS)
-    actual, observed = segments.target_RC[rows], segments.observed_RC[rows]
-    deviation_C = np.asarray(given.deviation_C, dtype=np.float64)
-    return _Truth(actual, observed, given.scale_NC[series_M], deviation_C, groupings)
+class _Running:
+    """One forecaster's scores as batches come."""
+
+    def __init__(self, quantiles: list[float], deviation_C: NDArray) -> None:
+        self._deviation_C = np.asarray(deviation_C, dtype=np.float64)
+        self._tally = Tally(quantiles, self._deviation_C)
+        self._middle = median_index(quantiles)
+        self._by_window: list[tuple[NDArray, ...]] = []
+
+    def add(self, batch: _Batch, forecast_MHCQ: NDArray) -> None:
+        sums = self._tally.add(batch.truth, batch.of_truth, forecast_MHCQ)
+        error_CM, absolute_CM = (sums.of_windows(which).astype(np.float64) for which in (ERROR, ABSOLUTE))
+        count_M = batch.count_M
+        bias_M, scaled_M = (
+            np.where(count_M > 0, (sum_CM / self._deviation_C[:, None]).sum(axis=0) / np.maximum(count_M, 1), np.nan)
+            for sum_CM in (error_CM, absolute_CM)
+        )
+        residual_MC = (batch.first_MC - forecast_MHCQ[:, 0, :, self._middle]) / self._deviation_C
+        found = (
+            count_M,
+            absolute_CM.sum(axis=0),
+            scaled_M,
+            bias_M,
+            residual_MC.astype(np.float32),
+        )
+        self._by_window.append(found)
+
+    def scores(self) -> Scores:
+        by = self._tally.by()
+        if "weekday_hour" in by:
+            by |= _marginals(by["weekday_hour"])
+        by_window = [np.concatenate(one) for one in zip(*self._by_window, strict=True)]
+        count_M, absolute_M, scaled_M, bias_M, first_MC = by_window
+        return Scores(by, count_M, absolute_M, scaled_M, bias_M, first_MC, self._tally.histogram_B)
 
 
-def has_hours(segments: Segments) -> bool:
-    """Whether the hour of the day tells steps apart."""
-    return segments.schema.is_time and segments.schema.step < DAY_MICROSECONDS
-
-
-def _score_batch(truth: _Truth, forecast_MHCQ: NDArray, quantiles: list[float]) -> Scores:
-    seen = truth.observed_MHC > 0
-    sums = forecast_sums(
-        truth.actual_MHC, truth.observed_MHC, forecast_MHCQ, quantiles, truth.scale_MC, truth.groupings
-    )
-    residual = np.where(seen, truth.actual_MHC - forecast_MHCQ[..., median_index(quantiles)], 0)
-    scaled = residual / truth.deviation_C
-    count = seen.sum(axis=(1, 2))
-    inside = np.clip(scaled[seen], BIN_EDGES[0], BIN_EDGES[-1])
-    return Scores(
-        by=sums,
-        count_M=count,
-        absolute_M=np.abs(residual).sum(axis=(1, 2), dtype=np.float64),
-        scaled_M=np.where(count > 0, np.abs(scaled).sum(axis=(1, 2)) / np.maximum(count, 1), np.nan),
-        first_residual_MC=np.where(seen[:, 0], scaled[:, 0], np.nan).astype(np.float32),
-        histogram_B=np.histogram(inside, BIN_EDGES)[0],
-    )
+def _marginals(sums: ForecastSums) -> dict[str, ForecastSums]:
+    """Hours of all days, and days of all hours."""
+    split = {name: value.reshape(WEEKDAYS, HOURS, -1) for name, value in sums.sums.items()}
+    return {
+        name: ForecastSums(sums.quantiles, {key: value.sum(axis=axis) for key, value in split.items()})
+        for name, axis in {"hour": 0, "weekday": 1}.items()
+    }
 
 
 def join(parts: Sequence[Scores]) -> Scores:
@@ -170,12 +216,11 @@ def join(parts: Sequence[Scores]) -> Scores:
     return Scores(**values)
 
 
-def _must_be_finite(name: str, forecast_MHCQ: NDArray, segments: Segments, origins_M: NDArray) -> None:
+def _not_finite(name: str, forecast_MHCQ: NDArray, segments: Segments, origins_M: NDArray) -> InputError:
     bad = ~np.isfinite(forecast_MHCQ).all(axis=(1, 2, 3))
-    if bad.any():
-        first = origins_M[bad][:1]
-        series, time = segments.series[int(segments.series_of(first)[0])], segments.times(first)[0]
-        raise InputError(
-            f"'{name}' forecasts values that are not finite in {bad.sum()} windows, the first in series '{series}' "
-            f"after {time}; train again with a lower train.learning_rate or train.clip_norm"
-        )
+    first = origins_M[bad][:1]
+    series, time = segments.series[int(segments.series_of(first)[0])], segments.times(first)[0]
+    return InputError(
+        f"'{name}' forecasts values that are not finite in {bad.sum()} windows, the first in series '{series}' "
+        f"after {time}; train again with a lower train.learning_rate or train.clip_norm"
+    )

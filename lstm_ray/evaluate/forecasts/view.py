@@ -31,6 +31,8 @@ class View:
     deviation_C: NDArray
     normalisation: str
     """The policy's model.normalisation."""
+    before: int = 0
+    """``Yardstick.before``: read too where windows are forecast again, or they would be told another answer than was scored."""
 
     @property
     def unit(self) -> str:

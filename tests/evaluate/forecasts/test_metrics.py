@@ -1,152 +1,186 @@
-"""Forecast metrics against formulas written out and scikit-learn's, and that they merge."""
+"""Forecast metrics against scikit-learn's, utilsforecast's and formulas written out, and where they are not defined."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import mean_absolute_error, mean_pinball_loss, mean_squared_error
+from sklearn import metrics as sklearn
+from utilsforecast import losses
 
-from lstm_ray.evaluate.forecasts import metrics
-from lstm_ray.evaluate.forecasts.metrics import ForecastSums, forecast_sums, seasonal_scale
+from lstm_ray.evaluate.forecasts.metrics import (
+    POINT_METRICS,
+    QUANTILE_METRICS,
+    ForecastSums,
+    owa,
+    seasonal_scale,
+)
+from lstm_ray.evaluate.forecasts.sums import forecast_sums
 
 QUANTILES = [0.1, 0.5, 0.9]
-M, H, C = 40, 6, 2
+SEASON = 4
+M, H = 40, 6
 
 
 def _batch(seed: int = 0) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Actual, observed, forecast and MASE scale of 40 windows; where not observed, the actual value is NaN."""
+    """Actual, observed, forecast of 40 windows of one target, a tenth of it zeros; where not observed, it is NaN. And the
+    series' training part."""
     rng = np.random.default_rng(seed)
-    observed = (rng.random((M, H, C)) < 0.8).astype(np.float32)
-    actual = np.where(observed > 0, 5 * rng.standard_normal((M, H, C)), np.nan).astype(np.float32)
-    forecast = np.sort(5 * rng.standard_normal((M, H, C, 3)), axis=-1).astype(np.float32)
-    return actual, observed, forecast, np.repeat([[2.0, np.nan]], M, axis=0)
+    observed = (rng.random((M, H, 1)) < 0.8).astype(np.float32)
+    values = np.where(rng.random((M, H, 1)) < 0.1, 0, 5 + 5 * rng.standard_normal((M, H, 1)))
+    forecast = np.sort(5 + 5 * rng.standard_normal((M, H, 1, 3)), axis=-1).astype(np.float32)
+    actual = np.where(observed > 0, values, np.nan).astype(np.float32)
+    return actual, observed, forecast, rng.standard_normal(50).cumsum()
 
 
-def _sums(
-    batch: tuple[NDArray, NDArray, NDArray, NDArray],
-    rows: slice | NDArray = slice(None),
-    quantiles: list[float] = QUANTILES,
-    grouping: tuple[NDArray, int] | None = None,
-) -> ForecastSums:
-    actual, observed, forecast, scale = (part[rows] for part in batch)
+def _sums(quantiles: list[float], seed: int = 0) -> ForecastSums:
+    actual, observed, forecast, train = _batch(seed)
+    gap = train[SEASON:] - train[:-SEASON]
+    scale, square = (np.full((M, 1), value) for value in (np.abs(gap).mean(), np.sqrt((gap**2).mean())))
     forecast = forecast if len(quantiles) > 1 else forecast[..., [1]]
-    grouping = grouping or (np.zeros((1, 1), np.int64), 1)
-    return forecast_sums(actual, observed, forecast, quantiles, scale, {"g": grouping})["g"]
+    return forecast_sums(actual, observed, forecast, quantiles, scale, square_scale_MC=square)["horizon"].total()
+
+
+def _frames(seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame, NDArray, NDArray]:
+    """The same as utilsforecast reads it: test and training steps; and the measured actuals and forecasts."""
+    actual, observed, forecast, train = _batch(seed)
+    seen = observed > 0
+    a, f = actual[seen].astype(float), forecast[seen].astype(float)
+    test = pl.DataFrame({"unique_id": "a", "ds": np.arange(len(a)), "y": a, "p": f[:, 1]})
+    levels = {"p-lo-80": f[:, 0], "p-hi-80": f[:, 2]}
+    test = test.with_columns(**{name: pl.Series(values) for name, values in levels.items()})
+    return test, pl.DataFrame({"unique_id": "a", "ds": np.arange(len(train)), "y": train}), a, f
 
 
 def test_point_metrics_are_scikit_learns_over_measured_steps_alone():
-    actual, observed, forecast, _ = batch = _batch()
-    seen = observed > 0
-    a, f = actual[seen].astype(float), forecast[..., 1][seen].astype(float)
-    found = _sums(batch, quantiles=[0.5]).metrics()
-    assert found["mae"] == pytest.approx(mean_absolute_error(a, f))
-    assert found["mse"] == pytest.approx(mean_squared_error(a, f))
-    assert found["rmse"] == pytest.approx(mean_squared_error(a, f) ** 0.5)
-    assert found["bias"] == pytest.approx(np.mean(f - a))
-    assert found["wape"] == pytest.approx(np.abs(f - a).sum() / np.abs(a).sum())
-    assert found["smape"] == pytest.approx(np.mean(200 * np.abs(f - a) / (np.abs(f) + np.abs(a))))
-    assert "coverage" not in found
+    _, _, a, f = _frames()
+    found = _sums([0.5]).metrics()
+    point = f[:, 1]
+    assert found["mae"] == pytest.approx(sklearn.mean_absolute_error(a, point), rel=1e-6)
+    assert found["mse"] == pytest.approx(sklearn.mean_squared_error(a, point), rel=1e-6)
+    assert found["rmse"] == pytest.approx(sklearn.root_mean_squared_error(a, point), rel=1e-6)
+    assert found["bias"] == pytest.approx(np.mean(point - a), rel=1e-5)
+    some = a != 0
+    expected = 100 * sklearn.mean_absolute_percentage_error(a[some], point[some])
+    assert found["mape"] == pytest.approx(expected, rel=1e-6)
+    assert found.keys() == set(POINT_METRICS), "no interval, no metric of one"
 
 
-def test_quantile_metrics_are_scikit_learns_and_the_formulas():
-    actual, observed, forecast, _ = batch = _batch()
-    seen = observed > 0
-    a, f = actual[seen].astype(float), forecast[seen].astype(float)
-    pinballs = [mean_pinball_loss(a, f[:, i], alpha=q) for i, q in enumerate(QUANTILES)]
-    found = _sums(batch).metrics()
-    assert found["pinball"] == pytest.approx(np.mean(pinballs))
-    assert found["weighted_quantile_loss"] == pytest.approx(2 * np.mean(pinballs) / np.abs(a).mean())
+def test_point_metrics_are_utilsforecasts():
+    test, train, _, _ = _frames()
+    found = _sums([0.5]).metrics()
+    expected = {
+        "mae": losses.mae(test, ["p"]),
+        "mse": losses.mse(test, ["p"]),
+        "rmse": losses.rmse(test, ["p"]),
+        "wape": losses.wape(test, ["p"]),
+        "mase": losses.mase(test, ["p"], SEASON, train),
+        "rmsse": losses.rmsse(test, ["p"], SEASON, train),
+    }
+    for name, frame in expected.items():
+        assert found[name] == pytest.approx(frame["p"].item(), rel=1e-6), name
+    assert found["smape"] == pytest.approx(200 * losses.smape(test, ["p"])["p"].item(), rel=1e-6)
+    assert found["bias"] == pytest.approx(losses.bias(test, ["p"])["p"].item(), rel=1e-5)
+    some = test.filter(pl.col("y") != 0)
+    assert found["mape"] == pytest.approx(100 * losses.mape(some, ["p"])["p"].item(), rel=1e-6)
+
+
+def test_quantile_metrics_are_scikit_learns_and_utilsforecasts():
+    test, train, a, f = _frames()
+    pinballs = np.asarray([sklearn.mean_pinball_loss(a, f[:, i], alpha=q) for i, q in enumerate(QUANTILES)])
+    found = _sums(QUANTILES).metrics()
+    assert found.keys() == {*POINT_METRICS, *QUANTILE_METRICS}
+    levels = {"p": ["p-lo-80", "p", "p-hi-80"]}
+    assert found["pinball"] == pytest.approx(pinballs.mean(), rel=1e-6)
+    assert found["pinball"] == pytest.approx(losses.mqloss(test, levels, np.asarray(QUANTILES))["p"].item(), rel=1e-6)
+    assert found["weighted_quantile_loss"] == pytest.approx(2 * pinballs.mean() / np.abs(a).mean(), rel=1e-6)
+    scaled_crps = losses.scaled_crps(test, levels, np.asarray(QUANTILES))["p"].item()
+    assert found["weighted_quantile_loss"] == pytest.approx(scaled_crps, rel=1e-6)
+    assert found["coverage"] == pytest.approx(losses.coverage(test, ["p"], 80)["p"].item())
     assert found["coverage"] == pytest.approx(np.mean((f[:, 0] <= a) & (a <= f[:, 2])))
-    assert found["interval_width"] == pytest.approx(np.mean(f[:, 2] - f[:, 0]))
-    assert found["mae"] == pytest.approx(mean_absolute_error(a, f[:, 1])), "the point forecast is the median"
+    assert found["interval_width"] == pytest.approx(np.mean(f[:, 2] - f[:, 0]), rel=1e-6)
+    assert found["mae"] == pytest.approx(sklearn.mean_absolute_error(a, f[:, 1]), rel=1e-6), "the point is the median"
+    gap = np.abs(train["y"].to_numpy()[SEASON:] - train["y"].to_numpy()[:-SEASON]).mean()
+    assert found["msis"] == pytest.approx(losses.winkler_score(test, ["p"], 80)["p"].item() / gap, rel=1e-6)
+    low, high, alpha = f[:, 0], f[:, 2], 0.2
+    m4 = high - low + 2 / alpha * (low - a) * (a < low) + 2 / alpha * (a - high) * (a > high)
+    assert found["msis"] == pytest.approx(m4.mean() / gap, rel=1e-6)
 
 
-def test_mase_leaves_out_series_without_a_scale():
-    actual, observed, forecast, _ = batch = _batch()
-    seen = observed[..., 0] > 0
-    error = np.abs(actual - forecast[..., 1])[..., 0][seen]
-    assert _sums(batch).metrics()["mase"] == pytest.approx(error.mean() / 2.0)
+def test_shares_below_each_level_are_utilsforecasts_calibration():
+    test, _, _, _ = _frames()
+    levels = ["p-lo-80", "p", "p-hi-80"]
+    expected = [losses.calibration(test, {"p": level})["p"].item() for level in levels]
+    np.testing.assert_allclose(_sums(QUANTILES).shares_below(), [expected])
+    assert _sums([0.5]).shares_below().shape == (1, 0)
 
 
-def test_smape_of_a_correct_zero_is_zero():
-    zero = np.zeros((1, 1, 1))
-    sums = forecast_sums(zero, zero + 1, zero[..., None], [0.5], zero[:, 0] + 1, {"g": (np.zeros((1, 1), int), 1)})
-    assert sums["g"].metrics()["smape"] == 0.0
+@pytest.mark.parametrize(("num", "within"), [(3, 0.13), (9, 0.02), (99, 0.001)])
+def test_crps_is_near_that_of_a_normal_distribution(num: int, within: float):
+    """sigma / sqrt(pi) for forecasts from the distribution itself (Gneiting and Raftery 2007)."""
+    from scipy.stats import norm
+
+    levels = [0.1, 0.5, 0.9] if num == 3 else ((1 + np.arange(num)) / (num + 1)).tolist()
+    values = norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None, None]
+    forecast = np.broadcast_to(norm.ppf(levels), (*values.shape, num))
+    found = forecast_sums(values, np.ones_like(values), forecast, levels, np.ones((len(values), 1)))
+    crps = found["horizon"].metrics()["crps"]
+    assert crps == pytest.approx(1 / np.sqrt(np.pi), rel=within)
+    assert crps < 1 / np.sqrt(np.pi), "trapezoids under a concave curve"
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 4), min_size=M, max_size=M), st.integers(0, 3))
-def test_any_partition_of_the_windows_merges_to_the_same(part_of: list[int], seed: int):
-    batch, part = _batch(seed), np.asarray(part_of)
-    by_step = (np.arange(H)[None], H)
-    whole = _sums(batch, grouping=by_step)
-    merged = None
-    for index in np.unique(part):
-        one = _sums(batch, np.flatnonzero(part == index), grouping=by_step)
-        merged = one if merged is None else merged + one
-    assert merged is not None
-    for name, values in whole.columns().items():
-        np.testing.assert_allclose(merged.columns()[name], values, rtol=1e-12, equal_nan=True, err_msg=name)
-    assert merged.metrics() == pytest.approx(whole.metrics(), rel=1e-12)
+def test_crps_weighs_levels_by_the_way_to_their_neighbours():
+    _, _, a, f = _frames()
+    pinballs = [sklearn.mean_pinball_loss(a, f[:, i], alpha=q) for i, q in enumerate(QUANTILES)]
+    curve = np.interp(grid := np.linspace(0, 1, 100_001), [0, *QUANTILES, 1], [0, *pinballs, 0])
+    assert _sums(QUANTILES).metrics()["crps"] == pytest.approx(2 * np.trapezoid(curve, grid), rel=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, H), (M, 1), (M, H)])
-def test_a_group_is_scored_as_if_it_were_alone(shape: tuple[int, int]):
-    actual, observed, forecast, scale = batch = _batch()
-    group = np.random.default_rng(1).integers(0, 4, shape)
-    sums = _sums(batch, grouping=(group, 4))
-    inside = np.broadcast_to(group == 2, (M, H))[..., None]
-    alone = _sums((actual, observed * inside, forecast, scale))
-    for name, value in alone.metrics().items():
-        assert sums.rows(name)[2] == pytest.approx(value), name
+def _one(actual: list[float], forecast: list[float], observed: float = 1.0, scale: float = np.nan) -> ForecastSums:
+    values = np.asarray(actual)[None, :, None]
+    scales = np.full((1, 1), scale)
+    told = np.asarray(forecast)[None, :, None, None]
+    return forecast_sums(values, np.full_like(values, observed), told, [0.5], scales, square_scale_MC=scales)["horizon"]
 
 
-def test_values_held_at_once_do_not_change_a_sum(monkeypatch: pytest.MonkeyPatch):
-    grouping = (np.random.default_rng(1).integers(0, 4, (M, H)), 4)
-    whole = _sums(_batch(), grouping=grouping)
-    monkeypatch.setattr(metrics, "VALUES_AT_A_TIME", 7 * H * C)
-    for name, values in _sums(_batch(), grouping=grouping).columns().items():
-        np.testing.assert_allclose(values, whole.columns()[name], rtol=1e-12, err_msg=name)
+def test_smape_of_a_right_zero_is_zero_and_mape_leaves_zeros_out_and_counts_them():
+    found = _one([0.0, 0.0, 4.0], [0.0, 1.0, 3.0]).total()
+    assert found.metrics()["smape"] == pytest.approx((0 + 200 + 2 / 7 * 100) / 3)
+    assert found.metrics()["mape"] == pytest.approx(25.0)
+    assert found.zero_actuals == 2
 
 
-def test_an_empty_group_and_an_empty_batch_give_none_and_never_nan():
-    batch = _batch()
-    sums = _sums(batch, grouping=(np.zeros((1, 1), np.int64), 3))
-    assert sums.rows("mae")[1:] == [None, None]
-    actual, observed, forecast, scale = batch
-    nothing = _sums((actual, 0 * observed, forecast, scale))
-    assert set(nothing.metrics().values()) == {None}
-    assert set(nothing.scaled(np.ones(C)).values()) == {None}
-    assert set(_sums(batch, slice(0, 0)).metrics().values()) == {None}
+def test_zeros_alone_leave_every_ratio_to_them_undefined():
+    found = _one([0.0, 0.0], [1.0, 2.0]).total().metrics()
+    assert (found["mape"], found["wape"]) == (None, None)
+    assert (found["mae"], found["smape"]) == (1.5, 200.0)
 
 
-def test_scaled_errors_are_the_errors_of_standardised_values():
-    actual, observed, forecast, _ = batch = _batch()
-    deviation = np.array([2.0, 7.0])
-    seen = observed > 0
-    error = ((actual - forecast[..., 1]) / deviation)[seen]
-    scaled = _sums(batch).scaled(deviation)
-    assert scaled["mae"] == pytest.approx(np.abs(error).mean())
-    assert scaled["mse"] == pytest.approx((error**2).mean())
-    width = (forecast[..., 2] - forecast[..., 0]) / deviation
-    assert _sums(batch).in_units_of(deviation).metrics()["interval_width"] == pytest.approx(width[seen].mean())
+def test_a_series_without_a_scale_has_no_scaled_error():
+    found = _one([1.0, 2.0], [2.0, 2.0]).total().metrics()
+    assert (found["mase"], found["rmsse"]) == (None, None)
+    assert _one([1.0, 2.0], [2.0, 2.0], scale=2.0).total().metrics()["mase"] == pytest.approx(0.25)
 
 
-def test_channels_are_told_apart():
-    actual, _, forecast, _ = batch = _batch()
-    error = np.abs(actual - forecast[..., 1])
-    found = _sums(batch).by_channel().rows("mae")
-    assert found == pytest.approx([np.nanmean(error[..., 0]), np.nanmean(error[..., 1])])
+def test_an_all_missing_horizon_has_no_metric_and_no_nan():
+    found = _one([np.nan, np.nan], [1.0, 2.0], observed=0.0)
+    assert set(found.total().metrics().values()) == {None}
+    assert found.rows("mae") == [None, None]
+    assert set(found.scaled(np.ones(1)).values()) == {None}
 
 
-def test_sums_of_other_quantiles_do_not_merge():
-    with pytest.raises(AssertionError, match="quantiles differ"):
-        _sums(_batch()) + _sums(_batch(), quantiles=[0.5])
+def test_owa_is_the_mean_of_two_ratios_and_one_of_the_naive_itself():
+    naive = {"smape": 10.0, "mase": 2.0}
+    assert owa({"smape": 8.0, "mase": 1.0}, naive) == pytest.approx((0.8 + 0.5) / 2)
+    assert owa(naive, naive) == 1.0
+
+
+@pytest.mark.parametrize("naive", [{"smape": 10.0, "mase": None}, {"smape": 0.0, "mase": 1.0}, {}])
+def test_owa_is_undefined_where_the_naive_has_no_error_or_no_scale(naive):
+    assert owa({"smape": 8.0, "mase": 1.0}, naive) is None
 
 
 def test_seasonal_scale_is_the_training_parts_naive_error_within_segments(data):
@@ -173,6 +207,15 @@ def test_the_seasonal_scale_of_dealt_series_is_that_of_all_their_steps(data):
     as_training = seasonal_scale(data.segments, whole, 24)
     assert np.isfinite(as_training).all()
     np.testing.assert_array_equal(seasonal_scale(dealt, whole, 24), as_training)
+
+
+def test_the_squared_scale_is_the_root_of_the_mean_square(data):
+    """Of a series without gaps, checked against its values; the same steps as the absolute scale's."""
+    segments = replace(data.segments, observed_RC=np.ones_like(data.segments.observed_RC))
+    rows = slice(segments.bounds[2], segments.bounds[2] + data.parts["train"][1])
+    values = segments.target_RC[rows, 0].astype(np.float64)
+    found = seasonal_scale(segments, data.parts, 24, power=2)[1, 0]
+    assert found == pytest.approx(np.sqrt(np.mean((values[24:] - values[:-24]) ** 2)))
 
 
 def test_a_constant_or_short_series_has_no_seasonal_scale(data):
