@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel
 
-Better = Literal["lower", "higher"]
+from lstm_ray.evaluate.names import METRICS, best_of, metric, ordered
+
+__all__ = ["METRICS", "Comparison", "Scores", "Verdict", "comparison", "metric", "ordered", "verdict"]
+
 Score = Mapping[str, float | None]
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is called and which way is better; None where neither way is (coverage has a nominal value)."""
-
-    label: str
-    better: Better | None
-
-
-METRICS: Mapping[str, Metric] = {
-    "mae": Metric("MAE", "lower"),
-    "rmse": Metric("RMSE", "lower"),
-    "mse": Metric("MSE", "lower"),
-    "mase": Metric("MASE", "lower"),
-    "smape": Metric("sMAPE", "lower"),
-    "wape": Metric("WAPE", "lower"),
-    "pinball": Metric("pinball", "lower"),
-    "weighted_quantile_loss": Metric("weighted quantile loss", "lower"),
-    "macro_f1": Metric("macro F1", "higher"),
-    "weighted_f1": Metric("weighted F1", "higher"),
-    "accuracy": Metric("accuracy", "higher"),
-    "balanced_accuracy": Metric("balanced accuracy", "higher"),
-    "cross_entropy": Metric("cross entropy", "lower"),
-    "log_loss": Metric("log loss", "lower"),
-    "brier": Metric("Brier", "lower"),
-    "calibration_error": Metric("calibration error", "lower"),
-    "bias": Metric("bias", None),
-    "coverage": Metric("coverage", None),
-    "interval_width": Metric("interval width", None),
-}
 HEADLINE = ("mae", "rmse", "macro_f1", "accuracy")
 """Metrics that may head the page, the first that is there: those that a policy is chosen by, then their neighbours."""
 
 UNITS = {"forecast": "windows", "classify": "sequences", "label": "labelled steps"}
 """What is counted, by task."""
+ROOTS = {"mse": "rmse"}
+"""Metrics that are not shown beside their root, which says the same."""
 POLICY_STAGES = ("train", "plan", "tune")
-
-
-def metric(name: str) -> Metric:
-    """What is known of a metric; one the table lacks keeps its own name and is never called best."""
-    return METRICS.get(name) or Metric(name.replace("_", " "), None)
-
-
-def ordered(names: Iterable[str]) -> list[str]:
-    """Each name once, known metrics first, in the order of METRICS."""
-    known = list(METRICS)
-    return sorted(dict.fromkeys(names), key=lambda name: (known.index(name) if name in METRICS else len(known), name))
 
 
 class Scores(BaseModel):
@@ -163,15 +127,12 @@ def comparison(stage: str, own: Score, baselines: Mapping[str, Score], order: Se
         key=lambda row: order.index(row[0]) if row[0] in order else len(order),
     )
     rows = [(called(stage), own), *rivals]
-    known = ordered(name for _, scores in rows for name in scores)
-    values = {name: [scores.get(name) for _, scores in rows] for name in known}
-    shared = [name for name in known if sum(value is not None for value in values[name]) > 1] if rivals else known
-    best = set()
-    for name in shared:
-        better = metric(name).better if rivals else None
-        present = [value for value in values[name] if value is not None]
-        if better and present:
-            top = max(present) if better == "higher" else min(present)
-            best |= {(row, name) for row, value in enumerate(values[name]) if value == top}
+    every = ordered(name for _, scores in rows for name in scores)
+    known = [name for name in every if ROOTS.get(name) not in every]
+    shared = known
+    if rivals:
+        shared = [name for name in known if sum(scores.get(name) is not None for _, scores in rows) > 1]
+    numbered = {str(row): scores for row, (_, scores) in enumerate(rows)}
+    best = {(int(row), name) for name, winners in best_of(numbered).items() for row in winners if name in known}
     alone = [name for name in known if name not in shared and own.get(name) is not None]
     return Comparison(shared, rows, best, alone)

@@ -77,6 +77,12 @@ def test_metrics_of_the_policy_alone_are_not_columns() -> None:
     assert found.alone == ["coverage"]
 
 
+def test_what_its_root_says_already_is_no_column() -> None:
+    own, other = {"mae": 3.0, "mse": 16.0, "rmse": 4.0}, {"mae": 4.0, "mse": 25.0, "rmse": 5.0}
+    assert comparison("train", own, {"ridge": other}, []).names == ["mae", "rmse"]
+    assert comparison("train", {"mse": 1.0}, {"ridge": {"mse": 2.0}}, []).names == ["mse"]
+
+
 def test_known_metrics_come_first_and_unknown_ones_keep_their_name() -> None:
     assert ordered(["zeta", "bias", "mae", "mae"]) == ["mae", "bias", "zeta"]
     assert metric("my_score").label == "my score"

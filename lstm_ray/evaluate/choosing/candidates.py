@@ -11,6 +11,8 @@ from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.choosing.validation import common_origins, validation_metrics
+from lstm_ray.evaluate.names import metric as told_of
+from lstm_ray.evaluate.names import ordered
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import Finding, Report, RunDir
@@ -141,16 +143,15 @@ def compared(candidates: list[Candidate], chosen: Candidate, answers: str) -> Fi
 
 def table(candidates: list[Candidate], chosen: Candidate, answers: str) -> dict[str, object]:
     """The candidates' validation metrics as rows."""
-    names = sorted({name for candidate in candidates for name in candidate.validation})
     first = metric_of(answers)
-    names.sort(key=lambda name: name != first)
+    names = sorted(ordered(name for one in candidates for name in one.validation), key=lambda name: name != first)
     rows = [[c.stage, *(c.validation.get(name) for name in names)] for c in candidates]
     but = ", but for one that 'tune' set aside" if _set_aside(candidates) else ""
     return {
         "title": "Candidates on the validation part",
-        "columns": ["policy of", *names],
+        "columns": ["policy of", *(told_of(name).label for name in names)],
         "rows": rows,
-        "caption": f"The policy with the best validation {first} goes on{but}; the test part has no say in it."
+        "caption": f"The policy with the best validation {told_of(first).label} goes on{but}; the test part has no say in it."
         f"{_over(candidates)}",
         "best": candidates.index(chosen),
     }

@@ -76,7 +76,7 @@ def test_a_tie_goes_to_the_simpler_and_is_called_one():
 def test_the_table_marks_the_chosen_and_leads_with_the_metric_that_decides():
     found = [candidate("train", {"bias": 0.1, "mae": 2.0}), candidate("tune", {"mae": 1.0})]
     table = candidates.table(found, found[1], "values")
-    assert table["columns"] == ["policy of", "mae", "bias"]
+    assert table["columns"] == ["policy of", "MAE", "bias"]
     assert table["rows"] == [["train", 2.0, 0.1], ["tune", 1.0, None]]
     assert table["best"] == 1
 

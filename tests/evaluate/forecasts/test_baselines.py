@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge as ReferenceRidge
 
 from lstm_ray.data.schema import ColumnScale, Scaler
 from lstm_ray.data.windows import origins
-from lstm_ray.evaluate.forecasts.baselines import LastValue, SeasonalNaive, fit_baselines, fit_ridge
+from lstm_ray.evaluate.forecasts.baselines import Drift, LastValue, Mean, SeasonalNaive, fit_baselines, fit_ridge
 from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.model import ridge as closed_form
 from lstm_ray.sections.prepare import WindowConfig
@@ -34,11 +34,55 @@ def test_the_last_season_is_repeated_also_past_one_season(data):
     np.testing.assert_array_equal(forecast, np.concatenate([last, last, last[:12]]))
 
 
+def _measured(data, origin: int, steps: int):
+    """Rows and values of one history's measured steps."""
+    rows = np.arange(origin - steps + 1, origin + 1)
+    rows = rows[data.segments.observed_RC[rows, 0] > 0]
+    return rows, data.segments.target_RC[rows, 0].astype(float)
+
+
+def test_the_mean_is_that_of_the_measured_history(data):
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    forecast = Mean(5, 48).forecast_windows(data.segments, test_M)
+    assert forecast.shape == (len(test_M), 5, 1, 1)
+    for m in (0, 40, len(test_M) - 1):
+        np.testing.assert_allclose(forecast[m, :, 0, 0], _measured(data, test_M[m], 48)[1].mean(), rtol=1e-5)
+
+
+def test_the_drift_goes_on_along_the_line_through_the_first_and_last_measured_values(data):
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    forecast = Drift(5, 48).forecast_windows(data.segments, test_M)
+    for m in range(0, len(test_M), 7):
+        rows, values = _measured(data, test_M[m], 48)
+        slope = (values[-1] - values[0]) / (rows[-1] - rows[0])
+        expected = values[-1] + slope * (test_M[m] + np.arange(1, 6) - rows[-1])
+        np.testing.assert_allclose(forecast[m, :, 0, 0], expected, rtol=1e-4)
+
+
+def test_where_nothing_was_measured_the_mean_is_of_what_was_filled_in_and_the_drift_stands_still(data):
+    origin = np.array([int(data.segments.bounds[1]) + 100])
+    data.segments.observed_RC[origin[0] - 47 : origin[0] + 1] = 0
+    filled = data.segments.target_RC[origin[0] - 47 : origin[0] + 1, 0]
+    np.testing.assert_allclose(Mean(3, 48).forecast_windows(data.segments, origin), filled.mean(), rtol=1e-5)
+    np.testing.assert_allclose(Drift(3, 48).forecast_windows(data.segments, origin), filled[-1], rtol=1e-6)
+
+
+def test_a_history_cut_short_by_its_segment_reads_no_other_series(data):
+    start = int(data.segments.bounds[2])
+    origin, own = np.array([start + 9]), slice(start, start + 10)
+    data.segments.observed_RC[own] = 1
+    values = data.segments.target_RC[own, 0]
+    np.testing.assert_allclose(Mean(2, 48).forecast_windows(data.segments, origin), values.mean(), rtol=1e-5)
+    step = (values[-1] - values[0]) / 9
+    drift = Drift(2, 48).forecast_windows(data.segments, origin)[0, :, 0, 0]
+    np.testing.assert_allclose(drift, values[-1] + step * np.array([1, 2]), rtol=1e-5)
+
+
 def test_no_baseline_looks_ahead(data):
     test_M = origins(data.segments, data.parts, "test", data.window)
     origin = test_M[-1:]
     fitted = fit_baselines(data.segments, data.parts, data.window, data.scaler)
-    assert list(fitted) == ["last_value", "seasonal_naive", "ridge"]
+    assert list(fitted) == ["last_value", "mean", "drift", "seasonal_naive", "ridge"]
     changed = data.segments.target_RC.copy()
     changed[int(origin[0]) + 1 :] = 1e6
     after = replace(data.segments, target_RC=changed)
@@ -96,7 +140,12 @@ def test_the_ridge_continues_a_cycle_that_has_no_noise(make_data):
 
 def test_a_season_longer_than_the_history_leaves_out_the_seasonal_naive(data):
     window = WindowConfig(history=12, horizon=12, patch=12, season=24)
-    assert list(fit_baselines(data.segments, data.parts, window, data.scaler)) == ["last_value", "ridge"]
+    assert list(fit_baselines(data.segments, data.parts, window, data.scaler)) == [
+        "last_value",
+        "mean",
+        "drift",
+        "ridge",
+    ]
 
 
 @pytest.mark.skipif("LSTM_RAY_DATA" not in os.environ, reason="LSTM_RAY_DATA names no folder with ETTh1.csv")
