@@ -309,7 +309,8 @@ def _neighbours(segments: Segments, first: int, num: int, steps: int) -> Batch:
 
     def views(values_RF: NDArray) -> NDArray:
         view_BFT = sliding_window_view(values_RF[stretch], steps, axis=0)
-        return np.ascontiguousarray(np.moveaxis(view_BFT, 1, 2))
+        # Never the view itself, which may not be written to: not of no columns either.
+        return np.moveaxis(view_BFT, 1, 2).copy()
 
     segment_B = np.full(num, segments.series_of(np.array([first]))[0])
     return Batch(

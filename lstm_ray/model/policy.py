@@ -1,18 +1,19 @@
 """A policy: config, schema, scaler and weights as one object, the only thing that leaves training.
 
-Needs torch, NumPy, safetensors and pydantic alone. On disk it is ``policy.json`` and ``weights.safetensors``, and
-``residuals.safetensors`` where it carries what futures are sampled from; all are hashed. Nothing in it is a pickle and
-nothing is a row of training data.
+Needs torch, NumPy, safetensors and pydantic alone. On disk it is ``policy.json`` and ``weights.safetensors``,
+``residuals.safetensors`` where it carries what futures are sampled from, and ``conformal.safetensors`` where its intervals
+are calibrated; all are hashed. Nothing in it is a pickle and nothing is a row of training data.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from lstm_ray.data.scaling.units import beside, of_segments, of_windows
 from lstm_ray.data.schema import Own, Scaler, Schema
 from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows, longest_sequence
 from lstm_ray.errors import InputError
+from lstm_ray.model import conformal
+from lstm_ray.model.conformal import Conformal
 from lstm_ray.model.network import build, forecaster
 from lstm_ray.model.request import Reader, SeriesInput
 from lstm_ray.model.residuals import Residuals
@@ -39,8 +42,13 @@ DISTRIBUTION_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 
 """Quantiles by which a distribution is told to whoever samples from it."""
 MAX_STEPS = 65_536
 """Steps of callers' series that are labelled in one pass, about."""
-POLICY, WEIGHTS, RESIDUALS = "policy.json", "weights.safetensors", "residuals.safetensors"
+POLICY, WEIGHTS = "policy.json", "weights.safetensors"
+RESIDUALS, CONFORMAL = "residuals.safetensors", "conformal.safetensors"
+OPTIONAL = (RESIDUALS, CONFORMAL)
+"""Files that a policy may have beside the two that it must. FORMAT does not count them: a version that knows one of them not
+reads the same policy without it, its intervals as the network gives them."""
 
+Kept = TypeVar("Kept")
 _ALTERED = "'{}' was altered after it was saved: its hashes do not match; take a fresh copy"
 
 
@@ -90,6 +98,7 @@ class Policy:
         weights: state of the config's network.
         facts: plain values worth carrying, such as validation metrics; they go into ``policy.json``.
         residuals: what its forecasts missed, for whoever samples futures; a policy needs none.
+        calibration: of its intervals; None: they are as the network gives them.
     """
 
     def __init__(
@@ -100,9 +109,10 @@ class Policy:
         weights: Mapping[str, torch.Tensor],
         facts: Mapping[str, Any] | None = None,
         residuals: Residuals | None = None,
+        calibration: Conformal | None = None,
     ) -> None:
         self.config, self.schema, self.scaler, self.facts = config, schema, scaler, dict(facts or {})
-        self.residuals = residuals
+        self.residuals, self.calibration = residuals, calibration
         self.requests = Reader(config, schema, scaler)
         self.network = build(config, schema)
         self.network.load_state_dict(dict(weights))
@@ -135,10 +145,11 @@ class Policy:
             "facts": self.facts,
             "weights_sha256": _sha256((folder / WEIGHTS).read_bytes()),
         }
-        (folder / RESIDUALS).unlink(missing_ok=True)
-        if self.residuals is not None:
-            arrays.save_file(self.residuals.arrays(), folder / RESIDUALS)
-            content["residuals"] = {**self.residuals.words(), "sha256": _sha256((folder / RESIDUALS).read_bytes())}
+        for file, kept in zip(OPTIONAL, (self.residuals, self.calibration), strict=True):
+            (folder / file).unlink(missing_ok=True)
+            if kept is not None:
+                arrays.save_file(kept.arrays(), folder / file)
+                content[_name(file)] = {**kept.words(), "sha256": _sha256((folder / file).read_bytes())}
         version = _version(content)
         (folder / POLICY).write_text(json.dumps({**content, "version": version}, indent=1, allow_nan=False))
         return version
@@ -164,12 +175,21 @@ class Policy:
             Scaler.model_validate(content["scaler"]),
             load_file(folder / WEIGHTS),
             content["facts"],
-            _residuals(folder, content["residuals"]) if "residuals" in content else None,
+            _kept(folder, RESIDUALS, content, Residuals.of),
+            _kept(folder, CONFORMAL, content, Conformal.of),
         )
         policy.version = version
         return policy
 
     version: str = "unsaved"
+
+    def reading(self, history: int) -> Policy:
+        """The same policy, with the same weights, as one that reads so many steps of segments up to an origin: whole patches,
+        no fewer than it was trained with. Levels are measured over as many as before."""
+        more = copy(self)
+        window = self.config.window.model_copy(update={"history": history})
+        more.config = self.config.model_copy(update={"window": window})
+        return more
 
     def forecast_windows(
         self, segments: Segments, origin_M: NDArray, batch: int = 512, levels: Sequence[float] | None = None
@@ -193,13 +213,17 @@ class Policy:
 
         Args:
             own: the units that its targets are told in, where each series has its own.
-            levels: of its quantiles: any of a distribution, ascending, else the head's own; None: ``quantiles``.
+            levels: of its quantiles: any of a distribution, ascending, else the head's own; they are as the network gives
+                them, which is what futures are sampled by. None: ``quantiles``, calibrated where the policy is.
         """
         inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK, batch.category_BS)
         with torch.inference_mode():
             raw_BNHCP = self.network(*map(torch.from_numpy, inputs))[:, -1:]
             scaled_BHCQ: NDArray = forecaster(self.network).forecast(raw_BNHCP, levels)[:, 0].numpy()
-        return self.scaler.unscale(scaled_BHCQ, quantile_axis=True, own=own)
+        if levels is not None or self.calibration is None:
+            return self.scaler.unscale(scaled_BHCQ, quantile_axis=True, own=own)
+        values_BHCQ = self.scaler.unscale(self.calibration.moved(scaled_BHCQ), quantile_axis=True, own=own)
+        return conformal.told(values_BHCQ, self.config.model, self.quantiles)
 
     def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
         """Class probabilities of whole sequences of unscaled segments, float32 [M, classes]."""
@@ -259,14 +283,22 @@ class Policy:
         return [Labelling(n, one.times, a, one.warnings) for n, a, one in zip(names, answers, read, strict=True)]
 
 
-def _residuals(folder: Path, words: Mapping[str, Any]) -> Residuals:
+def _kept(folder: Path, file: str, content: Mapping[str, Any], of: Callable[..., Kept]) -> Kept | None:
+    """What an optional file holds; None where the policy has none."""
+    if (words := content.get(_name(file))) is None:
+        return None
     try:
-        kept = (folder / RESIDUALS).read_bytes()
+        kept = (folder / file).read_bytes()
     except OSError as error:
         raise InputError(f"'{folder}' holds no readable policy: {error}") from None
     if words["sha256"] != _sha256(kept):
         raise InputError(_ALTERED.format(folder))
-    return Residuals.of(arrays.load(kept), words)
+    return of(arrays.load(kept), words)
+
+
+def _name(file: str) -> str:
+    """What policy.json calls an optional file's part."""
+    return file.removesuffix(".safetensors")
 
 
 def _version(content: Mapping[str, Any]) -> str:

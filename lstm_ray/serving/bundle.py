@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import POLICY, RESIDUALS, WEIGHTS, Policy
+from lstm_ray.model.policy import OPTIONAL, POLICY, WEIGHTS, Policy
 from lstm_ray.run_dir import RunDir
 
 PLACES = ("policy", "evaluate/policy", "tune/policy", "plan/policy", "train/policy")
@@ -20,7 +20,7 @@ Packed = dict[str, bytes]
 def pack(folder: Path) -> Packed:
     """The files of a saved policy. Raises InputError where one is missing."""
     try:
-        held = [RESIDUALS] if (folder / RESIDUALS).exists() else []
+        held = [name for name in OPTIONAL if (folder / name).exists()]
         return {name: (folder / name).read_bytes() for name in (POLICY, WEIGHTS, *held)}
     except OSError as error:
         raise InputError(f"'{folder}' holds no policy: {error.strerror} '{error.filename}'") from None
@@ -55,5 +55,5 @@ def find(source: str | Path) -> Packed:
 
 
 def _read(run: RunDir, place: str) -> Packed:
-    held = [RESIDUALS] if run.exists(f"{place}{RESIDUALS}") else []
+    held = [name for name in OPTIONAL if run.exists(f"{place}{name}")]
     return {name: run.read_bytes(f"{place}{name}") for name in (POLICY, WEIGHTS, *held)}

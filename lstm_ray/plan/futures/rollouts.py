@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lstm_ray.data.lags import lagged_steps, reach
 from lstm_ray.data.schema import Own
 from lstm_ray.data.windows import Batch
+from lstm_ray.model.conformal import LIMITS
 from lstm_ray.plan.futures import scores
 from lstm_ray.plan.futures.draws import rows_drawn
 from lstm_ray.plan.futures.residuals import learned_quantiles
@@ -24,10 +25,8 @@ from lstm_ray.sections.prepare import WindowConfig
 
 PredictFn = Callable[..., NDArray]
 """``predict(batch, own)``: a scaled batch, and the units of its targets where each series has its own, to forecasts
-[B, H, C, Q] in the data's own units. A distribution's is asked for the levels of its quantiles, too: ``predict(batch, own,
-levels)``."""
-LIMITS = {"relu": (0.0, np.inf), "softplus": (0.0, np.inf), "sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
-"""What model.output says of a target's own values."""
+[B, H, C, Q] in the data's own units. Where there are several quantiles, it is asked for the library's levels: ``predict(batch,
+own, levels)``; these are uncalibrated, as those that the library's scores were found by."""
 
 
 def roll(
@@ -58,7 +57,7 @@ def roll(
         config.window.season,
         config.seed if seed is None else seed,
     )
-    levels = (world.residuals.levels,) if config.model.distribution else ()
+    levels = (world.residuals.levels,) if len(world.residuals.levels) > 1 else ()
     going, own = _Going.of(world, start, blocks), start.own
     future_BAC = np.empty((len(start.row_M) * paths, blocks * horizon, start.target_MXC.shape[2]), np.float32)
     for block in range(blocks):

@@ -80,7 +80,7 @@ def simulated(wrong: float, drawn: Callable[..., Any] | None = None, paths: int 
     start = start_of(world, chosen)
     turn = iter(range(2))
 
-    def predict(batch: Batch, own: Own | None) -> NDArray:
+    def predict(batch: Batch, own: Own | None, levels: tuple[float, ...]) -> NDArray:
         last_B = batch.target_BTC[:, -H - 1, 0] * scaler.target_deviation + scaler.target_mean
         return quantiles_after(last_B, np.repeat(start.step_M, len(last_B) // len(chosen)) + H * next(turn), wrong)
 
