@@ -12,7 +12,7 @@ from lstm_ray.data import room
 from lstm_ray.data.scaling import units
 from lstm_ray.data.schema import Scaler, SeriesUnits, Units
 from lstm_ray.data.windows import cut_windows
-from lstm_ray.evaluate.damage.robustness import remove_steps
+from lstm_ray.evaluate.damage.kinds import remove_steps
 from lstm_ray.sections.prepare import WindowConfig
 from tests.made import scaler_of, schema_of, segments_of
 
