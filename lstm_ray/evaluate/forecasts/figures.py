@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.lags import reach
 from lstm_ray.evaluate.forecasts.metrics import median_index
-from lstm_ray.evaluate.forecasts.patterns import ranked_series, worst_windows
-from lstm_ray.evaluate.forecasts.score import BIN_EDGES
+from lstm_ray.evaluate.forecasts.patterns import ranked_series
+from lstm_ray.evaluate.forecasts.sums import BIN_EDGES
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, future_rows, narrow
 from lstm_ray.evaluate.words import number, percent
@@ -27,13 +27,13 @@ SHOWN_HISTORIES = 2
 
 def accuracy_figures(view: View, forecasters: Mapping[str, Forecaster]) -> list[Figure]:
     """How near forecasts come, beside the best baseline's."""
-    found = [_predictions(view, forecasters), _by_horizon(view), _window(view, forecasters, "typical")]
+    found = [_predictions(view, forecasters), _by_horizon(view), _typical_window(view, forecasters)]
     return [figure for figure in found if figure is not None]
 
 
-def error_figures(view: View, forecasters: Mapping[str, Forecaster]) -> list[Figure]:
+def error_figures(view: View) -> list[Figure]:
     """Where and when forecasts err."""
-    found = [_window(view, forecasters, "worst"), _by_hour(view), _by_series(view), _residuals(view)]
+    found = [_by_hour(view), _by_series(view), _residuals(view)]
     return [figure for figure in found if figure is not None]
 
 
@@ -63,14 +63,13 @@ def _predictions(view: View, forecasters: Mapping[str, Forecaster]) -> Figure:
     )
 
 
-def _window(view: View, forecasters: Mapping[str, Forecaster], kind: str) -> Figure | None:
-    """One window with the history before it: the worst, or the one with the median error."""
+def _typical_window(view: View, forecasters: Mapping[str, Forecaster]) -> Figure | None:
+    """The window with the median error, and the history before it."""
     scaled = view.scores[view.policy].scaled_M
     known = np.flatnonzero(np.isfinite(scaled))
     if not len(known):
         return None
-    middle = known[np.argsort(scaled[known], kind="stable")[len(known) // 2]]
-    chosen = int(worst_windows(view, 1)[0] if kind == "worst" else middle)
+    chosen = int(known[np.argsort(scaled[known], kind="stable")[len(known) // 2]])
     origin = view.origins_M[[chosen]]
     back = min(view.window.history, SHOWN_HISTORIES * view.window.horizon)
     rows = np.arange(origin[0] - back + 1, origin[0] + view.window.horizon + 1)
@@ -82,10 +81,10 @@ def _window(view: View, forecasters: Mapping[str, Forecaster], kind: str) -> Fig
     hidden = np.full(back, np.nan)
     said = {name: number(_mean_gap(values, actual[back:])) for name, values in shown.items()}
     return lines(
-        f"window-{kind}",
-        f"The {kind} window",
+        "window-typical",
+        "The typical window",
         f"{view.label(chosen)}: mean absolute error {said['policy']} for the policy, {said[_said(view.rival)]} for the "
-        f"{_said(view.rival)}; {'no other window is worse' if kind == 'worst' else 'half of all windows are worse'}.",
+        f"{_said(view.rival)}; half of all windows are worse.",
         view.segments.times(rows).tolist(),
         _lists({"actual": actual, **{name: np.concatenate([hidden, values]) for name, values in shown.items()}}),
         y_title=view.segments.schema.target[0],
@@ -167,7 +166,7 @@ def _residuals(view: View) -> Figure:
 
 
 def _forecast(view: View, forecaster: Forecaster, origins_M: NDArray) -> NDArray:
-    nearby, origin_M = narrow(view.segments, origins_M, reach(view.window), view.window.horizon)
+    nearby, origin_M = narrow(view.segments, origins_M, reach(view.window) + view.before, view.window.horizon)
     return forecaster.forecast_windows(nearby, origin_M)
 
 

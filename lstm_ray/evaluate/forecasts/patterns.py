@@ -8,23 +8,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.data.timeline import calendar
+from lstm_ray.evaluate.forecasts.slices import CLEAR, friedman
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import series_names
+from lstm_ray.evaluate.skill import block_jackknife
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.run_dir import Finding
 
 SHOWN_SERIES = 20
 """Series named at either end of the ranking."""
-MIN_PAIRS = 30
-"""Residuals needed to speak of their correlation."""
-LARGE_BIAS, LARGE_CORRELATION, UNEVEN_HOURS, LARGE_TAIL, WRONG_COVERAGE = 0.25, 0.3, 1.5, 0.25, 0.05
+LARGE_BIAS, UNEVEN_HOURS = 0.25, 1.5
 """Beyond these a finding comes with advice."""
+FEWEST_DAYS = 4
+"""Needed, or stretches of days, to tell hours from chance."""
+LENGTHS = (1, 2, 3, 5, 7)
+"""Days of such stretches: where much is missing, few single days lack no hour."""
 
 
 def findings(view: View) -> list[Finding]:
     """Every pattern that the scores show, most general first."""
-    found = [_horizon(view), _bias(view), _hours(view), _series(view), _correlations(view), _worst(view)]
-    return [finding for finding in (*found, _coverage(view)) if finding is not None]
+    found = [_horizon(view), _bias(view), _hours(view), _series(view)]
+    return [finding for finding in found if finding is not None]
 
 
 def ranked_series(view: View) -> tuple[list[str], NDArray, bool]:
@@ -36,22 +41,6 @@ def ranked_series(view: View) -> tuple[list[str], NDArray, bool]:
     whole = len(order) <= 2 * SHOWN_SERIES
     kept = order if whole else np.concatenate([order[:SHOWN_SERIES], order[-SHOWN_SERIES:]])
     return [names[i] for i in kept], kept, whole
-
-
-def correlation(view: View, lag: int) -> float | None:
-    """Correlation of one-step-ahead residuals ``lag`` steps apart in the same segment; None with fewer than MIN_PAIRS
-    pairs or residuals that never vary. The first steps of windows at stride 1 are a series of their own."""
-    origins_M, residual_MC = view.origins_M, view.scores[view.policy].first_residual_MC.astype(np.float64)
-    seen = np.isfinite(residual_MC)
-    mean_C = np.where(seen, residual_MC, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    centred_MC = residual_MC - mean_C
-    before = np.searchsorted(origins_M, origins_M - lag)
-    paired = origins_M[before] == origins_M - lag
-    paired &= view.segments.series_of(origins_M[before]) == view.segments.series_of(origins_M)
-    now, then = centred_MC[paired].ravel(), centred_MC[before[paired]].ravel()
-    both = np.isfinite(now) & np.isfinite(then)
-    size = float(np.sqrt((now[both] ** 2).sum() * (then[both] ** 2).sum()))
-    return float((now[both] * then[both]).sum() / size) if both.sum() >= MIN_PAIRS and size > 0 else None
 
 
 def _horizon(view: View) -> Finding | None:
@@ -70,22 +59,31 @@ def _horizon(view: View) -> Finding | None:
     if better in (0, len(known)):
         return Finding(severity="info", text=text)
     lost = known[mine[known] >= rival[known]]
-    advice = f"The {_said(view.rival)} is no worse at steps {_runs(lost + 1)}: use it there, or average the two."
+    advice = (
+        f"The {_said(view.rival)} is no worse at steps {_runs(lost + 1)}: where validation says so too, use it there."
+    )
     return Finding(severity="advice", text=text, advice=advice)
 
 
 def _bias(view: View) -> Finding | None:
     total = view.sums(view.policy, "horizon").metrics()
-    if total["mae"] is None or total["bias"] is None:
+    if not total["mae"] or total["bias"] is None:
         return None
-    share = abs(total["bias"]) / total["mae"] if total["mae"] else 0.0
+    share = abs(total["bias"]) / total["mae"]
     way = "high" if total["bias"] > 0 else "low"
     size = number(abs(total["bias"]))
     text = f"Forecasts are {size}{view.pooled} too {way} on average, {percent(share)} of the mean absolute error."
     if share < LARGE_BIAS:
         return Finding(severity="info", text=text)
+    found, steps = view.scores[view.policy], max(view.window.horizon, view.window.season)
+    sums = [np.nan_to_num(found.bias_M) * found.count_M, found.count_M]
+    bias, reach = block_jackknife(np.divide, sums, view.segments.steps(view.origins_M), steps)
+    if reach is None or not reach < abs(bias):
+        unsure = "Leaving out stretches of time says that this may be chance."
+        text += f" {'The test part is too short to say how sure that is.' if reach is None else unsure}"
+        return Finding(severity="info", text=text)
     cure = "" if view.normalisation == "last" else ", or set model.normalisation to last"
-    advice = f"The level has shifted since training: retrain on newer data{cure}."
+    advice = f"The level may have shifted since training: retrain on newer data{cure}. Medians of skewed values are off, too."
     return Finding(severity="advice", text=text, advice=advice)
 
 
@@ -93,17 +91,50 @@ def _hours(view: View) -> Finding | None:
     if "hour" not in view.scores[view.policy].by:
         return None
     mae = view.mae(view.policy, "hour")
-    if np.isfinite(mae).sum() < 2:
+    if np.isfinite(mae).sum() < 2 or not np.nanmax(mae) > 0:
         return None
     worst, best = int(np.nanargmax(mae)), int(np.nanargmin(mae))
     text = (
         f"By hour of the day the error is largest at {worst:02d}:00 ({number(mae[worst])}{view.pooled}) and "
         f"smallest at {best:02d}:00 ({number(mae[best])})."
     )
-    if mae[worst] < UNEVEN_HOURS * mae[best]:
+    p, blocks, days = _chance(view)
+    if p is None:
+        text += " Days are too few to tell hours from chance."
+    else:
+        text += (
+            f" Hours differ {'' if p < CLEAR else 'no '}more than by chance (Friedman's p {p:.2g} of errors one step ahead, "
+            f"over {blocks} {'days' if days == 1 else f'stretches of {days} days'})."
+        )
+    if p is None or p >= CLEAR or mae[worst] < UNEVEN_HOURS * mae[best]:
         return Finding(severity="info", text=text)
     advice = "Inputs known ahead for those hours (data.known, preprocess.calendar) would help most there."
     return Finding(severity="advice", text=text, advice=advice)
+
+
+def _chance(view: View) -> tuple[float | None, int, int]:
+    """How probable it is that hours differ so much where none is harder than another, by errors one step ahead (later ones
+    share steps); the number of blocks in which hours were ranked, and the days of each, of which the fewest give the most
+    blocks that lack no hour. None with fewer than FEWEST_DAYS of these."""
+    residual_MC = view.scores[view.policy].first_residual_MC.astype(np.float64)
+    count_M = np.isfinite(residual_MC).sum(axis=1)
+    known = count_M > 0
+    times = calendar.local(view.segments.times(view.origins_M[known] + 1), view.segments.schema.time_zone)
+    days = times.astype("datetime64[D]")
+    hour_U, hour = np.unique((times - days) // np.timedelta64(1, "h"), return_inverse=True)
+    day = (days - days.min()).astype(np.int64)
+    best, size_M = (np.empty((0, len(hour_U))), 0), np.nansum(np.abs(residual_MC[known]), axis=1)
+    for length in LENGTHS:
+        shape = int(day.max()) // length + 1, len(hour_U)
+        cell, num = day // length * shape[1] + hour, shape[0] * shape[1]
+        count = np.bincount(cell, count_M[known], num).reshape(shape)
+        whole = (count > 0).all(axis=1)
+        if whole.sum() > len(best[0]):
+            best = np.bincount(cell, size_M, num).reshape(shape)[whole] / count[whole], length
+    error_BK, length = best
+    if len(error_BK) < FEWEST_DAYS or len(hour_U) < 2:
+        return None, len(error_BK), length
+    return friedman(error_BK), len(error_BK), length
 
 
 def _series(view: View) -> Finding | None:
@@ -122,64 +153,6 @@ def _series(view: View) -> Finding | None:
         return Finding(severity="info", text=text)
     advice = f"The {_said(view.rival)} is the better choice for most series; look at those it wins before deploying."
     return Finding(severity="advice", text=text, advice=advice)
-
-
-def _correlations(view: View) -> Finding | None:
-    season = view.window.season
-    said = {1: "one step apart", season: f"a season ({season} steps) apart"}
-    found = {lag: value for lag in said if (value := correlation(view, lag)) is not None}
-    if not found:
-        return None
-    values = " and ".join(f"{value:.2f} {said[lag]}" for lag, value in found.items())
-    text = f"Residuals of one-step forecasts correlate by {values}."
-    newest = "a smaller window.patch" if view.normalisation == "last" else "model.normalisation: last"
-    cures = {season: "a longer window.history for the season"} | {1: f"{newest} for the newest level"}
-    needed = [cures[lag] for lag, value in found.items() if abs(value) >= LARGE_CORRELATION]
-    if not needed:
-        return Finding(severity="info", text=text)
-    return Finding(severity="advice", text=text, advice=f"Structure is left to learn: try {', and '.join(needed)}.")
-
-
-def worst_windows(view: View, num: int) -> NDArray:
-    """Indices of the windows with the largest mean error, worst first, each at least a horizon from the others of its
-    series."""
-    scaled = view.scores[view.policy].scaled_M
-    chosen: list[int] = []
-    for index in np.argsort(np.nan_to_num(scaled, nan=-1.0), kind="stable")[::-1]:
-        if len(chosen) == num or not np.isfinite(scaled[index]):
-            break
-        if all(abs(int(view.origins_M[index] - view.origins_M[other])) >= view.window.horizon for other in chosen):
-            chosen.append(int(index))
-    return np.asarray(chosen, dtype=np.int64)
-
-
-def _worst(view: View) -> Finding | None:
-    scaled = view.scores[view.policy].scaled_M
-    worst, known = worst_windows(view, 1), np.sort(scaled[np.isfinite(scaled)])[::-1]
-    if not len(worst) or not known.sum():
-        return None
-    tail = float(known[: max(1, len(known) // 20)].sum() / known.sum())
-    text = (
-        f"The worst window is {view.label(worst[0])}, with a mean error of {number(scaled[worst[0]])} training "
-        f"deviations (the median window has {number(float(np.median(known)))}); the worst 5 % of windows hold "
-        f"{percent(tail)} of all error."
-    )
-    if tail < LARGE_TAIL:
-        return Finding(severity="info", text=text)
-    return Finding(severity="advice", text=text, advice="A few episodes decide the score: look at what happened then.")
-
-
-def _coverage(view: View) -> Finding | None:
-    total = view.scores[view.policy].total
-    if not total.has_interval or (coverage := total.metrics()["coverage"]) is None:
-        return None
-    nominal = total.quantiles[-1] - total.quantiles[0]
-    text = f"Intervals meant to hold {percent(nominal)} of the actual values hold {percent(coverage)} on the test part."
-    if abs(coverage - nominal) <= WRONG_COVERAGE:
-        return Finding(severity="info", text=text)
-    way = "narrow" if coverage < nominal else "wide"
-    advice = f"They are too {way}: recalibrate them on newer data before alarms depend on them."
-    return Finding(severity="warning", text=text, advice=advice)
 
 
 def _said(name: str) -> str:

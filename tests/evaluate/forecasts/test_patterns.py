@@ -30,12 +30,31 @@ def _one(view: View, words: str):
     return finding
 
 
-def test_a_bias_is_found_with_its_size_and_sign(data, fake_policy):
+def test_a_bias_is_found_with_its_size_and_sign(make_data, fake_policy):
+    data = make_data(steps=2200)
     finding = _one(_view(data, fake_policy(bias=2.0)), "on average")
     assert finding.severity == "advice"
     assert "too high" in finding.text
     assert float(finding.text.split()[2]) == pytest.approx(2.0, abs=0.1)
     assert _one(_view(data, fake_policy()), "on average").severity == "info"
+
+
+def test_a_bias_that_chance_may_have_made_or_that_too_little_tells_comes_without_advice(make_data, fake_policy):
+    few = _one(_view(make_data(), fake_policy(bias=2.0)), "on average")
+    assert "too short to say how sure that is" in few.text
+    assert (few.severity, few.advice) == ("info", "")
+
+    class Wandering(fake_policy):
+        """Far too high in one stretch of many."""
+
+        def forecast_windows(self, segments, origins_M, batch=512):
+            forecast = super().forecast_windows(segments, origins_M)
+            step_M = segments.steps(origins_M)
+            return forecast + np.float32(9) * ((step_M > 1900) & (step_M < 1960))[:, None, None, None]
+
+    found = _one(_view(make_data(steps=2200), Wandering()), "on average")
+    assert "Leaving out stretches of time says that this may be chance." in found.text
+    assert found.severity == "info"
 
 
 def test_the_steps_that_a_baseline_wins_are_named(data, fake_policy):
@@ -56,7 +75,27 @@ def test_the_steps_that_a_baseline_wins_are_named(data, fake_policy):
     assert not finding.advice, "that it loses is said once, elsewhere"
 
 
-def test_the_hour_with_the_largest_error_is_named(data, fake_policy):
+def test_hours_that_differ_by_chance_alone_or_in_too_few_days_get_no_advice(make_data, fake_policy):
+    for steps, said in (
+        (2000, "Hours differ no more than by chance"),
+        (450, "Days are too few to tell hours from chance"),
+    ):
+        view = _view(make_data(num_series=1, steps=steps, cut_first=False, noise=1.0), fake_policy())
+        mae = view.mae("policy", "hour")
+        assert np.nanmax(mae) > patterns.UNEVEN_HOURS * np.nanmin(mae)
+        finding = _one(view, "By hour")
+        assert said in finding.text
+        assert finding.severity == "info"
+
+
+def test_hours_without_any_error_get_no_advice(data, fake_policy):
+    data.segments.target_RC[:] = 7.0
+    texts = [finding.text for finding in patterns.findings(_view(data, fake_policy()))]
+    assert not any("By hour" in text or "too low" in text for text in texts)
+
+
+def test_the_hour_with_the_largest_error_is_named(make_data, fake_policy):
+    data = make_data(steps=1500)
     rows = np.arange(len(data.segments.target_RC))
     target = data.segments.target_RC.copy()
     wild = data.segments.steps(rows) % 24 == 5
@@ -80,63 +119,6 @@ def test_series_are_ranked_and_many_are_shown_from_either_end(make_data, fake_po
     mae = many.mae("policy", "series")
     assert mae[kept[0]] == mae.min()
     assert mae[kept[-1]] == mae.max()
-
-
-def test_residual_correlation_is_that_of_the_one_step_errors(make_data, fake_policy):
-    data = make_data(num_series=1, steps=6000, missing=0.05, cut_first=False)
-    rng = np.random.default_rng(0)
-    wander = np.zeros(6000)
-    for t in range(1, 6000):
-        wander[t] = 0.8 * wander[t - 1] + rng.standard_normal()
-
-    class Flat(fake_policy):
-        def forecast_windows(self, segments, origins_M, batch=512):
-            return 0 * super().forecast_windows(segments, origins_M)
-
-    data = replace(data, segments=replace(data.segments, target_RC=wander[:, None].astype(np.float32)))
-    view = _view(data, Flat())
-    assert patterns.correlation(view, 1) == pytest.approx(0.8, abs=0.06)
-    assert patterns.correlation(view, 24) == pytest.approx(0.0, abs=0.15)
-    assert patterns.correlation(view, 100_000) is None
-    finding = _one(view, "one step apart and")
-    assert finding.severity == "advice"
-    assert f"{patterns.correlation(view, 1):.2f} one step apart" in finding.text
-    assert "model.normalisation" in finding.advice
-    assert "window.history" not in finding.advice, "the season is no matter here"
-
-
-def test_correlation_never_pairs_residuals_of_two_series(data, fake_policy):
-    view = _view(data, fake_policy())
-    lag = int(data.segments.bounds[3] - data.segments.bounds[2])
-    assert np.isin(view.origins_M - lag, view.origins_M).sum() > patterns.MIN_PAIRS
-    assert patterns.correlation(view, lag) is None
-
-
-def test_the_worst_windows_are_found_and_do_not_overlap(data, fake_policy):
-    target = data.segments.target_RC.copy()
-    test_M = origins(data.segments, data.parts, "test", data.window)
-    target[test_M[200] + 1 : test_M[200] + 13] += 200
-    view = _view(replace(data, segments=replace(data.segments, target_RC=target)), fake_policy())
-    worst = patterns.worst_windows(view, 4)
-    assert worst[0] == 200
-    assert min(abs(np.diff(np.sort(test_M[worst])))) >= data.window.horizon
-    finding = _one(view, "The worst window is")
-    assert view.label(200) in finding.text
-    assert finding.severity == "advice"
-
-
-def test_intervals_that_do_not_hold_what_they_should_are_a_warning(data, fake_policy):
-    narrow = _one(_view(data, fake_policy(quantiles=[0.1, 0.5, 0.9], spread=0.1)), "Intervals")
-    assert narrow.severity == "warning"
-    assert "meant to hold 80 %" in narrow.text
-    assert "too narrow" in narrow.advice
-    wide = _one(_view(data, fake_policy(quantiles=[0.1, 0.5, 0.9], spread=50)), "Intervals")
-    assert "hold 100 %" in wide.text
-    assert "too wide" in wide.advice
-
-
-def test_a_point_forecast_says_nothing_of_intervals(data, fake_policy):
-    assert not [f for f in patterns.findings(_view(data, fake_policy())) if "Intervals" in f.text]
 
 
 def test_several_targets_are_pooled_in_deviations(make_data, fake_policy):
