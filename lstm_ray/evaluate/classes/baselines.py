@@ -35,7 +35,7 @@ class Majority:
 
 @dataclass(frozen=True)
 class Logistic:
-    """Logistic regression on summaries of each input over the sequence."""
+    """Logistic regression on summaries of each past input over the sequence."""
 
     pipeline: Pipeline
     known_classes: NDArray

@@ -7,7 +7,6 @@ Legend: M sequences, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +20,22 @@ from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments, chunks, sequences
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.classes import patterns
 from lstm_ray.evaluate.classes.baselines import fit_class_baselines
-from lstm_ray.evaluate.classes.figures import class_figures
-from lstm_ray.evaluate.classes.metrics import ClassSums, class_sums
+from lstm_ray.evaluate.classes.cases import POLICY, Cases, called
+from lstm_ray.evaluate.classes.clocks import by_clocks
+from lstm_ray.evaluate.classes.figures import beside_figures, error_figures
+from lstm_ray.evaluate.classes.mistakes import surest_mistakes
+from lstm_ray.evaluate.classes.neighbours import BAND, WORK, Nearest, fit_nearest
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.gather import Classifier
 from lstm_ray.evaluate.predictions import keep_classes
 from lstm_ray.evaluate.skill import paired_p
 from lstm_ray.evaluate.told import Evaluation, Told
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import percent
 from lstm_ray.run_dir import Finding
 
-UNCALIBRATED, LOW_RECALL, CHANCE = 0.1, 0.5, 0.05
-"""Beyond these a finding comes with advice: calibration error, recall, and the p-value of a difference."""
+LOGISTIC, NEAREST = "logistic_regression", "nearest_neighbour"
 
 
 def evaluate_classes(
@@ -61,7 +63,11 @@ def evaluate_classes(
         raise InputError(
             f"no sequence begins in the test part, steps {parts['test'][0]} to {parts['test'][1]}; enlarge split.test"
         )
-    models: dict[str, Classifier] = {"policy": policy, **fit_class_baselines(segments, parts, config.window)}
+    train_M = sequences(segments, parts, "train")
+    models: dict[str, Classifier] = {POLICY: policy, **fit_class_baselines(segments, parts, config.window)}
+    nearest = fit_nearest(segments, train_M, ids_M, config.window.history)
+    if nearest is not None:
+        models[NEAREST] = nearest
     batches = -(-len(ids_M) // settings.batch)
     with progress.bar("evaluate", batches + robustness.num_measurements(settings)) as advance:
         found: dict[str, list[NDArray]] = {who: [] for who in models}
@@ -69,7 +75,7 @@ def evaluate_classes(
             for who, model in models.items():
                 found[who].append(_probabilities(who, model, segments, some))
             advance(f"{len(some)} sequences")
-        beside = {who: models[who] for who in ("policy", "logistic_regression")}
+        beside = {who: models[who] for who in (POLICY, LOGISTIC)}
         curves = robustness.class_curves(
             beside,
             segments,
@@ -81,61 +87,96 @@ def evaluate_classes(
             advance,
             Filling.of(config.preprocess, config.window),
         )
-    probabilities = {who: np.concatenate(some) for who, some in found.items()}
-    label_M = segments.label[ids_M]
+    cases = Cases(
+        classes=classes,
+        unit="sequences",
+        label_M=segments.label[ids_M],
+        probabilities={who: np.concatenate(some) for who, some in found.items()},
+        step_M=segments.first_step[ids_M],
+        schema=segments.schema,
+        taught_K=np.bincount(segments.label[train_M], minlength=len(classes)),
+        hard=frozenset({NEAREST}),
+    )
     if out is not None:
-        keep_classes(out, _where(segments, ids_M), label_M, probabilities["policy"], classes)
-    sums = {who: class_sums(p, label_M, classes) for who, p in probabilities.items()}
-    metrics = {who: s.metrics() for who, s in sums.items()}
-    rival = max((who for who in metrics if who != "policy"), key=lambda who: metrics[who]["macro_f1"] or 0.0)
-    right = {who: p.argmax(axis=1) == label_M for who, p in probabilities.items()}
-    first, summary, gain = _against(name, rival, metrics, paired_p(right["policy"], right[rival]), len(ids_M))
-    names = list(metrics["policy"])
-    rows = [
-        [f"policy ({name})" if who == "policy" else who.replace("_", " "), *(values[n] for n in names)]
-        for who, values in metrics.items()
-    ]
-    best = max(range(len(rows)), key=lambda i: list(metrics.values())[i]["macro_f1"] or 0.0)
-    table = {
-        "title": "The policy beside its baselines, test part",
-        "columns": ["classifier", *names],
-        "rows": rows,
-        "caption": f"All {len(ids_M):,} sequences that begin in the test part. Lower is better for log_loss, brier "
-        "and calibration_error.",
-        "best": best,
-    }
-    details = {
-        "confusion": {"classes": classes, "rows_are_truth": sums["policy"].confusion_KK.tolist()},
-        "by_class": sums["policy"].by_class(),
-        "skill": gain,
-        "skill_against": rival,
-    }
+        keep_classes(out, _where(segments, ids_M), cases.label_M, cases.probabilities[POLICY], classes)
+    first, summary, gain = _against(name, cases)
+    compared = Told(
+        "Against the baselines",
+        [first, *patterns.absent(cases), _of_nearest(nearest, len(train_M), len(ids_M))],
+        beside_figures(cases),
+        details={"skill": gain, "skill_against": cases.rival},
+    )
+    baselines = {who: values for who, values in cases.metrics.items() if who != POLICY}
     return Evaluation(
         summary=summary,
         num_windows=len(ids_M),
-        metrics=metrics.pop("policy"),
-        baselines=metrics,
+        metrics=cases.metrics[POLICY],
+        baselines=baselines,
         scaled={},
         skill=gain,
         told=[
-            Told(
-                "Against the baselines",
-                [first, *patterns(sums["policy"])],
-                class_figures(sums["policy"], sums[rival], rival, probabilities["policy"], segments, ids_M),
-                [table],
-                details,
-            ),
-            robustness.told(curves, "policy"),
+            compared,
+            _where_it_errs(config, policy, scaler, segments, parts, ids_M, cases),
+            robustness.told(curves, POLICY),
         ],
-        cases=_cases(segments, ids_M, right),
+        cases=_cases(segments, ids_M, cases),
     )
 
 
-def _cases(segments: Segments, ids_M: NDArray, right: Mapping[str, NDArray]) -> pa.Table:
+def _where_it_errs(
+    config: Config,
+    policy: Classifier,
+    scaler: Scaler,
+    segments: Segments,
+    parts: Boundaries,
+    ids_M: NDArray,
+    cases: Cases,
+) -> Told:
+    """Reads the validation part, too: what a threshold is chosen by."""
+    assert segments.label is not None
+    surest, drawn = surest_mistakes(
+        cases, segments, ids_M, sequences(segments, parts, "train"), scaler, config.window.history
+    )
+    clocks = by_clocks(
+        cases.local_times, {who: (~cases.right(who)).astype(np.float64) for who in (POLICY, cases.rival)}
+    )
+    findings = [*patterns.findings(cases), *surest, *patterns.by_clock(cases, clocks)]
+    held_out = sequences(segments, parts, "validation")
+    if len(cases.classes) == 2 and len(held_out):
+        asked = [
+            _probabilities(POLICY, policy, segments, some)[:, 1] for some in chunks(held_out, config.evaluate.batch)
+        ]
+        validation = np.concatenate(asked), segments.label[held_out]
+        advice = patterns.threshold(cases, *validation)
+        findings += [advice] if advice else []
+    details = {
+        "confusion": {"classes": cases.classes, "rows_are_truth": cases.sums[POLICY].confusion_KK.tolist()},
+        "by_class": cases.sums[POLICY].by_class(),
+    }
+    pictures = error_figures(cases, clocks)
+    return Told("Where it errs", findings, [*pictures[:1], *drawn, *pictures[1:]], [patterns.by_class(cases)], details)
+
+
+def _of_nearest(nearest: Nearest | None, num_train: int, num_test: int) -> Finding:
+    """What the nearest neighbour was given, or why it was left out."""
+    if nearest is None:
+        text = (
+            f"The nearest neighbour under dynamic time warping is no baseline here: comparing {num_test:,} test with "
+            f"{num_train:,} training sequences would take far more than {WORK:.0f} seconds."
+        )
+        return Finding(severity="info", text=text)
+    left = nearest.num_left_out
+    kept = f"all {num_train:,} training sequences"
+    if left:
+        kept = f"{num_train - left:,} of {num_train:,} training sequences, of each class alike, to keep to {WORK:.0f} seconds"
+    text = f"The nearest neighbour under dynamic time warping (band {percent(BAND)}) is a baseline; it knows {kept}."
+    return Finding(severity="info", text=text)
+
+
+def _cases(segments: Segments, ids_M: NDArray, cases: Cases) -> pa.Table:
     """Each sequence, and 1 for every classifier that tells it wrong, else 0."""
-    return pa.table(
-        _where(segments, ids_M) | {who: pa.array((~right_M).astype(np.float64)) for who, right_M in right.items()}
-    )
+    wrong = {who: pa.array((~cases.right(who)).astype(np.float64)) for who in cases.probabilities}
+    return pa.table(_where(segments, ids_M) | wrong)
 
 
 def _where(segments: Segments, ids_M: NDArray) -> dict[str, pa.Array]:
@@ -156,52 +197,28 @@ def _probabilities(name: str, model: Classifier, segments: Segments, ids_M: NDAr
     return found
 
 
-def _against(
-    name: str, rival: str, metrics: Mapping[str, Mapping[str, float | None]], p: float, num: int
-) -> tuple[Finding, str, float | None]:
+def _against(name: str, cases: Cases) -> tuple[Finding, str, float | None]:
     """The policy against the best baseline: a finding, the stage's summary, and the share of the baseline's shortfall
     in macro F1 that is gone (None where the baseline is perfect)."""
-    mine, other = metrics["policy"]["macro_f1"] or 0.0, metrics[rival]["macro_f1"] or 0.0
-    said = rival.replace("_", " ")
+    mine, other, said = cases.macro_f1(POLICY), cases.macro_f1(cases.rival), called(cases.rival)
+    p = paired_p(cases.right(POLICY), cases.right(cases.rival))
     gain = 1 - (1 - mine) / (1 - other) if other < 1 else None
     side = "above" if mine > other else "below" if mine < other else "the same as"
+    accuracy = [percent(cases.metrics[who]["accuracy"] or 0.0) for who in (POLICY, cases.rival)]
     text = (
-        f"On {num:,} test sequences the policy of '{name}' has macro F1 {mine:.3f}, {side} the {said}'s {other:.3f}, "
-        f"the best baseline; accuracy {percent(metrics['policy']['accuracy'] or 0.0)} against "
-        f"{percent(metrics[rival]['accuracy'] or 0.0)}."
+        f"On {len(cases):,} test sequences the policy of '{name}' has macro F1 {mine:.3f}, {side} the {said}'s {other:.3f}, "
+        f"the best baseline; accuracy {accuracy[0]} against {accuracy[1]}."
     )
-    sure = f" A difference in accuracy this large has p = {p:.2g} if both are equally good (McNemar's exact test)."
+    sure = ""
+    if gain:
+        what = (
+            "of what it lacks to a perfect macro F1 is gained" if gain > 0 else "more is lacking to a perfect macro F1"
+        )
+        sure = f" Against it {percent(abs(gain))} {what}."
+    if accuracy[0] != accuracy[1]:
+        sure += f" A difference in accuracy this large has p = {p:.2g} if both are equally good (McNemar's exact test)."
     if mine < other:
         advice = f"Serve the {said} instead, or train longer, with more model.dropout or several tune.trials."
         return Finding(severity="warning", text=text + sure, advice=advice), text, gain
-    advice = "" if p < CHANCE else f"Bring more test sequences before trusting the policy over the {said}."
+    advice = "" if p < patterns.CHANCE else f"Bring more test sequences before trusting the policy over the {said}."
     return Finding(severity="advice" if advice else "info", text=text + sure, advice=advice), text, gain
-
-
-def patterns(sums: ClassSums) -> list[Finding]:
-    """Confusions, recall by class and calibration."""
-    found = []
-    confusion = sums.confusion_KK.astype(np.float64)
-    mistakes = confusion - np.diag(np.diag(confusion))
-    if mistakes.sum():
-        truth, guess = np.unravel_index(int(mistakes.argmax()), mistakes.shape)
-        share = mistakes[truth, guess] / confusion[truth].sum()
-        text = (
-            f"The commonest mistake is '{sums.classes[truth]}' taken for '{sums.classes[guess]}': "
-            f"{int(mistakes[truth, guess])} times, {percent(share)} of all '{sums.classes[truth]}' and "
-            f"{percent(mistakes[truth, guess] / mistakes.sum())} of all mistakes."
-        )
-        found.append(Finding(severity="info", text=text))
-    recalls = {name: scores["recall"] for name, scores in sums.by_class().items()}
-    known = {name: value for name, value in recalls.items() if value is not None}
-    worst = min(known, key=lambda name: known[name])
-    said = ", ".join(f"'{name}' {percent(value)}" for name, value in known.items())
-    advice = f"'{worst}' is missed more often than found: weigh it up, or lower the threshold for it."
-    low = known[worst] < LOW_RECALL
-    text = f"Recall by class: {said}."
-    found.append(Finding(severity="advice" if low else "info", text=text, advice=advice if low else ""))
-    gap = sums.metrics()["calibration_error"] or 0.0
-    text = f"Probabilities are {number(100 * gap)} percentage points from the observed frequencies on average."
-    advice = "Do not read them as odds before recalibrating them (temperature scaling)." if gap > UNCALIBRATED else ""
-    found.append(Finding(severity="advice" if advice else "info", text=text, advice=advice))
-    return found

@@ -27,6 +27,10 @@ MAX_ROWS = 20_000
 MAX_FEATURES = 1024
 """Values of the history that the ridge reads; of a longer one the newest steps."""
 PENALTIES = (1.0, 100.0, 10_000.0)
+MAX_CLASS_FEATURES, MAX_VALUES = 256, 2_500_000
+"""Values of the history that the logistic regression reads, and all those that it is fitted on: fitting one takes seconds."""
+STRENGTHS = (1.0, 0.01)
+"""Inverse penalties."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,20 @@ class Same:
 
 @dataclass(frozen=True)
 class StepLogistic:
-    """Logistic regression on the inputs of the step alone."""
+    """Logistic regression on the inputs of the step and of those before it, or of the step alone."""
 
     pipeline: Pipeline
     known_classes: NDArray
     """Indices of the classes that the training part has."""
     num_classes: int
+    steps: int
 
     def tell_steps(self, segments: Segments, range_S2: NDArray, batch: int = 512) -> NDArray:
         rows = rows_of(range_S2)
         probabilities = np.zeros((len(rows), self.num_classes))
-        if len(rows):
-            probabilities[:, self.known_classes] = self.pipeline.predict_proba(_inputs(segments)[rows])
+        for place in chunks(np.arange(len(rows)), MAX_ROWS):
+            given = histories(segments, rows[place], self.steps)
+            probabilities[np.ix_(place, self.known_classes)] = self.pipeline.predict_proba(given)
         return probabilities
 
 
@@ -89,13 +95,41 @@ def fit_label_baselines(segments: Segments, parts: Boundaries, window: WindowCon
             f"the training part has {len(rows)} labelled steps of the class '{classes[present[0]]}' alone, and telling classes "
             "apart needs two; raise split.train"
         )
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
     taught = np.unique(np.concatenate([some, *(np.flatnonzero(label_M == code)[:1] for code in present)]))
-    pipeline.fit(_inputs(segments)[rows[taught]], label_M[taught].astype(np.int64))
+    alone = _logistic(segments, rows[taught], 1, 1.0)
     return {
         "majority": Same(count / count.sum()),
-        "logistic_regression": StepLogistic(pipeline, present, len(classes)),
+        "logistic_regression": StepLogistic(alone, present, len(classes), 1),
+        "history_logistic": _fit_history_logistic(segments, parts, rows, present, window),
     }
+
+
+def _fit_history_logistic(
+    segments: Segments, parts: Boundaries, rows: NDArray, present: NDArray, window: WindowConfig
+) -> StepLogistic:
+    """With the strength that tells most of the validation part's steps right, of equals the weakest penalty."""
+    assert segments.label_R is not None
+    steps = max(1, min(window.history, MAX_CLASS_FEATURES // _inputs(segments).shape[1]))
+    limit = MAX_VALUES // (steps * _inputs(segments).shape[1])
+    first = [np.flatnonzero(segments.label_R[rows] == code)[:1] for code in present]
+    taught = np.unique(np.concatenate([_spread(len(rows), limit), *first]))
+    held_out = labelled_rows(segments, parts, "validation")
+    held_out = held_out[_spread(len(held_out), limit)]
+    fitted = []
+    for strength in STRENGTHS:
+        pipeline = _logistic(segments, rows[taught], steps, strength)
+        wrong = 0.0
+        if len(held_out):
+            wrong = float((pipeline.predict(histories(segments, held_out, steps)) != segments.label_R[held_out]).mean())
+        fitted.append((wrong, pipeline))
+    best = min(fitted, key=lambda one: one[0])[1]
+    return StepLogistic(best, present, len(segments.schema.classes), steps)
+
+
+def _logistic(segments: Segments, rows: NDArray, steps: int, strength: float) -> Pipeline:
+    assert segments.label_R is not None
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=MAX_ITERATIONS))
+    return pipeline.fit(histories(segments, rows, steps), segments.label_R[rows].astype(np.int64))
 
 
 def histories(segments: Segments, rows: NDArray, steps: int) -> NDArray:
@@ -130,6 +164,6 @@ def _inputs(segments: Segments) -> NDArray:
     return np.concatenate([segments.past_RP, segments.known_RK], axis=1)
 
 
-def _spread(number: int) -> NDArray:
-    """At most MAX_ROWS of so many, evenly."""
-    return np.unique(np.linspace(0, max(number - 1, 0), min(number, MAX_ROWS)).astype(np.int64))
+def _spread(number: int, limit: int = MAX_ROWS) -> NDArray:
+    """At most MAX_ROWS (or a lower limit) of so many, evenly."""
+    return np.unique(np.linspace(0, max(number - 1, 0), min(number, limit, MAX_ROWS)).astype(np.int64))

@@ -8,7 +8,6 @@ Legend: M steps, A answers for one step: its classes, or its value alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,43 +19,28 @@ from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
-from lstm_ray.data.steps import plan_part
+from lstm_ray.data.steps import class_counts, plan_part
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.classes.evaluation import patterns
+from lstm_ray.evaluate.classes.cases import POLICY
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.gather import Labeller
 from lstm_ray.evaluate.labels.baselines import fit_label_baselines
-from lstm_ray.evaluate.labels.figures import Answers, class_label_figures, value_label_figures
-from lstm_ray.evaluate.labels.metrics import class_scores, label_metrics, told, value_scores
+from lstm_ray.evaluate.labels.figures import Answers, by_series, stretches
+from lstm_ray.evaluate.labels.metrics import label_metrics, told
+from lstm_ray.evaluate.labels.patterns import (
+    Race,
+    cases_of,
+    compared,
+    of_classes,
+    of_values,
+    stretches_told,
+    worst_series,
+)
+from lstm_ray.evaluate.labels.patterns import by_series as series_table
 from lstm_ray.evaluate.predictions import keep_classes, keep_values
-from lstm_ray.evaluate.skill import CONFIDENCE, Skill, skill
+from lstm_ray.evaluate.skill import Skill, skill
 from lstm_ray.evaluate.told import Evaluation, Told
-from lstm_ray.evaluate.words import number, percent
-from lstm_ray.run_dir import Finding
-
-Metrics = Mapping[str, Mapping[str, float | None]]
-
-
-@dataclass(frozen=True)
-class _Race:
-    """The policy beside the baseline that does best."""
-
-    stage: str
-    rival: str
-    metrics: Metrics
-    gain: Skill | None
-    """Share of the rival's wrong steps (or of its absolute error) that is gone."""
-    unit: str
-    num: int
-
-    @property
-    def gap(self) -> str:
-        """How sure the difference is; empty where too few blocks of time tell."""
-        if self.gain is None or self.gain.interval is None:
-            return ""
-        low, high = self.gain.interval
-        return f" ({percent(CONFIDENCE)} interval {percent(low)} to {percent(high)}, over blocks of time)"
 
 
 def evaluate_labels(
@@ -84,7 +68,7 @@ def evaluate_labels(
         raise InputError(
             f"no step has a label in the test part, steps {parts['test'][0]} to {parts['test'][1]}; enlarge split.test"
         )
-    models: dict[str, Labeller] = {"policy": policy, **fit_label_baselines(segments, parts, config.window)}
+    models: dict[str, Labeller] = {POLICY: policy, **fit_label_baselines(segments, parts, config.window)}
     best = list(models)[-1]
     found: dict[str, NDArray] = {}
     with progress.bar("evaluate", len(models) + robustness.num_measurements(settings)) as advance:
@@ -92,36 +76,61 @@ def evaluate_labels(
             found[who], rows = told(model, segments, parts, "test", settings.batch)
             _require_finite(who, found[who], segments, rows)
             advance(who)
-        beside = {who: models[who] for who in ("policy", best)}
+        damaged = {who: models[who] for who in (POLICY, best)}
         curves = robustness.label_curves(
-            beside, segments, plan, scaler, settings, config.seed, advance, Filling.of(config.preprocess, config.window)
+            damaged,
+            segments,
+            plan,
+            scaler,
+            settings,
+            config.seed,
+            advance,
+            Filling.of(config.preprocess, config.window),
         )
     seen = Answers(segments, rows, found, segments.label_R[rows])
     if out is not None:
         _keep(out, seen)
-    metrics = {who: label_metrics(answer_MA, seen.label_M, schema) for who, answer_MA in found.items()}
+    cases = cases_of(seen, class_counts(segments, parts, "train")) if schema.classes else None
+    stretches_of = {who: stretches_told(seen, who) for who in found} if schema.classes else {}
+    if cases is None:
+        metrics = {who: label_metrics(answer_MA, seen.label_M, schema) for who, answer_MA in found.items()}
+    else:
+        metrics = {who: values | {"segment_f1": stretches_of[who].f1()["50"]} for who, values in cases.metrics.items()}
     rival = _best_baseline(metrics)
-    race = _Race(name, rival, metrics, _gain(seen, rival, config), config.answers, len(rows))
-    first, summary = _finding(race, schema.label or "")
-    told_apart = _of_classes(seen, rival) if schema.classes else _of_values(seen, rival, scaler)
+    race = Race(name, rival, metrics, _gain(seen, rival, config), config.answers, len(rows))
+    first, summary = compared(race, schema.label or "")
+    if cases is not None:
+        validation = told(policy, segments, parts, "validation", settings.batch)
+        of_kind = of_classes(seen, cases, stretches_of, validation)
+    else:
+        of_kind = of_values(seen, race, scaler)
     interval = race.gain.interval if race.gain and not schema.classes else None
-    baselines = {who: values for who, values in metrics.items() if who != "policy"}
+    baselines = {who: values for who, values in metrics.items() if who != POLICY}
     details = {
-        **told_apart.details,
         "skill": None if race.gain is None else race.gain.value,
         "skill_against": rival,
         **({"skill_interval": list(interval)} if interval else {}),
     }
+    beside = Told(
+        "Against the baselines",
+        [first, *of_kind.beside],
+        [*stretches(seen, rival)[:1], *of_kind.beside_figures, *by_series(seen, rival)],
+        details=details,
+    )
+    findings = [*of_kind.errors, *worst_series(seen, rival)]
+    figures = [*of_kind.error_figures[:1], *stretches(seen, rival)[1:], *of_kind.error_figures[1:]]
+    tables = [*of_kind.tables, *([series_table(seen, rival)] if len(seen.by_series()) > 1 else [])]
     return Evaluation(
         summary=summary,
         num_windows=len(rows),
-        metrics=metrics["policy"],
+        metrics=metrics[POLICY],
         baselines=baselines,
-        scaled=told_apart.scaled,
+        scaled=of_kind.scaled,
         skill=None if race.gain is None else race.gain.value,
         told=[
-            Told("Against the baselines", [first, *told_apart.findings], told_apart.figures, [_table(race)], details),
-            robustness.told(curves, "policy"),
+            beside,
+            Told("Where it errs", findings, figures, tables, of_kind.details),
+            robustness.told(curves, POLICY),
         ],
         cases=_cases(seen),
     )
@@ -133,7 +142,7 @@ def _cases(seen: Answers) -> pa.Table:
 
 
 def _keep(out: Path, seen: Answers) -> None:
-    answer_MA, classes = seen.answers["policy"], seen.segments.schema.classes
+    answer_MA, classes = seen.answers[POLICY], seen.segments.schema.classes
     if classes:
         keep_classes(out, _where(seen), seen.label_M.astype(np.int64), answer_MA, classes)
     else:
@@ -147,49 +156,6 @@ def _where(seen: Answers) -> dict[str, pa.Array]:
     }
 
 
-@dataclass(frozen=True)
-class _OfKind:
-    """What depends on what a label is."""
-
-    scaled: dict[str, float | None]
-    findings: list[Finding]
-    figures: list
-    details: dict
-
-
-def _of_classes(seen: Answers, rival: str) -> _OfKind:
-    schema = seen.segments.schema
-    sums = {who: class_scores(seen.answers[who], seen.label_M, schema) for who in ("policy", rival)}
-    details = {
-        "confusion": {"classes": schema.classes, "rows_are_truth": sums["policy"].confusion_KK.tolist()},
-        "by_class": sums["policy"].by_class(),
-    }
-    figures = class_label_figures(seen, sums["policy"], sums[rival], rival)
-    return _OfKind({}, patterns(sums["policy"]), figures, details)
-
-
-def _of_values(seen: Answers, rival: str, scaler: Scaler) -> _OfKind:
-    assert scaler.label is not None
-    deviation = np.asarray(scaler.label.deviation)
-    scaled = {who: value_scores(answer, seen.label_M).scaled(deviation) for who, answer in seen.answers.items()}
-    by_series = {name: float(seen.error("policy")[chosen].mean()) for name, chosen in seen.by_series().items()}
-    mine = value_scores(seen.answers["policy"], seen.label_M).metrics()
-    bias, mae = mine["bias"] or 0.0, mine["mae"] or 0.0
-    lopsided = abs(bias) > mae / 2
-    text = f"On average the policy's labels lie {number(abs(bias))} {'above' if bias > 0 else 'below'} the true ones."
-    advice = "Look for a change between the training and the test part, or train on newer data." if lopsided else ""
-    findings = [Finding(severity="advice" if lopsided else "info", text=text, advice=advice)]
-    if len(by_series) > 1:
-        worst = max(by_series, key=lambda name: by_series[name])
-        text = f"The series told worst is '{worst}', with a mean absolute error of {number(by_series[worst])}."
-        findings.append(Finding(severity="info", text=text))
-    details = {
-        "by_series": {"policy": by_series},
-        "baselines_scaled": {who: values for who, values in scaled.items() if who != "policy"},
-    }
-    return _OfKind(scaled["policy"], findings, value_label_figures(seen, rival), details)
-
-
 def _require_finite(name: str, answer_MA: NDArray, segments: Segments, rows: NDArray) -> None:
     wrong = ~np.isfinite(answer_MA).all(axis=1)
     if wrong.any():
@@ -200,55 +166,13 @@ def _require_finite(name: str, answer_MA: NDArray, segments: Segments, rows: NDA
         )
 
 
-def _best_baseline(metrics: Metrics) -> str:
-    others = [who for who in metrics if who != "policy"]
-    if "macro_f1" in metrics["policy"]:
+def _best_baseline(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
+    others = [who for who in metrics if who != POLICY]
+    if "macro_f1" in metrics[POLICY]:
         return max(others, key=lambda who: metrics[who]["macro_f1"] or 0.0)
     return min(others, key=lambda who: metrics[who]["mae"] or 0.0)
 
 
 def _gain(seen: Answers, rival: str, config: Config) -> Skill | None:
     """Neighbouring steps share what they are told from, so the interval comes from blocks of time."""
-    return skill(seen.error("policy"), seen.error(rival), seen.segments.steps(seen.rows), config.window.history)
-
-
-def _finding(race: _Race, label: str) -> tuple[Finding, str]:
-    """The policy against the best baseline: a finding, and the stage's summary."""
-    said = race.rival.replace("_", " ")
-    metric, words = ("macro_f1", "macro F1") if race.unit == "classes" else ("mae", "mean absolute error")
-    mine, other = race.metrics["policy"][metric] or 0.0, race.metrics[race.rival][metric] or 0.0
-    side = "above" if mine > other else "below" if mine < other else "the same as"
-    text = (
-        f"On {race.num:,} labelled test steps the policy of '{race.stage}' has {words} {number(mine)} of '{label}', {side} the "
-        f"{said}'s {number(other)}, the best baseline."
-    )
-    sure = ""
-    if race.gain is not None:
-        what = "of its wrong steps are right" if race.unit == "classes" else "of its error is gone"
-        lost = "more steps are wrong" if race.unit == "classes" else "error was added"
-        told = f"{percent(race.gain.value)} {what}" if race.gain.value >= 0 else f"{percent(-race.gain.value)} {lost}"
-        sure = f" Against it {told}{race.gap}."
-    worse = mine < other if race.unit == "classes" else mine > other
-    if worse:
-        advice = f"Serve the {said} instead, or train longer, with more model.dropout or several tune.trials."
-        return Finding(severity="warning", text=text + sure, advice=advice), text
-    clear = race.gain is not None and race.gain.is_clear
-    advice = "" if clear else f"Bring a longer test part before trusting the policy over the {said}."
-    return Finding(severity="advice" if advice else "info", text=text + sure, advice=advice), text
-
-
-def _table(race: _Race) -> dict[str, object]:
-    names = list(race.metrics["policy"])
-    rows = [
-        [f"policy ({race.stage})" if who == "policy" else who.replace("_", " "), *(values[n] for n in names)]
-        for who, values in race.metrics.items()
-    ]
-    key, sign = ("macro_f1", -1.0) if race.unit == "classes" else ("mae", 1.0)
-    scores = [sign * (values[key] or 0.0) for values in race.metrics.values()]
-    return {
-        "title": "The policy beside its baselines, test part",
-        "columns": ["labeller", *names],
-        "rows": rows,
-        "caption": f"All {race.num:,} labelled steps of the test part.",
-        "best": int(np.argmin(scores)),
-    }
+    return skill(seen.error(POLICY), seen.error(rival), seen.segments.steps(seen.rows), config.window.history)

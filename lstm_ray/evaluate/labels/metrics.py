@@ -13,7 +13,8 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.data.steps import step_ranges
 from lstm_ray.data.windows import Segments, rows_of
 from lstm_ray.evaluate.classes.metrics import ClassSums, class_sums
-from lstm_ray.evaluate.forecasts.metrics import ForecastSums, forecast_sums
+from lstm_ray.evaluate.forecasts.metrics import ForecastSums
+from lstm_ray.evaluate.forecasts.sums import forecast_sums
 from lstm_ray.evaluate.gather import Labeller
 
 VALUE_METRICS = ("mae", "mse", "rmse", "bias", "smape", "wape")
@@ -34,7 +35,10 @@ def label_metrics(answer_MA: NDArray, label_M: NDArray, schema: Schema) -> dict[
     if schema.classes:
         return class_scores(answer_MA, label_M, schema).metrics()
     found = value_scores(answer_MA, label_M).metrics()
-    return {name: found[name] for name in VALUE_METRICS}
+    variance = float(np.var(label_M, dtype=np.float64)) if len(label_M) else 0.0
+    mse = found["mse"]
+    r2 = None if mse is None or variance == 0 else 1 - mse / variance
+    return {name: found[name] for name in VALUE_METRICS} | {"r2": r2}
 
 
 def class_scores(probabilities_MK: NDArray, label_M: NDArray, schema: Schema) -> ClassSums:
@@ -46,5 +50,4 @@ def value_scores(value_M1: NDArray, label_M: NDArray) -> ForecastSums:
     actual_M11 = label_M[:, None, None]
     told_M111 = value_M1[:, :, None, None]
     no_scale = np.full((len(label_M), 1), np.nan)
-    everything = {"all": (np.zeros((1, 1), np.int64), 1)}
-    return forecast_sums(actual_M11, np.ones_like(actual_M11), told_M111, [0.5], no_scale, everything)["all"]
+    return forecast_sums(actual_M11, np.ones_like(actual_M11), told_M111, [0.5], no_scale)["horizon"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, mean_absolute_error
+from sklearn.metrics import f1_score, mean_absolute_error, r2_score
 
 from lstm_ray.data.steps import labelled_rows, step_ranges
 from lstm_ray.data.windows import Segments, rows_of
@@ -16,6 +16,9 @@ from lstm_ray.errors import InputError
 from lstm_ray.evaluate.choosing.validation import validation_metrics
 from lstm_ray.evaluate.labels.baselines import fit_label_baselines, histories
 from lstm_ray.evaluate.labels.evaluation import evaluate_labels
+from lstm_ray.evaluate.labels.figures import Answers, by_level, stretches
+from lstm_ray.evaluate.labels.metrics import label_metrics
+from lstm_ray.evaluate.labels.patterns import Race, by_rmse
 from lstm_ray.evaluate.told import Evaluation
 from lstm_ray.run_dir import to_json
 from tests import made
@@ -56,7 +59,10 @@ def test_classes_are_scored_over_every_labelled_test_step() -> None:
     assert found.metrics["macro_f1"] == pytest.approx(f1_score(truth, told, average="macro"))
     assert np.sum(found.details["confusion"]["rows_are_truth"]) == len(rows)
     assert set(found.details["by_class"]) == {"high", "low"}
-    assert set(found.baselines) == {"majority", "logistic_regression"}
+    assert set(found.baselines) == {"majority", "logistic_regression", "history_logistic"}
+    assert 0 < found.metrics["segment_f1"] < 1  # type: ignore[operator]
+    by_overlap = found.details["segment_f1_by_overlap"]["policy"]
+    assert by_overlap["10"] >= by_overlap["25"] >= by_overlap["50"] == found.metrics["segment_f1"]
     assert found.scaled == {}
     assert "macro F1" in found.summary
     assert f"{len(rows):,} labelled test steps" in found.summary
@@ -84,14 +90,22 @@ def test_everything_left_behind_is_plain_json(kind: str) -> None:
     found, _ = evaluated(kind, wrong=3)
     assert json.loads(to_json({"m": found.metrics, "d": found.details, "b": found.baselines, "t": found.tables}))
     ids = [figure.id for figure in found.figures]
-    assert ids[:2] == {"class": ["confusion", "stretch"], "value": ["stretch", "told-beside-true"]}[kind]
-    assert {"robustness-missing", "robustness-noise"} <= set(ids)
+    assert [part.topic for part in found.told] == ["Against the baselines", "Where it errs", "Under damage"]
+    beside, errs = ([figure.id for figure in part.figures] for part in found.told[:2])
+    assert beside[0] == "stretch"
+    assert beside[-1] == "error-by-series"
+    assert ("roc" in beside) == (kind == "class")
+    first = {"class": ["confusion", "calibration"], "value": ["told-beside-true", "bias-by-level"]}[kind]
+    assert errs == [*first, "error-by-hour", "error-by-weekday"]
+    assert "Series by series" in [table["title"] for table in found.told[1].tables]
+    assert {"damage-overview", "robustness"} <= set(ids)
     assert len(set(ids)) == len(ids)
     for figure in found.figures:
         assert figure.caption.endswith(".")
         to_json(figure.model_dump())
     stretch = found.figures[ids.index("stretch")]
-    assert {trace["name"] for trace in stretch.traces} >= {"true", "policy"}
+    shown = stretch.traces[0]["y"] if kind == "class" else [trace["name"] for trace in stretch.traces]
+    assert set(shown) >= {"true", "policy"}
     curves = {curve["kind"]: curve for curve in found.details["robustness"]}
     assert curves["missing"]["metric"] == ("macro_f1" if kind == "class" else "mae")
 
@@ -110,9 +124,9 @@ def test_baselines_are_fitted_on_the_training_part_alone() -> None:
     for segments in SEGMENTS.values():
         spoilt = replace(segments, label_R=np.array(segments.label_R))
         assert spoilt.label_R is not None
-        for part in ("validation", "test") if segments.schema.classes else ("test",):
-            rows = labelled_rows(segments, made.PARTS, part)  # type: ignore[arg-type]
-            spoilt.label_R[rows] = 1 - spoilt.label_R[rows]
+        # The validation part chooses how strong a penalty is.
+        rows = labelled_rows(segments, made.PARTS, "test")
+        spoilt.label_R[rows] = 1 - spoilt.label_R[rows]
         window = made.label_config().window
         whole = np.stack([segments.bounds[:-1], segments.bounds[1:]], axis=1)
         models, others = (fit_label_baselines(some, made.PARTS, window) for some in (segments, spoilt))
@@ -156,3 +170,75 @@ def test_validation_reads_the_labelled_steps_of_its_part(kind: str) -> None:
     silent = replace(segments, label_R=np.full_like(segments.label_R, np.nan))
     with pytest.raises(InputError, match="no step was labelled in the validation part"):
         validation_metrics(policy, silent, made.PARTS)
+
+
+def test_the_worst_stretch_is_the_one_with_most_errors() -> None:
+    segments = made.labelled_of((900, 900), (0, 0))
+    assert segments.label_R is not None
+    rows = np.flatnonzero(~np.isnan(segments.label_R))
+    truth = segments.label_R[rows]
+    wrong = (rows >= 1200) & (rows < 1500)
+    policy = np.eye(2)[np.where(wrong, 1 - truth, truth).astype(int)]
+    seen = Answers(segments, rows, {"policy": policy, "majority": np.full((len(rows), 2), 0.5)}, truth)
+    middle, worst = seen.stretch(0.5), seen.stretch(1.0)
+    assert wrong[worst].sum() > 0.9 * wrong.sum()
+    assert not wrong[seen.stretch(0.0)].any()
+    for shown in (middle, worst):
+        assert len(set(segments.series_of(rows[shown]))) == 1, "no stretch crosses a segment"
+    assert [figure.id for figure in stretches(seen, "majority")] == ["stretch", "worst-stretch"]
+
+
+def test_errors_by_level_are_mean_differences_of_equally_many_steps() -> None:
+    segments = SEGMENTS["value"]
+    assert segments.label_R is not None
+    rows = labelled_rows(segments, made.PARTS, "test")
+    truth = segments.label_R[rows]
+    flat = np.full((len(rows), 1), truth.mean())
+    found = by_level(Answers(segments, rows, {"policy": flat}, truth), ["policy"])
+    assert found is not None
+    assert len(found.names) == 5
+    groups = np.array_split(np.sort(truth), 5)
+    np.testing.assert_allclose(found.bias_G["policy"], [truth.mean() - group.mean() for group in groups], atol=0.05)
+    alike = Answers(segments, rows, {"policy": flat}, np.ones_like(truth))
+    assert by_level(alike, ["policy"]) is None
+
+
+def test_large_errors_that_tell_another_story_than_the_average_one_are_told() -> None:
+    def race(rmse: float) -> Race:
+        metrics = {"policy": {"mae": 1.0, "rmse": rmse}, "ridge": {"mae": 1.2, "rmse": 2.0}}
+        return Race("train", "ridge", metrics, None, "values", 100)
+
+    assert by_rmse(race(1.5)) == []
+    told = by_rmse(race(2.5))
+    assert [one.severity for one in told] == ["advice"]
+    assert "2.5 for the policy, 2 for the ridge" in told[0].text
+
+
+def test_r2_is_scikit_learns_and_undefined_where_all_labels_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=80).astype(np.float32)
+    told = truth + rng.normal(size=80).astype(np.float32)
+    schema = SEGMENTS["value"].schema
+    assert label_metrics(told[:, None], truth, schema)["r2"] == pytest.approx(r2_score(truth, told), rel=1e-5)
+    assert label_metrics(told[:, None], np.ones_like(truth), schema)["r2"] is None
+
+
+def test_a_class_that_the_test_part_lacks_is_named_and_leaves_no_hole() -> None:
+    segments = SEGMENTS["class"]
+    rows = labelled_rows(segments, made.PARTS, "test")
+    label_R = np.array(segments.label_R)
+    label_R[rows] = 0
+    found, _ = evaluated("class", wrong=5, segments=replace(segments, label_R=label_R))
+    assert found.metrics["roc_auc"] is None
+    assert found.metrics["segment_f1"] is not None
+    assert any(f"All {len(rows):,} test steps are 'high'" in f.text for f in found.findings)
+    to_json([found.metrics, found.baselines, found.details, found.tables, [f.model_dump() for f in found.figures]])
+
+
+def test_a_validation_part_without_labels_tells_no_threshold() -> None:
+    segments = SEGMENTS["class"]
+    label_R = np.array(segments.label_R)
+    label_R[labelled_rows(segments, made.PARTS, "validation")] = np.nan
+    found, _ = evaluated("class", wrong=5, segments=replace(segments, label_R=label_R))
+    assert not any("on the validation part" in f.text for f in found.findings)
+    assert set(found.baselines) == {"majority", "logistic_regression", "history_logistic"}
