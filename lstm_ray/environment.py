@@ -1,19 +1,26 @@
-"""The first stage: is the configuration right for this data, and where does it run. Opens headers alone."""
+"""The first stage: is the configuration right for this data, and where does it run. Opens headers alone, but for a hash."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import yaml
+from pyarrow import fs
 
 from lstm_ray import __version__
 from lstm_ray.config import Config
 from lstm_ray.data.source.files import also_read, findings, header, locate
+from lstm_ray.data.source.places import File
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 PACKAGES = ("ray", "torch", "polars", "pyarrow", "numpy", "pydantic", "safetensors", "scikit-learn", "statsmodels")
+MOST_HASHED = 256_000_000
+"""Bytes of data that are read whole to be hashed, at most: half a second."""
 
 
 def environment(config: Config, run: RunDir, work: StageDir) -> Report:
@@ -33,6 +40,7 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
         "seed": config.seed,
+        "data": _fingerprint(files),
     }
     run.write_bytes("config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
     run.write_json("environment.json", facts)
@@ -51,6 +59,19 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
         findings=[*found, *findings(config.data, also)],
         environment=facts,
     )
+
+
+def _fingerprint(files: Sequence[File]) -> dict[str, int | str | None]:
+    """What another copy of the data is known by: its files, bytes and, of local data that are not large, their hash, as
+    ``cat FILES | sha256sum`` tells it."""
+    size = sum(file.size for file in files)
+    found: dict[str, int | str | None] = {"files": len(files), "bytes": size, "sha256": None}
+    if size <= MOST_HASHED and all(isinstance(file.filesystem, fs.LocalFileSystem) for file in files):
+        content = hashlib.sha256()
+        for file in files:
+            content.update(Path(file.path).read_bytes())
+        found["sha256"] = content.hexdigest()
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def test_the_resolved_config_and_the_machine_are_kept(config: Config, tmp_path: 
     assert facts["versions"]["torch"].startswith("2.")
     assert facts["hardware"]["cpus"] >= 1
     assert facts["hardware"]["memory_bytes"] > 1e8
+    content = Path(config.data.source).read_bytes() if isinstance(config.data.source, str) else b""
+    assert facts["data"] == {"files": 1, "bytes": len(content), "sha256": sha256(content).hexdigest()}
     assert "Task forecast of load with seed 7" in report.summary
     assert [finding.text for finding in report.findings] == ["The source holds 4 columns in 0.0 MB."]
 
@@ -49,3 +52,13 @@ def test_a_column_that_is_not_there_stops_the_run_before_anything_is_written(tab
     with pytest.raises(InputError, match="column 'wnd' is not in"):
         environment(config, RunDir(tmp_path / "run"), StageDir(tmp_path))
     assert not (tmp_path / "run").exists()
+
+
+def test_data_too_large_to_be_read_for_it_have_no_hash(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_ray.environment.MOST_HASHED", 10)
+    environment(config, RunDir(tmp_path / "run"), StageDir(tmp_path))
+    found = json.loads((tmp_path / "run" / "environment.json").read_text())["data"]
+    assert found["sha256"] is None
+    assert found["files"] == 1

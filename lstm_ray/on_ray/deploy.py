@@ -23,9 +23,11 @@ from lstm_ray.monitor import drift
 from lstm_ray.on_ray.serve import running
 from lstm_ray.plan.decisions.worth import ranges_in_training
 from lstm_ray.plan.futures.residuals import errors_of
+from lstm_ray.report.card.facts import Facts, facts_of
+from lstm_ray.report.card.model_card import CARD, model_card
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 from lstm_ray.serving import bundle
-from lstm_ray.serving.model_card import CARD, model_card
+from lstm_ray.serving.api import plans
 from lstm_ray.serving.planning import RANGES
 from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, prove_plan, route, sample
 from lstm_ray.serving.stress import Load, closed_loop
@@ -48,10 +50,10 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     # Trained under an older plan, perhaps: what is decided is the run's.
     policy.config = policy.config.model_copy(update={"plan": config.plan})
     segments, bounds = load_segments(run)
-    metrics, parts = run.read_json("evaluate/metrics.json"), run.read_json("split/boundaries.json")["times"]
+    facts = facts_of(run, run.read_json("evaluate/metrics.json"))
     samples = sample(segments, bounds, policy.config)
     with tempfile.TemporaryDirectory() as temporary:
-        files = write_bundle(Path(temporary), policy, segments, bounds, metrics, parts)
+        files = write_bundle(Path(temporary), policy, segments, bounds, facts)
         settings = config.deploy.model_copy(update={"host": "127.0.0.1", "port": 0, "token_file": None})
         name = f"lstm-ray-check-{uuid4().hex[:8]}"
         with progress.bar("deploy", 4) as advance, running(files, settings, name, f"/{name}") as served:
@@ -80,14 +82,7 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     return report
 
 
-def write_bundle(
-    folder: Path,
-    policy: Policy,
-    segments: Segments,
-    bounds: Boundaries,
-    metrics: Mapping[str, Any],
-    parts: Mapping[str, Any],
-) -> bundle.Packed:
+def write_bundle(folder: Path, policy: Policy, segments: Segments, bounds: Boundaries, facts: Facts) -> bundle.Packed:
     """A policy with its drift reference, what futures are sampled from, and its model card; returns the policy's files."""
     policy.facts.setdefault("reference", drift.reference(segments, bounds))
     if policy.config.task == "forecast":
@@ -95,9 +90,7 @@ def write_bundle(
         policy.residuals = errors_of(policy, segments, bounds).thinned(CARRIED_WINDOWS, CARRIED_VALUES)
     policy.version = policy.save(folder)
     files = bundle.pack(folder)
-    (folder / CARD).write_text(
-        model_card(policy, policy.version, bundle.versions(files), metrics, parts), encoding="utf-8"
-    )
+    (folder / CARD).write_text(model_card(policy, facts, served=plans(policy)), encoding="utf-8")
     return files
 
 

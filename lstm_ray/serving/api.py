@@ -24,6 +24,7 @@ from lstm_ray.data.timeline.grid import describe_step
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor.traffic import Tally
+from lstm_ray.report.card.purpose import purpose
 from lstm_ray.serving import bodies, planning
 from lstm_ray.serving.gate import Gate
 from lstm_ray.serving.refusals import explain_refusals
@@ -120,31 +121,15 @@ def describe(policy: Policy, versions: dict[str, str]) -> dict[str, Any]:
 
 def in_words(policy: Policy) -> str:
     """What the policy does, in a sentence or two."""
-    window, schema = policy.config.window, policy.schema
-    step = describe_step(schema.step, schema.is_time, schema.in_months)
-    inputs = f"{len(schema.target) + len(schema.past) + len(schema.known)} input columns"
-    classes = " or ".join(f"'{name}'" for name in schema.classes)
-    if policy.config.task == "label":
-        what = f"the class, {classes}," if classes else f"the value of '{schema.label}'"
-        if policy.config.model.bidirectional:
-            seen = "those around it"
-        else:
-            seen = f"it and up to {window.patch - 1} after it" if window.patch > 1 else "it alone"
-        return (
-            f"Tells {what} of every step of {step} from {inputs}, read at {seen} and at the steps before, {window.history} of "
-            "them at least where they are sent."
-        )
-    if policy.config.task == "classify":
-        return f"Tells {classes} from at most {window.history} steps of {step} of {inputs}."
-    lags = f" and, where sent, the targets {' and '.join(map(str, window.lags))} steps before" if window.lags else ""
-    found = (
-        f"Forecasts {', '.join(schema.target)} for the next {window.horizon} steps of {step} "
-        f"from the last {window.history} steps of {inputs}{lags}."
-    )
+    return " ".join(filter(None, (purpose(policy), plans(policy))))
+
+
+def plans(policy: Policy) -> str:
+    """What its service plans, in a sentence; empty where it cannot."""
     if not planning.can_plan(policy):
-        return found
+        return ""
     planned = planning.words(policy)
-    return f"{found} Plans {', '.join(a['name'] for a in planned['actions'])} for {planned['steps']} steps (POST /v1/plan)."
+    return f"Plans {', '.join(a['name'] for a in planned['actions'])} for {planned['steps']} steps (POST /v1/plan)."
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -72,6 +72,7 @@ def test_the_bundle_holds_the_policy_its_reference_and_its_card(report: Report, 
         "policy.json",
         "weights.safetensors",
         "residuals.safetensors",
+        "conformal.safetensors",
         "model_card.md",
     }
     carried = Policy.load(folder).residuals
@@ -92,7 +93,7 @@ def test_the_bundle_holds_the_policy_its_reference_and_its_card(report: Report, 
         "| load | target |",
         "seed",
         "How to call it",
-        "| c |",
+        "## Where it errs",
         "train | 2024-01-01",
     ):
         assert words in card
