@@ -18,6 +18,7 @@ import ray.data
 import torch
 
 from lstm_ray.data.lags import reach
+from lstm_ray.data.preparing.unseen import require_same_grid
 from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.timeline import grid
@@ -120,7 +121,7 @@ def prepare(data: str | list[str], policy: Policy) -> Prepared:
     schema, window, roles = policy.schema, policy.config.window, policy.config.data
     forecast = policy.config.task == "forecast"
     frame = grid.load(roles.model_copy(update={"source": data, "label": None, "label_kind": "auto", "weight": None}))
-    _require_same_grid(frame, policy)
+    require_same_grid(frame, roles, schema)
     frame = grid.on_grid(frame, schema.step, roles)
     horizon = window.horizon if forecast and schema.known else 0
     if horizon:
@@ -198,20 +199,6 @@ def _predicted(rows: pl.DataFrame, files: Packed, policy: Policy) -> Iterator[pa
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
     )
     yield from predicted.iter_batches(batch_format="pyarrow", batch_size=None)
-
-
-def _require_same_grid(frame: pl.DataFrame, policy: Policy) -> None:
-    schema, name = policy.schema, policy.config.data.time
-    is_time = isinstance(frame.schema[TIME], pl.Datetime)
-    if is_time != schema.is_time:
-        kinds = ("whole numbers", "time stamps")
-        raise InputError(f"column '{name}' holds {kinds[is_time]}; the policy was trained on {kinds[schema.is_time]}")
-    between = frame.select(pl.col(TIME).cast(pl.Int64).diff().over(SERIES).drop_nulls())[TIME]
-    if policy.config.data.irregular == "error" and (off := int((between % schema.step != 0).sum())):
-        raise InputError(
-            f"{off} of {len(between)} time differences in '{name}' are no multiple of the policy's step "
-            f"{grid.describe_step(schema.step, is_time, schema.in_months)}; bring the rows to that grid"
-        )
 
 
 def _extended(frame: pl.DataFrame, horizon: int, step: int) -> pl.DataFrame:

@@ -21,7 +21,7 @@ WIDE_COLUMNS = 30
 ROW_PIXELS, MOST_ROWS = 20, 60
 """Height of one row of a matrix or of names, and how many rows may make a figure taller."""
 
-PANEL_PIXELS = 140
+PANEL_PIXELS = 165
 """Height of one of several panels above one another."""
 
 

@@ -23,12 +23,14 @@ from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.told import AUDIT, UNSEEN
 from lstm_ray.figure import Figure
 from lstm_ray.report import scores, tables, words
 from lstm_ray.report.figures import Picture, pictures
 from lstm_ray.run_dir import Finding, Report, RunDir
 
 PAGE = "report.html"
+CARD = "evaluate/model_card.md"
 
 STAGES: Mapping[str, str] = {
     "environment": "The problem and the machine",
@@ -42,6 +44,9 @@ STAGES: Mapping[str, str] = {
     "deploy": "The policy as a service",
 }
 """The stages in their order, with what a reader finds there."""
+
+AGAINST = "Against the baselines"
+"""Topic that tables of scores stand under."""
 
 SEVERITIES: Mapping[str, str] = {"warning": "Warning", "advice": "Advice", "info": "Notes"}
 """Findings by how much they matter, with the word on their card."""
@@ -124,31 +129,93 @@ def render(run: RunDir) -> str:
     environment = run.read_json("environment.json") if run.exists("environment.json") else {}
     verdict = scores.verdict(test) if test else None
     task = config.get("task") or (test.task if test else "")
-    scripts = {"page": _text("page.js") + _text("plots.js"), "plotly": _plotly()}
-    return _template().render(
-        policy=_content_security_policy(scripts.values()),
-        style=Markup(_text("page.css")),
-        scripts={name: Markup(text) for name, text in scripts.items()},
+    return filled(
+        kind="Run report",
         name=config.get("name") or run.uri.rstrip("/").split("/")[-1],
         task=task,
         verdict=verdict,
         verdict_text=_verdict_text(views),
-        metric=scores.metric(verdict.name) if verdict else None,
         tiles=_tiles(views, verdict, task),
         stages=STAGES,
         views=views,
-        longest=max((view.report.wall_seconds for view in views.values()), default=0) or 1,
-        warnings=[(view, at) for view in views.values() for at in range(view.num_warnings)],
-        severities=SEVERITIES,
+        command="lstm-ray run config.yaml --run-dir again",
         config_text=config_text,
         environment=list(_flat(environment)),
+        depends=_depends(run, config, environment),
+        unseen=_unseen(run),
     )
+
+
+def _depends(run: RunDir, config: Mapping[str, Any], environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a repeated run's numbers hang on, beside the configuration."""
+    found = [("Seed", str(environment["seed"]))] if "seed" in environment else []
+    folds = (config.get("evaluate") or {}).get("backtest") or {}
+    if found and folds.get("seeds", 1) > 1:
+        found.append(("Seeds of the folds", f"{environment['seed']} to {environment['seed'] + folds['seeds'] - 1}"))
+    if data := environment.get("data"):
+        told = f"{words.number(data['files'])} file{'s' * (data['files'] != 1)}, {words.number(data['bytes'])} bytes"
+        # The whole of the hash stands in the environment's table.
+        found.append(("Data", f"{told}, SHA-256 {data['sha256'][:12]}…" if data.get("sha256") else told))
+    if run.exists(CARD):
+        found.append(("Model card", CARD))
+    return found
+
+
+def _unseen(run: RunDir) -> list[tuple[str, str]]:
+    """Evaluations on new data: page, relative to the run's, and summary."""
+    pages = [file for file in run.files(UNSEEN) if file.count("/") == 2 and file.endswith(f"/{PAGE}")]
+    told = [(file, run.report(file.rpartition("/")[0])) for file in pages]
+    return [(file, report.summary) for file, report in told if report is not None]
+
+
+def filled(*, views: Mapping[str, StageView], verdict: scores.Verdict | None = None, **values: Any) -> str:
+    """The page around some sections; ``values`` are what ``page.html`` names besides."""
+    scripts = {"page": _text("page.js") + _text("plots.js"), "plotly": _plotly()}
+    given = {
+        "policy": _content_security_policy(scripts.values()),
+        "style": Markup(_text("page.css")),
+        "scripts": {name: Markup(text) for name, text in scripts.items()},
+        "part": "test",
+        "badge": True,
+        "unseen": [],
+        "depends": [],
+        "metric": scores.metric(verdict.name) if verdict else None,
+        "longest": max((view.report.wall_seconds for view in views.values()), default=0) or 1,
+        "warnings": [(view, at) for view in views.values() for at in range(view.num_warnings)],
+        "severities": SEVERITIES,
+    }
+    return _template().render(given | {"views": views, "verdict": verdict} | values)
 
 
 def _stage(name: str, run: RunDir, test: scores.Scores | None) -> StageView | None:
     report = run.report(name)
     if report is None:
         return None
+    if name == "evaluate" and run.exists(AUDIT):
+        report = _with_audit(report, run)
+    return section(name, STAGES[name], report, run.figures(name), test if name == "evaluate" else None, run)
+
+
+def _with_audit(report: Report, run: RunDir) -> Report:
+    """The stage's report with what an audit of the run found beside it."""
+    told = run.read_json(AUDIT)
+    try:
+        findings = TypeAdapter(list[Finding]).validate_python(told["findings"])
+        tables = [*(report.model_extra or {}).get("tables", []), *told["tables"]]
+    except (ValidationError, KeyError, TypeError) as error:
+        raise InputError(f"'{run.uri}/{AUDIT}' is damaged ({error}); audit the run again") from None
+    return report.model_copy(update={"findings": [*report.findings, *findings], "tables": tables})
+
+
+def section(
+    name: str, question: str, report: Report, figures: Sequence[Figure], test: scores.Scores | None, run: RunDir
+) -> StageView:
+    """What a report and its figures are shown as.
+
+    Args:
+        test: scores whose tables stand with what is said against the baselines.
+        run: where the report lies, to be named in errors.
+    """
     extra, validation = dict(report.model_extra or {}), report.validation or {}
     try:
         own = TypeAdapter(list[tables.TableData]).validate_python(extra.pop("tables", None) or [])
@@ -157,12 +224,12 @@ def _stage(name: str, run: RunDir, test: scores.Scores | None) -> StageView | No
     findings = sorted(report.findings, key=lambda finding: list(SEVERITIES).index(finding.severity))
     return StageView(
         name=name,
-        question=STAGES[name],
+        question=question,
         report=report,
         findings=findings,
         facts=[(words.label(key), words.fact(key, value)) for key, value in extra.items() if _is_fact(value)],
         validation=[(scores.metric(key).label, words.number(validation[key])) for key in scores.ordered(validation)],
-        topics=_topics(name, extra.get("topics") or [], findings, own, run.figures(name), test),
+        topics=_topics(name, extra.get("topics") or [], findings, own, figures, test),
     )
 
 
@@ -180,7 +247,7 @@ def _topics(
     told = []
     for name in names:
         shown = [tables.from_stage(table) for table in own if table.topic == name]
-        if stage == "evaluate" and test and name == names[0]:
+        if test and name == (AGAINST if AGAINST in names else names[0]):
             shown[:0] = tables.of_scores(test)
         id = f"{stage}-{re.sub(r'[^a-z0-9]+', '-', name.lower())}"
         under = [(at, finding) for at, finding in enumerate(findings) if finding.topic == name]
@@ -242,14 +309,17 @@ def _config(text: str, run: RunDir) -> dict[str, Any]:
 
 
 def _test_scores(run: RunDir) -> scores.Scores | None:
-    if not run.exists("evaluate/metrics.json"):
-        return None
+    return scores_of(run, "evaluate/metrics.json") if run.exists("evaluate/metrics.json") else None
+
+
+def scores_of(run: RunDir, path: str) -> scores.Scores:
+    """Scores as an evaluation left them. Raises InputError where the file is damaged."""
     try:
-        return scores.Scores.model_validate(run.read_json("evaluate/metrics.json"))
+        return scores.Scores.model_validate(run.read_json(path))
     except ValidationError as error:
         fault = error.errors()[0]
         reason = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-        raise _damaged(run, "evaluate/metrics.json", reason, "evaluate") from None
+        raise _damaged(run, path, reason, "evaluate") from None
 
 
 def _damaged(run: RunDir, path: str, reason: str, stage: str) -> InputError:

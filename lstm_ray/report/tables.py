@@ -68,9 +68,9 @@ def from_stage(data: TableData) -> Table:
     best = data.best
     if isinstance(best, str):
         best = next((index for index, row in enumerate(data.rows) if str(row[0]) == best), None)
-    cells = _cells(data.rows)
+    shown = cells(data.rows)
     columns = [Column(name, _is_numeric(data.rows, index)) for index, name in enumerate(data.columns)]
-    rows = [Row(row, highlight=index == best) for index, row in enumerate(cells)]
+    rows = [Row(row, highlight=index == best) for index, row in enumerate(shown)]
     return Table(data.title, data.caption, columns, rows, data.mark)
 
 
@@ -97,15 +97,16 @@ def _of_comparison(title: str, caption: str, who: str, found: scores.Comparison)
     for name in found.names:
         known = scores.metric(name)
         columns.append(Column(known.label, True, f"{known.better} is better" if known.better else ""))
-    cells = _cells([[name, *(values.get(metric) for metric in found.names)] for name, values in found.rows])
+    shown = cells([[name, *(values.get(metric) for metric in found.names)] for name, values in found.rows])
     rows = []
-    for index, (first, *rest) in enumerate(cells):
+    for index, (first, *rest) in enumerate(shown):
         marked = [replace(cell, best=(index, name) in found.best) for name, cell in zip(found.names, rest, strict=True)]
         rows.append(Row([first, *marked], highlight=index == 0))
     return Table(title, caption, columns, rows, mark="chosen")
 
 
-def _cells(rows: list[list[Any]]) -> list[list[Cell]]:
+def cells(rows: list[list[Any]]) -> list[list[Cell]]:
+    """Values by row as text, each column with decimals that line up."""
     texts = [words.column(column) for column in zip(*rows, strict=True)]
     return [
         [Cell(texts[at][index], _sort_key(value)) for at, value in enumerate(row)] for index, row in enumerate(rows)

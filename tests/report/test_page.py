@@ -250,6 +250,16 @@ def test_a_table_aligns_numbers_and_names_its_best_row(make_run: MakeRun) -> Non
     assert all(float(cell.attributes["data-sort"]) for cell in row.all("td", of_class="number"))
 
 
+def test_reproduce_says_what_numbers_hang_on_beside_the_configuration(make_run: MakeRun) -> None:
+    run = make_run()
+    known = run.read_json("environment.json")
+    run.write_json("environment.json", known | {"data": {"files": 2, "bytes": 1234, "sha256": "ab12"}})
+    run.write_bytes("evaluate/model_card.md", b"# weather")
+    text = parse(render(run)).by_id("reproduce").text
+    for words in ("Seed", "2 files, 1,234 bytes", "ab12", "evaluate/model_card.md"):
+        assert words in text
+
+
 def test_reproduce_holds_the_configuration_and_the_environment(make_run: MakeRun) -> None:
     section = parse(render(make_run("environment"))).by_id("reproduce")
     blocks = [pre.text for pre in section.all("pre")]

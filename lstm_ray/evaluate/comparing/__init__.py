@@ -1,0 +1,1 @@
+"""Finished runs side by side: which is better, and whether that was luck."""
