@@ -92,10 +92,73 @@ def _explore(
         run_names(["explore"], Path(config), overrides, run_dir, force, address)
 
 
+def _evaluate(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="YAML file; with --data a run directory or a policy's")
+    ],
+    overrides: Overrides = [],  # noqa: B006
+    run_dir: RunDirOption = "",
+    force: Force = False,
+    address: Address = "",
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data", metavar="SOURCE", help="judge a run's policy on these files, as data.source; repeatable"
+        ),
+    ] = [],  # noqa: B006
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="where --data writes; default RUN/unseen/NAME")] = "",
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="then look for leaks in the finished run; exit code 1 where a check fails"),
+    ] = False,
+) -> None:
+    if data and audit:
+        raise InputError("--audit looks at the run that trained the policy, not at --data: ask for one of them")
+    if data and (overrides or run_dir):
+        raise InputError("--data judges a policy as it was trained, in its own run: leave --set and --run-dir out")
+    if data:
+        from lstm_ray.report.terminal import judge_unseen
+
+        judge_unseen(config, data, out)
+    elif out:
+        raise InputError(f"--out {out} is for --data, which judges a run on new files; a run writes into --run-dir")
+    else:
+        run_names(["evaluate"], Path(config), overrides, run_dir, force, address)
+    if audit:
+        _audit(Path(config), overrides, run_dir)
+
+
+def _audit(path: Path, overrides: list[str], run_dir: str) -> None:
+    """Say what each check found; exit code 1 where one failed."""
+    from lstm_ray.config_file import load
+    from lstm_ray.evaluate.audit.auditing import audit
+    from lstm_ray.report.card.model_card import write_card
+    from lstm_ray.run_dir import RunDir
+
+    config = load(path, overrides)
+    directory = RunDir(run_dir or Path("runs") / config.name)
+    console, signs = Console(highlight=False), {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "left out": "[dim]·[/]"}
+    found = audit(config, directory)
+    write_card(directory)
+    for check in found:
+        advice = f" Advice: {check.advice}" if check.advice else ""
+        console.print(
+            f"{signs[check.verdict]} {check.name} ({check.verdict}): {_escaped(check.text + advice)}", soft_wrap=True
+        )
+    _write_report(directory, True, console)
+    if any(check.verdict == "failed" for check in found):
+        raise typer.Exit(1)
+
+
+_evaluate.__doc__ = (
+    EXPLAINED["evaluate"]
+    + " With --audit: then checks for leaks. With --data: a finished run's policy on data that it has not seen."
+)
 _explore.__doc__ = EXPLAINED["explore"] + " With --suggest: from a table to a config to start from."
 
+_OWN: dict[str, Callable[..., None]] = {"explore": _explore, "evaluate": _evaluate}
 for _name in EXPLAINED:
-    app.command(_name)(_explore if _name == "explore" else _stage_command(_name))
+    app.command(_name)(_OWN.get(_name) or _stage_command(_name))
 
 
 @app.command()
@@ -108,6 +171,24 @@ def run(
 ) -> None:
     """Run every stage in order; stages whose inputs have not changed are skipped."""
     run_names(["environment", *EXPLAINED], config, overrides, run_dir, force, address)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN ...", help="directories of evaluated runs, at least two")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="HTML page to write; comparison.json goes beside it")
+    ] = Path("comparison.html"),
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="the first run's baselines join in")
+    ] = True,
+) -> None:
+    """Hold finished runs against each other on the test cases that all of them answered: tests, ranks, a verdict."""
+    from lstm_ray.report.terminal import compare_runs
+
+    compare_runs(runs, out, baselines)
 
 
 @app.command()
@@ -149,7 +230,8 @@ def serve(
 @app.command()
 def benchmark(
     suite: Annotated[
-        str, typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan or evaluate")
+        str,
+        typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan or evaluate"),
     ],
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="about a minute; rougher figures")] = False,

@@ -295,6 +295,21 @@ class Config(Section):
             self.plan.synthetic.require_fit(self.task, self.window.season)
         return self
 
+    @model_validator(mode="after")
+    def _a_backtest_has_stretches_of_time(self) -> Config:
+        if self.evaluate.backtest is None:
+            return self
+        if self.split.by != "time":
+            raise ValueError(
+                f"evaluate.backtest judges one stretch of time after another, but split.by {self.split.by} deals whole series "
+                "to the parts; set split.by: time, or remove evaluate.backtest"
+            )
+        if self.data.is_ts:
+            raise ValueError(
+                "evaluate.backtest judges one stretch of time after another, but cases of .ts files have no times; remove it"
+            )
+        return self
+
     @property
     def answers(self) -> Literal["classes", "values"]:
         """What the policy tells: probabilities of classes, or numbers."""

@@ -22,6 +22,7 @@ from lstm_ray.data.source.files import stamp
 from lstm_ray.data.timeline.grid import resolved
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
+from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.plan import PlanConfig
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -69,7 +70,13 @@ STAGES: Mapping[str, Stage] = {
         early="lstm_ray.on_ray.plan:require_possible_plan",
     ),
     "tune": Stage("lstm_ray.on_ray.tune:tune", ("tune",), after=("train",)),
-    "evaluate": Stage("lstm_ray.on_ray.evaluate:evaluate", ("evaluate",), after=("train",), uses=("plan", "tune")),
+    "evaluate": Stage(
+        "lstm_ray.on_ray.evaluate:evaluate",
+        tuple(f"evaluate.{name}" for name in EvaluateConfig.model_fields if name != "workers"),
+        after=("train",),
+        uses=("plan", "tune"),
+        early="lstm_ray.on_ray.evaluate:require_possible",
+    ),
     "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy", "plan.decision"), after=("evaluate",)),
 }
 
@@ -102,7 +109,7 @@ def run_stages(
             skipped = report is not None and report.fingerprint == fingerprint
             if report is None or not skipped:
                 if name == "train":
-                    _ask_early(names, config, run)
+                    _ask_early(_with_needs(names), config, run)
                 on_start(name)
                 report = _run_one(name, fingerprint, config, run)
             reports[name] = report

@@ -19,6 +19,7 @@ from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import STAGES
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 from tests import made
+from tests.evaluate.comparing.finished import leave, noise
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -272,3 +273,31 @@ def test_a_table_without_a_config_gets_one(cli: Cli, table: Path, tmp_path: Path
     assert "names no file" in cli("explore", "none.csv", "--suggest")[2]
     assert "is a config; --suggest reads a table" in cli("explore", "made_up.yaml", "--suggest")[2]
     assert "--out x.yaml is for --suggest" in cli("explore", "made_up.yaml", "--out", "x.yaml")[2]
+
+
+def test_runs_are_compared_in_a_table_and_on_a_page(cli: Cli, tmp_path: Path) -> None:
+    runs = [leave(tmp_path / "good", 0.8 * noise()), leave(tmp_path / "bad", noise())]
+    code, out, _ = cli("compare", *runs, "--out", tmp_path / "page.html", "--no-baselines")
+    assert code == 0
+    assert "than good" in out
+    assert "good has the least mean absolute error" in out
+    assert "last value" not in out
+    assert (tmp_path / "page.html").exists()
+    assert json.loads((tmp_path / "page.json").read_text())["errors"].keys() == {"good", "bad"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "one"], "at least two"),
+        (["compare", "one", "two"], "holds no evaluated run"),
+        (["evaluate", "made.yaml", "--data", "table.csv"], "'made.yaml' is a config"),
+        (["evaluate", "made.yaml", "--out", "there"], "--out there is for --data"),
+        (["evaluate", "run", "--data", "table.csv", "--set", "evaluate.batch=1"], "leave --set and --run-dir out"),
+        (["evaluate", "run", "--data", "table.csv"], "holds no evaluated policy"),
+    ],
+)
+def test_what_cannot_be_compared_or_judged_is_said_in_one_message(cli: Cli, arguments: list[str], words: str) -> None:
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert words in err.replace("\n", " ")

@@ -700,3 +700,26 @@ def test_every_task_takes_the_kinds_that_fit_it() -> None:
         config = parse(changed(changes | {"plan.synthetic": {"kinds": kinds}}))
         assert config.plan.synthetic is not None
         assert config.plan.synthetic.kinds == kinds
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"split": {"by": "order"}}, ["evaluate.backtest", "split.by order", "set split.by: time"]),
+        (
+            {"task": "classify", "data": {"source": "a.ts"}},
+            ["evaluate.backtest", "cases of .ts files have no times", "remove it"],
+        ),
+        ({"evaluate.backtest.folds": 0}, ["evaluate.backtest.folds", "greater than 0"]),
+    ],
+    ids=["dealt", "ts", "folds"],
+)
+def test_a_backtest_that_has_no_stretches_of_time_is_refused(changes: dict[str, Any], words: list[str]) -> None:
+    message = complaint({"evaluate.backtest": {"folds": 2}} | changes)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_damage_of_no_size_is_refused() -> None:
+    sizes = {"evaluate.noise": [0.0, 0.3], "evaluate.missing": [1.0], "evaluate.damage": ["rust"]}
+    for field, value in sizes.items():
+        assert field in complaint({field: value})

@@ -134,6 +134,8 @@ AFTER = {
         ("plan.actors", 9, []),
         ("tune.trials", 9, ["tune", "evaluate", "deploy"]),
         ("evaluate.batch", 9, ["evaluate", "deploy"]),
+        ("evaluate.workers", 9, []),
+        ("evaluate.backtest", {"folds": 2}, ["evaluate", "deploy"]),
         ("deploy.port", 9, ["deploy"]),
         ("data.past", [], ["explore", *AFTER["preprocess"]]),
     ],

@@ -22,8 +22,10 @@ from lstm_ray.lifecycle import run_stages
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import RunDir
 
-HERE = ("preprocess.engine=polars", "train.workers=0", "train.threads=1")
+HERE = ("preprocess.engine=polars", "train.workers=0", "train.threads=1", "evaluate.workers=0")
 """One process and one thread, whatever the config says."""
+SCORES_ALONE = ("evaluate.damage=[]", "evaluate.explain=none", "evaluate.statistical_windows=0")
+"""What an evaluation tells beside its scores, and nobody reads here."""
 SHORT = ("train.max_epochs=2",)
 
 
@@ -65,7 +67,13 @@ def run_config(
     with tempfile.TemporaryDirectory() as folder:
         run = RunDir(folder)
         for seed in seeds:
-            overrides = [f"data.source={json.dumps(list(source))}", f"seed={seed}", *HERE, *(SHORT if quick else ())]
+            overrides = [
+                f"data.source={json.dumps(list(source))}",
+                f"seed={seed}",
+                *HERE,
+                *SCORES_ALONE,
+                *(SHORT if quick else ()),
+            ]
             config = load(path, overrides)
             run_stages(config, run, ["split"])
             count = _num_test(config, run)

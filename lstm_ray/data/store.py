@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,8 +39,12 @@ class SplitFile(BaseModel):
     parts: Boundaries
 
 
-def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
+def load_segments(run: RunDir, *, filled: bool = True) -> tuple[Segments, Boundaries]:
     """All segments of a run, in the data's own units, and the split's boundaries. Large arrays lie on disk (``room``).
+
+    Args:
+        filled: what precedes a column's first value becomes the training part's mean, as scaling would make it; else it
+            stays missing, for ``with_typical`` of another training part.
 
     Raises InputError where files are missing or damaged.
     """
@@ -51,7 +56,7 @@ def load_segments(run: RunDir) -> tuple[Segments, Boundaries]:
     columns = columns if scaler.series is None else [SERIES, *columns]
     with run.local_copy("preprocess") as path:
         for file, target in _by_file(index, row_P):
-            fill(segments, _chunks(path / SEGMENTS / file, run, columns), target, scaler, cycles)
+            fill(segments, _chunks(path / SEGMENTS / file, run, columns), target, scaler if filled else None, cycles)
     return segments, run.read_model("split/boundaries.json", SplitFile).parts
 
 
@@ -238,6 +243,28 @@ def fill(
         if segments.weight_R is not None:
             segments.weight_R[own] = _floats(chunk, [str(schema.weight)])[:, 0]
         room.let_go(segments.target_RC, segments.past_RP, segments.known_RK, segments.observed_RC)
+
+
+def with_typical(segments: Segments, scaler: Scaler) -> Segments:
+    """Segments that were not filled as ``load_segments`` fills them, by another scaler; arrays that miss nothing are shared."""
+    num_known = len(segments.schema.known)
+    found: dict[str, Any] = {}
+    for name, role, width in (
+        ("target_RC", "target", None),
+        ("past_RP", "past", None),
+        ("known_RK", "known", num_known),
+    ):
+        array = getattr(segments, name)
+        missing_R = np.isnan(array[:, :width]).any(axis=1)
+        if not missing_R.any():
+            continue
+        rows = np.flatnonzero(missing_R)
+        typical = np.asarray(scaler.centre(role), dtype=np.float32)  # type: ignore[arg-type]
+        if role == "target" and scaler.series is not None:
+            typical = units.centres([segments.series[s] for s in segments.series_of(rows)], scaler)
+        found[name] = array.copy()
+        found[name][rows, :width] = np.where(np.isnan(array[rows, :width]), typical, array[rows, :width])
+    return replace(segments, **found)
 
 
 class Cycles:

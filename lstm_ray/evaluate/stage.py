@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,27 +14,38 @@ from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.choosing import candidates as candidates_of
+from lstm_ray.evaluate.explain import told as explained
 from lstm_ray.evaluate.forecasts.evaluation import Scoring, evaluate_forecast
 from lstm_ray.evaluate.forecasts.score import score
-from lstm_ray.evaluate.told import Evaluation, Told
+from lstm_ray.evaluate.intervals.calibrating import calibrated
+from lstm_ray.evaluate.told import CASES, METRICS, Evaluation, Told
 from lstm_ray.model.policy import Policy
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
-METRICS, CASES, PREDICTIONS = "metrics.json", "cases.parquet", "predictions"
+PREDICTIONS = "predictions"
 CHOICE = "The choice among candidates"
 """Topic of what validation decided."""
 WINDOW = ("history", "horizon", "patch", "season")
 """Fields of the window that the metrics are told with."""
+Further = Callable[[Config, str, Evaluation], list[Told]]
+"""Given the config that the chosen policy was trained by, its stage and what was found of it, what else there is to tell."""
 
 
-def evaluate(config: Config, run: RunDir, work: StageDir, score_with: Scoring = score) -> Report:
+def evaluate(
+    config: Config,
+    run: RunDir,
+    work: StageDir,
+    score_with: Scoring = score,
+    further: Further = lambda config, stage, found: [],
+) -> Report:
     """Choose the best candidate on validation and score it, with baselines, on the test part.
 
     Leaves ``metrics.json``, ``figures.json``, each case's errors in ``cases.parquet``, what was answered in ``predictions/``
-    and a copy of the chosen policy in ``policy/``.
+    and a copy of the chosen policy, its intervals calibrated on validation, in ``policy/``.
 
     Args:
         score_with: what scores forecasts, in this process or shared by several.
+        further: what is told beside, such as a backtest.
 
     Raises:
         InputError: no policy was trained, or the test part holds nothing to score.
@@ -46,6 +58,9 @@ def evaluate(config: Config, run: RunDir, work: StageDir, score_with: Scoring = 
         shutil.rmtree(work.path / candidates_of.POLICY, ignore_errors=True)
         shutil.copytree(path, work.path / candidates_of.POLICY)
     policy = Policy.load(work.path / candidates_of.POLICY)
+    policy.calibration = calibrated(policy, segments, parts, config.evaluate.conformal, config.evaluate.batch)
+    if policy.calibration is not None:
+        policy.version = policy.save(work.path / candidates_of.POLICY)
     # A tuned policy may read other windows in another way than the YAML says: it is judged by its own.
     own = config.model_copy(
         update={section: getattr(policy.config, section) for section in ("window", "model", "train")}
@@ -56,7 +71,8 @@ def evaluate(config: Config, run: RunDir, work: StageDir, score_with: Scoring = 
     findings = [candidates_of.compared(candidates, chosen, config.answers), *left_out]
     findings += _of_window(config, own, found.num_windows, segments, parts)
     choice = Told(CHOICE, findings, tables=[candidates_of.table(candidates, chosen, config.answers)])
-    found = replace(found, told=[found.told[0], choice, *found.told[1:]])
+    more = [*explained.told(own, policy, segments, parts), *further(own, chosen.stage, found)]
+    found = replace(found, told=[found.told[0], choice, *found.told[1:], *more])
     metrics = {
         "task": config.task,
         "policy": chosen.stage,

@@ -10,6 +10,13 @@ import pyarrow as pa
 from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding
 
+METRICS, CASES = "metrics.json", "cases.parquet"
+"""Files that an evaluation leaves: all that was measured, and each model's error in each case."""
+AUDIT = "evaluate/audit.json"
+"""What ``lstm-ray evaluate --audit`` found, below a run."""
+UNSEEN = "unseen"
+"""Folder of a run that evaluations of its policy on new data go to."""
+
 
 @dataclass(frozen=True)
 class Told:

@@ -168,7 +168,7 @@ def _learned(
     parts = boundaries_of(config, plan.schema, num_steps)
     sums = written.sums
     if before or parts != plan.parts:
-        sums = _summed(folder, written.index, replace(plan, parts=parts))
+        sums = summed(folder, written.index, replace(plan, parts=parts))
     labels = pl.Series(list(written.told.labels), dtype=None if written.told.labels else pl.String)
     update = {"classes": classes_of(labels, config), "categories": fit.categories_of(sums)}
     schema = plan.schema.model_copy(update=update)
@@ -184,8 +184,8 @@ def _outliers(folder: Path, schema: Schema, scaler: Scaler) -> dict[str, tuple[i
     return found
 
 
-def _summed(folder: Path, index: pl.DataFrame, plan: Plan) -> TrainSums:
-    """The training part's sums, from the files of segments, some whole series at a time."""
+def summed(folder: Path, index: pl.DataFrame, plan: Plan) -> TrainSums:
+    """The sums of the plan's training part, from the files of segments, some whole series at a time."""
     train, total = train_rows(plan.config.split, plan.parts), None
     for names, files in _some_series(index):
         rows = pl.scan_parquet([folder / file for file in files]).join(names.lazy(), on=SERIES, how="semi")

@@ -1,4 +1,4 @@
-"""Actors that each hold one policy and one world, and the bounded queue that feeds them. Knows no stage.
+"""Actors that each hold one world, and a policy where there is one, and the bounded queue that feeds them. Knows no stage.
 
 Ray itself could start a lost actor again and repeat its tasks; but it would do so for ever where a task is what kills it, and
 hand tasks to an actor for which there is no CPU. So actors are replaced here, where attempts are counted, and an actor is
@@ -31,7 +31,6 @@ from lstm_ray import progress
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import POLICY
 from lstm_ray.on_ray import cluster
-from lstm_ray.plan.futures.starts import World
 from lstm_ray.serving.bundle import Packed, pack, unpack
 
 WAITING = 2
@@ -45,14 +44,16 @@ LOST = (RayActorError, WorkerCrashedError, NodeDiedError, OutOfMemoryError, OutO
 MOST_SAID = 300
 """Characters of Ray's own words that are passed on."""
 MEND = "lower plan.paths or plan.actors, or give each node more memory; the same command goes on after what is done"
+"""What to do where actors are lost, unless the pool is told of something else."""
 
 
 class Worker:
-    """Holds one policy, and the world without a copy where Ray keeps it in its object store. Runs as a Ray actor, or as is."""
+    """Holds one policy or none, and the world without a copy where Ray keeps it in its object store. Runs as a Ray actor, or
+    as is."""
 
-    def __init__(self, files: Packed, world: World) -> None:
+    def __init__(self, files: Packed | None, world: Any) -> None:
         torch.set_num_threads(1)
-        self.policy, self.world = unpack(files), world
+        self.policy, self.world = None if files is None else unpack(files), world
 
     def is_up(self) -> bool:
         return True
@@ -85,10 +86,11 @@ class Pool:
         start: starts one actor that asks for so many CPUs.
         size: how many to start.
         cpus: CPUs that each asks for.
+        mend: what to do where actors are lost, in words.
     """
 
-    def __init__(self, version: str, start: Callable[[float], Any], size: int, cpus: float) -> None:
-        self.version, self.size, self._start = version, size, start
+    def __init__(self, version: str, start: Callable[[float], Any], size: int, cpus: float, mend: str = MEND) -> None:
+        self.version, self.size, self._start, self._mend = version, size, start, mend
         self._up: list[Member] = []
         self._starting: dict[ray.ObjectRef, Member] = {}
         """By what tells that it is up."""
@@ -127,12 +129,12 @@ class Pool:
                     continue
                 number, member = running.pop(done)
                 try:
-                    found = _got(done)
+                    found = self._got(done)
                 except LOST as error:
                     losses[number] += 1
                     self._lost(member, done)
                     if losses[number] == ATTEMPTS:
-                        raise _given_up(f"task {number + 1} of {len(tasks)}", error) from None
+                        raise self._given_up(f"task {number + 1} of {len(tasks)}", error) from None
                     waiting.appendleft(number)
                     continue
                 member.todo.remove(done)
@@ -177,13 +179,13 @@ class Pool:
         """An actor is up, or was lost before."""
         member = self._starting.pop(is_up)
         try:
-            _got(is_up)
+            self._got(is_up)
         except LOST as error:
             if getattr(error, "actor_init_failed", False):
                 # What Python raised there it would raise again.
                 raise InputError(f"no actor can hold the policy: {str(error).splitlines()[-1]}") from None
             if member.losses + 1 == ATTEMPTS:
-                raise _given_up("each actor that was to hold the policy", error) from None
+                raise self._given_up("each actor that was to hold the policy", error) from None
             self._begin(member.cpus, member.losses + 1)
         else:
             self._up.append(member)
@@ -201,44 +203,56 @@ class Pool:
         actor = self._start(cpus)
         self._starting[actor.is_up.remote()] = Member(actor, cpus, losses)
 
+    def _got(self, answer: ray.ObjectRef) -> Any:
+        """The answer. Raises InputError and OSError as the function raised them, and InputError where it found no memory."""
+        try:
+            return ray.get(answer)
+        except RayTaskError as error:
+            if isinstance(error.cause, InputError | OSError):
+                raise error.cause from None
+            if isinstance(error.cause, MemoryError):
+                raise InputError(f"an actor found no memory ({error.cause}); {self._mend}") from None
+            raise
+
+    def _given_up(self, what: str, error: Exception) -> InputError:
+        """Of Ray's words, those that say why."""
+        said = " ".join(line for line in str(error).splitlines() if line.strip() and not line.startswith("\t"))
+        return InputError(
+            f"{what} was lost {ATTEMPTS} times, most often for want of memory ({said[:MOST_SAID]}); {self._mend}"
+        )
+
 
 @contextmanager
-def actor_pool(folder: Path, world: World, actors: int, cpus: float = 1.0) -> Iterator[Pool]:
+def actor_pool(
+    folder: Path | None,
+    world: Any,
+    actors: int,
+    cpus: float = 1.0,
+    *,
+    share_gpus: bool = False,
+    mend: str = MEND,
+) -> Iterator[Pool]:
     """Actors that each hold the policy in ``folder``, at most as many as the cluster has CPUs for; they end with the block.
 
     Args:
-        folder: of this process's machine; the actors are sent the policy's files.
+        folder: of this process's machine; the actors are sent the policy's files. None: they hold the world alone.
+        world: what all of them read.
         cpus: that each actor asks for.
+        share_gpus: they also ask for the GPUs that there are, in equal shares; else they see none.
+        mend: what to do where actors are lost, in words.
     """
     cluster.ensure()
     total = float(ray.cluster_resources().get("CPU", 0.0))
     cpus = min(cpus, total) if total else cpus
-    files = pack(folder)
+    files = None if folder is None else pack(folder)
     shared = ray.put(files), ray.put(world)
     remote = ray.remote(max_restarts=0, max_task_retries=0)(Worker)
     size = max(1, min(actors, int(total / cpus + 1e-6)))
-    version = json.loads(files[POLICY])["version"]
-    pool = Pool(version, lambda own: remote.options(num_cpus=own).remote(*shared), size, cpus)
+    gpus = min(1.0, float(ray.cluster_resources().get("GPU", 0.0)) / size) if share_gpus else 0.0
+    version = "" if files is None else json.loads(files[POLICY])["version"]
+    pool = Pool(version, lambda own: remote.options(num_cpus=own, num_gpus=gpus).remote(*shared), size, cpus, mend)
     try:
         yield pool
     finally:
         if ray.is_initialized():
             pool.end()
-
-
-def _got(answer: ray.ObjectRef) -> Any:
-    """The answer. Raises InputError and OSError as the function raised them, and InputError where it found no memory."""
-    try:
-        return ray.get(answer)
-    except RayTaskError as error:
-        if isinstance(error.cause, InputError | OSError):
-            raise error.cause from None
-        if isinstance(error.cause, MemoryError):
-            raise InputError(f"an actor found no memory ({error.cause}); {MEND}") from None
-        raise
-
-
-def _given_up(what: str, error: Exception) -> InputError:
-    """Of Ray's words, those that say why."""
-    said = " ".join(line for line in str(error).splitlines() if line.strip() and not line.startswith("\t"))
-    return InputError(f"{what} was lost {ATTEMPTS} times, most often for want of memory ({said[:MOST_SAID]}); {MEND}")

@@ -250,6 +250,12 @@ def test_a_part_whose_series_are_all_too_short_is_refused(tmp_path: Path) -> Non
         staged(config, table, tmp_path / "run")
 
 
+def test_a_part_that_gaps_leave_no_window_in_is_refused_with_that_reason(tmp_path: Path) -> None:
+    table = table_of(["a", "b"]).filter(~pl.int_range(pl.len()).mod(100).is_between(85, 96))
+    with pytest.raises(InputError, match=r"holds no window, though it spans .*preprocess\.max_gap_steps, now \d+"):
+        staged(made.make_config(preprocess={"max_gap_steps": 4}), table, tmp_path / "run")
+
+
 def test_a_group_that_changes_inside_a_series_is_refused(tmp_path: Path) -> None:
     table = table_of(["a", "b"]).with_columns(ward=pl.int_range(200) // 150)
     with pytest.raises(InputError, match=r"split.group 'ward' changes inside 1 series, such as 'b' \('0' and '1'\)"):

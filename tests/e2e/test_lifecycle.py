@@ -74,6 +74,7 @@ def test_the_chosen_policy_is_the_best_on_validation_and_loads_from_its_bundle(q
         "policy.json",
         "weights.safetensors",
         "residuals.safetensors",
+        "conformal.safetensors",
         "model_card.md",
     }
     assert Policy.load(quickstart / "policy").quantiles == [0.1, 0.5, 0.9]
@@ -160,7 +161,7 @@ def test_labels_of_steps_run_end_to_end_with_the_same_code(tmp_path, command, ki
     if kind == "class":
         best = max(baseline["macro_f1"] for baseline in metrics["baselines"].values())
         assert metrics["metrics"]["macro_f1"] > best, "a state lasts, which the steps before tell"
-        assert set(metrics["baselines"]) == {"majority", "logistic_regression"}
+        assert set(metrics["baselines"]) == {"majority", "logistic_regression", "history_logistic"}
         assert sum(map(sum, metrics["confusion"]["rows_are_truth"])) == counted
     else:
         assert metrics["metrics"]["mae"] < metrics["baselines"]["mean"]["mae"]

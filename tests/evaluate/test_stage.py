@@ -26,7 +26,7 @@ FORECAST = {
     "preprocess": {"calendar": []},
     "window": {"history": 48, "horizon": 12, "patch": 12, "season": 24},
     "model": {"hidden": 4, "quantiles": [0.1, 0.5, 0.9]},
-    "evaluate": {"batch": 64, "robustness_windows": 20, "missing": [0.3], "noise": [0.5]},
+    "evaluate": {"batch": 64, "robustness_windows": 20, "missing": [0.3], "noise": [0.5], "statistical_windows": 0},
 }
 CLASSIFY = {
     "name": "t",
@@ -107,13 +107,21 @@ def test_a_forecasting_run_is_evaluated_whole(forecast_run, data):
     assert metrics["num_windows"] == len(origins(segments, parts, "test", config.window)) == report.num_windows
     assert metrics["metrics"] == report.metrics
     assert set(metrics["scaled"]) == {"mse", "mae"}
-    assert set(metrics["baselines"]) == {"last_value", "seasonal_naive", "ridge"}
-    assert Policy.load(folder / "policy").version == tuned.save(run.local / "again")
+    assert set(metrics["baselines"]) == {"last_value", "mean", "drift", "seasonal_naive", "ridge"}
+    kept = Policy.load(folder / "policy")
+    assert kept.calibration is not None
+    assert metrics["intervals"]["answered"] == "calibrated"
+    assert [part for part in report.findings if part.topic == "Intervals"]
+    # But for its calibration it is the one that was tuned.
+    kept.calibration = None
+    assert kept.save(run.local / "again") == tuned.save(run.local / "again")
     for table in report.tables:
         TableData.model_validate(table)
     assert "'tune' goes on" in _of_choice(report)[0].text
     assert "'train' has 2 (+100 %)" in _of_choice(report)[0].text
-    assert len(run.figures("evaluate")) == 9
+    ids = [figure.id for figure in run.figures("evaluate")]
+    assert len(set(ids)) == len(ids)
+    assert {"predictions", "error-by-horizon", "intervals-by-horizon", "residuals"} <= set(ids)
 
 
 def test_the_reported_metrics_are_the_chosen_policys_own_forecasts(forecast_run, data):
@@ -146,8 +154,8 @@ def test_a_tuned_policy_of_another_window_is_measured_and_scored_by_its_own(fore
     assert len(common_M) < len(origins(segments, parts, "validation", config.window))
     policies = {stage: Policy.load(run.local / stage / "policy") for stage in ("train", "plan", "tune")}
     mae = {stage: validation_metrics(policy, segments, parts, common_M)["mae"] for stage, policy in policies.items()}
-    assert {row[0]: row[1] for row in report.tables[1]["rows"]} == pytest.approx(mae)
-    assert f"the {len(common_M):,} windows that a history of 96 steps can answer" in report.tables[1]["caption"]
+    assert {row[0]: row[1] for row in report.tables[0]["rows"]} == pytest.approx(mae)
+    assert f"the {len(common_M):,} windows that a history of 96 steps can answer" in report.tables[0]["caption"]
     assert report.policy == min(mae, key=mae.get)
     assert report.validation["mae"] == pytest.approx(min(mae.values()))
 
@@ -214,7 +222,7 @@ def test_a_classification_run_is_evaluated_whole(tmp_path, sequences_data):
     run.local.joinpath("evaluate").symlink_to(folder)
     metrics = run.read_json("evaluate/metrics.json")
     assert (metrics["task"], metrics["policy"], metrics["num_windows"]) == ("classify", "train", 50)
-    assert set(metrics["baselines"]) == {"majority", "logistic_regression"}
+    assert set(metrics["baselines"]) == {"majority", "logistic_regression", "nearest_neighbour"}
     assert metrics["scaled"] == {}
     for table in report.tables:
         TableData.model_validate(table)

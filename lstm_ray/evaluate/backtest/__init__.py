@@ -1,0 +1,1 @@
+"""The same recipe over several stretches of time and several seeds."""
