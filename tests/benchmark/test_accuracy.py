@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made.write_table(tmp_path / "ETTh1.csv")
     tree = made.config_tree("elsewhere.csv") | {"name": "etth1_96"}
     tree["train"]["max_epochs"] = 1
-    tree["evaluate"] = {"missing": [0.5], "noise": [1.0], "robustness_windows": 8}
+    tree["evaluate"] = {"missing": [0.5], "noise": [1.0], "robustness_windows": 8, "statistical_windows": 0}
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "etth1_96.yaml").write_text(yaml.safe_dump(tree))
     return tmp_path
