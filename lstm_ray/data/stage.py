@@ -115,8 +115,8 @@ def _empty(part: Part, parts: Boundaries, num_steps: int, segments: Segments, co
     if forecast and first >= window.history and end - first >= window.horizon:
         return InputError(
             f"split.{part} holds no window, though it spans steps {first} to {end} of {num_steps}: no series runs on for "
-            f"{window.history} steps of history and {window.horizon} of horizon that lie there; shorten the window, fill longer "
-            f"gaps (preprocess.max_gap_steps, now {config.preprocess.max_gap_steps}), or move the split to where more series are"
+            f"{window.history} steps of history and {window.horizon} of horizon that lie there; shorten the window, fill "
+            f"longer gaps (preprocess.max_gap_steps, now {config.preprocess.max_gap_steps}), or move the split"
         )
     return InputError(
         f"split.{part} holds no {unit[:-1]}: it spans steps {parts[part][0]} to {parts[part][1]} of {num_steps}{needs}; "

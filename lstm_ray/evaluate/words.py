@@ -15,6 +15,6 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage with at most one decimal."""
+    """A share as a percentage with at most one decimal, and separators from a thousand on."""
     value = round(100 * share, 1)
-    return f"{value:.0f} %" if value == int(value) or abs(value) >= 100 else f"{value:.1f} %"
+    return f"{value:,.0f} %" if value == int(value) or abs(value) >= 100 else f"{value:.1f} %"

@@ -136,11 +136,16 @@ def _verdict(found: Matched, tested: Sequence[Pair]) -> str:
     rivals = {name: among[frozenset((best, name))] for name in errors if name in runs and name != best}
     said = {name: f"{name} ({number(errors[name])}; {_by(pair)})" for name, pair in rivals.items()}
     clear = [said[name] for name, pair in rivals.items() if pair.is_clear]
-    luck = [said[name] for name, pair in rivals.items() if not pair.is_clear]
+    unclear = {name: pair for name, pair in rivals.items() if not pair.is_clear}
+    untold = [name for name, pair in unclear.items() if pair.interval is None and pair.p == 1]
+    luck = [said[name] for name in unclear if name not in untold]
+    short = [f"{name} ({number(errors[name])})" for name in untold]
     if clear:
         text += f" It is better than {', '.join(clear)}, and not by luck."
     if luck:
         text += f" That it is better than {', '.join(luck)} may be luck."
+    if short:
+        text += f" Whether it is better than {', '.join(short)} by luck cannot be told: the {found.unit} span too short a time."
     return text
 
 

@@ -163,7 +163,9 @@ def _ends(cases: pl.DataFrame) -> tuple[Any, Any]:
 
 def _names(places: Sequence[str]) -> list[str]:
     """The last part of each path, or as much of it as tells the runs apart."""
-    parts = [RunDir(place).uri.rstrip("/").split("/") for place in places]
+    runs = [RunDir(place) for place in places]
+    # However a directory is spelled, and over whatever links, it is one run.
+    parts = [(str(run.local.resolve()) if run.local else run.uri.rstrip("/")).split("/") for run in runs]
     if twice := [place for place, number in Counter("/".join(part) for part in parts).items() if number > 1]:
         raise InputError(f"the run '{twice[0]}' is named twice; name different run directories")
     depth = 1

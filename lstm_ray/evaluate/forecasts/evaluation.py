@@ -208,7 +208,7 @@ def said(who: str) -> str:
 def _unmeasured(num: int, measured: int) -> list[Finding]:
     if measured == num:
         return []
-    text = f"Of {num - measured:,} of {num:,} test windows no step ahead was measured: they are forecast, and count in no error."
+    text = f"In {num - measured:,} of {num:,} test windows no step ahead was measured: they are forecast and count in no error."
     if 2 * measured >= num:
         return [Finding(severity="info", text=text)]
     return [Finding(severity="warning", text=text, advice="Move split.test to where the target was measured.")]

@@ -32,6 +32,14 @@ def test_a_run_that_is_truly_better_is_found(tmp_path: Path) -> None:
     assert found.as_dict()["differences"] == {"train.batch": [8, 32]}
 
 
+def test_cases_of_too_short_a_time_are_not_called_luck(tmp_path: Path) -> None:
+    found = compare([leave(tmp_path / "one", noise(6)), leave(tmp_path / "other", noise(6, seed=1))])
+    assert found.pairs[0].interval is None
+    assert "cannot be told: the windows span too short a time" in found.summary
+    assert "may be luck" not in found.summary
+    assert "p =" not in found.summary
+
+
 def test_identical_runs_do_not_differ_and_share_their_rank(tmp_path: Path) -> None:
     one, other = leave(tmp_path / "one", noise()), leave(tmp_path / "other", noise())
     found = compare([one, other], baselines=False)
@@ -94,6 +102,11 @@ def test_what_is_no_evaluated_run_and_a_run_named_twice_are_refused(tmp_path: Pa
         compare([one, str(tmp_path / "nowhere")])
     with pytest.raises(InputError, match="named twice"):
         compare([one, one])
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="named twice"):
+        compare([one, str(tmp_path / "link")])
+    with pytest.raises(InputError, match="named twice"):
+        compare([one, f"{tmp_path}/b/../a"])
     with pytest.raises(InputError, match="at least two"):
         compare([one])
 

@@ -246,7 +246,7 @@ def test_a_horizon_of_which_nothing_was_measured_is_left_out_of_every_mean(data,
     assert found.cases["policy"][3].as_py() is None
     num = len(test_M)
     assert f"On {num - 1:,} test windows" in found.summary
-    assert found.findings[1].text.startswith(f"Of 1 of {num:,} test windows no step ahead was measured")
+    assert found.findings[1].text.startswith(f"In 1 of {num:,} test windows no step ahead was measured")
     assert found.num_windows == num
     to_json([found.metrics, found.details])
 
