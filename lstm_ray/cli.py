@@ -122,6 +122,10 @@ def _evaluate(
         judge_unseen(config, data, out)
     elif out:
         raise InputError(f"--out {out} is for --data, which judges a run on new files; a run writes into --run-dir")
+    elif Path(config).is_dir():
+        raise InputError(
+            f"'{config}' is a directory: name the YAML of the run, or judge the run on new files with --data"
+        )
     else:
         run_names(["evaluate"], Path(config), overrides, run_dir, force, address)
     if audit:

@@ -295,6 +295,7 @@ def test_runs_are_compared_in_a_table_and_on_a_page(cli: Cli, tmp_path: Path) ->
         (["evaluate", "made.yaml", "--out", "there"], "--out there is for --data"),
         (["evaluate", "run", "--data", "table.csv", "--set", "evaluate.batch=1"], "leave --set and --run-dir out"),
         (["evaluate", "run", "--data", "table.csv"], "holds no evaluated policy"),
+        (["evaluate", "."], "judge the run on new files with --data"),
     ],
 )
 def test_what_cannot_be_compared_or_judged_is_said_in_one_message(cli: Cli, arguments: list[str], words: str) -> None:

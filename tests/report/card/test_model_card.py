@@ -149,7 +149,10 @@ def test_intervals_slices_and_inputs_are_told_in_short(policy: Policy) -> None:
     assert "| share held by the 80 % interval | 60.0 % | 79.0 % |" in card
     assert "| series | a: 1 | b\\|c: 3 | 3.0 | 1.7 |" in card
     assert "Nearly even (1.2 times at most) by hour of the day." in card
-    assert "Without these nothing is lost that could be told from chance: wind. Of the past, the stretch 'newest 1d' matters most" in card
+    assert (
+        "nothing is lost that could be told from chance: wind. Of the past, the stretch 'newest 1d' matters most"
+        in card
+    )
 
 
 def test_damage_folds_and_the_audit_are_told_with_what_went_wrong(policy: Policy) -> None:
