@@ -8,7 +8,7 @@ from __future__ import annotations
 from statistics import median
 
 from lstm_ray.benchmark import fresh
-from lstm_ray.benchmark.judging import BARE, BESIDE, SCORED
+from lstm_ray.benchmark.judging import BARE, BESIDE, SCORED, WRITTEN
 from lstm_ray.benchmark.options import Options
 from lstm_ray.benchmark.results import Figure, Results, Sheet, say
 
@@ -48,7 +48,7 @@ def speed(name: str, options: Options) -> Results:
     )
     figures = [
         Figure(f"{loop} / {BARE}, {name}", median(_ratios(found[loop], found[BARE])), "times", target)
-        for loop, target in ((SCORED, SHARE_OF_BARE), (BESIDE, None))
+        for loop, target in ((SCORED, SHARE_OF_BARE), (WRITTEN, SHARE_OF_BARE), (BESIDE, None))
     ]
     return Results(figures, [sheet])
 

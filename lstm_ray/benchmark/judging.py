@@ -30,12 +30,12 @@ from lstm_ray.model.policy import Policy
 BATCH, WARM_UP = 512, 10_000
 TRAINING, HELD_OUT = 20_000, 2_000
 """Rows before the test part that baselines are fitted on."""
-BARE, SCORED, BESIDE = "bare forward pass", "scored and written", "with all baselines"
+BARE, SCORED, WRITTEN, BESIDE = "bare forward pass", "scored", "scored and written", "with all baselines"
 
 
 def per_second(window: dict[str, int], num_windows: int, turns: int) -> dict[str, list[float]]:
-    """Windows a second of a bare forward pass, of scoring with every forecast written to Parquet, and of the same with the
-    baselines beside, in turns, after a short turn that is not counted."""
+    """Windows a second of a bare forward pass, of scoring, of scoring with every forecast written to Parquet, and of the same
+    with the baselines beside, in turns, after a short turn that is not counted."""
     torch.set_num_threads(1)
     policy, segments, bounds, given = made_up_run(window, num_windows)
     baselines = fit_baselines(segments, bounds, given.window, policy.scaler)
@@ -45,7 +45,8 @@ def per_second(window: dict[str, int], num_windows: int, turns: int) -> dict[str
         out = Path(folder) / "predictions.parquet"
         loops: dict[str, Callable[[NDArray], object]] = {
             BARE: lambda origins_M: deque(forward(policy, segments, origins_M), maxlen=0),
-            SCORED: lambda origins_M: score({POLICY: policy}, segments, origins_M, given, out=out),
+            SCORED: lambda origins_M: score({POLICY: policy}, segments, origins_M, given),
+            WRITTEN: lambda origins_M: score({POLICY: policy}, segments, origins_M, given, out=out),
             BESIDE: lambda origins_M: score(everybody, segments, origins_M, given, out=out),
         }
         found: dict[str, list[float]] = {name: [] for name in loops}
@@ -56,6 +57,7 @@ def per_second(window: dict[str, int], num_windows: int, turns: int) -> dict[str
                 loop(origins_M)
                 if turn:
                     found[name].append(len(origins_M) / (time.perf_counter() - began))
+                out.unlink(missing_ok=True)
     return found
 
 

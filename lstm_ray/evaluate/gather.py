@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lstm_ray.data.steps import StepPlan
@@ -53,6 +54,19 @@ def future_rows(origins_M: NDArray, horizon: int) -> NDArray:
     """Rows of each window's horizon, int64 [M, H]."""
     rows: NDArray = origins_M[:, None] + np.arange(1, horizon + 1)
     return rows
+
+
+def ahead(values_RC: NDArray, origins_M: NDArray, horizon: int) -> NDArray:
+    """What the steps after each origin hold, [M, H, C]; of origins that follow each other by copying overlapping views, several
+    times as fast as looking up every step of every window."""
+    num = len(origins_M)
+    if num > 1 and origins_M[-1] - origins_M[0] == num - 1 and (np.diff(origins_M) == 1).all():
+        first = int(origins_M[0]) + 1
+        view_MCH = sliding_window_view(values_RC[first : first + num + horizon - 1], horizon, axis=0)
+        found: NDArray = np.moveaxis(view_MCH, 1, 2).copy()
+        return found
+    # take() copies whole rows, several times as fast as an index does.
+    return values_RC.take(future_rows(origins_M, horizon), 0)
 
 
 def series_names(segments: Segments) -> tuple[list[str], NDArray]:

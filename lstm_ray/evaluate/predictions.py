@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lstm_ray.data.windows import Segments
-from lstm_ray.evaluate.gather import future_rows
+from lstm_ray.evaluate.gather import ahead
 
 Write = Callable[[NDArray, NDArray, Sequence[float]], None]
 """Takes origins [M], forecasts [M, H, C, Q] and their levels."""
 NAMES = ["series_id", "origin", "target"]
 """Columns that rows are found by."""
-ROWS_PER_GROUP = 32_768
-"""Rows that are gathered before they are written."""
+ROWS_PER_GROUP = 4_096
+"""Rows that are gathered before they are written: what the processor's cache holds."""
 
 
 @contextmanager
@@ -75,17 +75,20 @@ def _table(
     segments: Segments, names_S: pa.Array, origins_M: NDArray, forecast_MHCQ: NDArray, quantiles: Sequence[float]
 ) -> pa.Table:
     schema, horizon = segments.schema, forecast_MHCQ.shape[1]
-    rows = future_rows(origins_M, horizon)
-    series = names_S.take(pa.array(segments.series_of(origins_M)))
+    of_M = segments.series_of(origins_M)
+    one = len(of_M) > 0 and of_M[0] == of_M[-1]
+    series = pa.repeat(names_S[int(of_M[0])], len(of_M)) if one else names_S.take(pa.array(of_M))
     times = pa.array(segments.times(origins_M))
+    actual_MHC, observed_MHC = (
+        ahead(values, origins_M, horizon) for values in (segments.target_RC, segments.observed_RC)
+    )
     tables = []
     for c, target in enumerate(schema.target):
-        hidden = segments.observed_RC[rows, c] == 0
         columns = {
             "series_id": series,
             "origin": times,
             "target": pa.repeat(pa.scalar(target), len(origins_M)),
-            "actual": _lists(segments.target_RC[rows, c], horizon, hidden),
+            "actual": _lists(actual_MHC[..., c], horizon, observed_MHC[..., c] == 0),
         }
         columns |= {f"q{q:g}": _lists(forecast_MHCQ[:, :, c, i], horizon) for i, q in enumerate(quantiles)}
         tables.append(pa.table(columns))

@@ -10,15 +10,21 @@ from lstm_ray.benchmark.options import Options
 from lstm_ray.data.windows import origins
 from tests.benchmark.answering import answers
 
-FOUND = {judging.BARE: [100.0, 200.0], judging.SCORED: [90.0, 170.0], judging.BESIDE: [50.0, 100.0]}
+FOUND = {
+    judging.BARE: [100.0, 200.0],
+    judging.SCORED: [95.0, 180.0],
+    judging.WRITTEN: [90.0, 130.0],
+    judging.BESIDE: [50.0, 100.0],
+}
 MEMORY = {"before_bytes": 300_000_000, "peak_bytes": 400_000_000, "written_bytes": 1_000}
 
 
 def test_speeds_are_compared_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answers(monkeypatch, FOUND)
-    scored, beside = evaluate.speed("history 96, patch 1", Options()).figures
-    assert scored.value == pytest.approx((0.9 + 0.85) / 2)
-    assert scored.holds is True
+    scored, written, beside = evaluate.speed("history 96, patch 1", Options()).figures
+    assert scored.value == pytest.approx((0.95 + 0.9) / 2)
+    assert written.value == pytest.approx((0.9 + 0.65) / 2)
+    assert (scored.holds, written.holds) == (True, False)
     assert (beside.value, beside.target) == (0.5, None)
     assert asked[0]["num_windows"] == 100_000
 
@@ -35,7 +41,7 @@ def test_a_quick_suite_scores_fewer_windows(monkeypatch: pytest.MonkeyPatch) -> 
     asked = answers(monkeypatch, FOUND, FOUND, MEMORY, MEMORY)
     found = evaluate.evaluate(Options(quick=True))
     assert max(one["num_windows"] for one in asked) == 100_000
-    assert len(found.figures) == 5
+    assert len(found.figures) == 7
 
 
 def test_the_bare_loop_forecasts_what_the_policy_does() -> None:

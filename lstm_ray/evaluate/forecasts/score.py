@@ -22,7 +22,7 @@ from lstm_ray.evaluate.forecasts.layout import LARGEST, Index, Truth
 from lstm_ray.evaluate.forecasts.metrics import ForecastSums, median_index
 from lstm_ray.evaluate.forecasts.strata import WEEKDAYS, Strata, calendar_cells
 from lstm_ray.evaluate.forecasts.sums import ABSOLUTE, ERROR, Tally
-from lstm_ray.evaluate.gather import HOURS, Forecaster, future_rows, narrow, series_names
+from lstm_ray.evaluate.gather import HOURS, Forecaster, ahead, narrow, series_names
 from lstm_ray.evaluate.predictions import writer
 from lstm_ray.sections.prepare import WindowConfig
 
@@ -136,15 +136,14 @@ class _Batch:
         series: tuple[NDArray, int],
         dtype: type | None = None,
     ) -> _Batch:
-        rows = future_rows(origins_M, given.window.horizon)
         series_S, num_series = series
         series_M = series_S[segments.series_of(origins_M)]
         by_window: dict[str, Index] = {"series": (series_M, num_series)}
         if given.strata is not None:
             by_window |= given.strata.of(segments, origins_M, series_M)
         square_NC = np.full_like(given.scale_NC, np.nan) if given.square_scale_NC is None else given.square_scale_NC
-        # take() copies whole rows, several times as fast as an index does.
-        actual, observed = segments.target_RC.take(rows, 0), segments.observed_RC.take(rows, 0)
+        horizon = given.window.horizon
+        actual, observed = (ahead(values, origins_M, horizon) for values in (segments.target_RC, segments.observed_RC))
         scales = given.scale_NC[series_M], square_NC[series_M]
         cells = partial(calendar_cells, segments) if segments.schema.has_dates else None
         truth = Truth.of(actual, observed, *scales, by_window, origins_M, cells, dtype)
