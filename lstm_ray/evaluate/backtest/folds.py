@@ -14,7 +14,6 @@ from typing import Any
 from lstm_ray.config import Config
 from lstm_ray.data.feed import planned
 from lstm_ray.data.parts import Boundaries
-from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.stage import count
 from lstm_ray.data.windows import Segments, origins, sequences
@@ -22,7 +21,6 @@ from lstm_ray.errors import InputError
 from lstm_ray.evaluate.backtest.spread import Metrics
 from lstm_ray.evaluate.classes.metrics import class_sums
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
-from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
 from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.evaluate.labels.metrics import label_metrics, told
 
@@ -95,8 +93,7 @@ def measured(
     batch, window = config.evaluate.batch, config.window
     if config.task == "forecast":
         origins_M = origins(segments, bounds, "test", window)
-        scale_NC = seasonal_scale(segments, bounds, window.season)
-        given = Yardstick(window, scale_NC, scaler.target_deviation, batch, lookback(scaler))
+        given = Yardstick.of(segments, bounds, window, scaler, batch)
         found = score(models, segments, origins_M, given)
         return len(origins_M), {who: scores.total.metrics() for who, scores in found.items()}
     if config.task == "classify":

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
-from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.classes.metrics import class_sums
-from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
 from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.evaluate.gather import series_names
 from lstm_ray.evaluate.labels.metrics import label_metrics, told
@@ -98,13 +96,7 @@ def _of_windows(policy: Policy, segments: Segments, bounds: Boundaries, origins_
         {"policy": policy},
         segments,
         origins_M,
-        Yardstick(
-            window,
-            seasonal_scale(segments, bounds, window.season),
-            policy.scaler.target_deviation,
-            config.evaluate.batch,
-            lookback(policy.scaler),
-        ),
+        Yardstick.of(segments, bounds, window, policy.scaler, config.evaluate.batch),
     )["policy"]
     measured_R = np.concatenate([[0], np.cumsum((segments.observed_RC > 0).sum(1))])
     count_M = measured_R[origins_M + window.horizon + 1] - measured_R[origins_M + 1]

@@ -16,7 +16,6 @@ import pyarrow as pa
 from lstm_ray import progress
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
-from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments, origins
@@ -25,7 +24,7 @@ from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.forecasts import patterns, slices
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
 from lstm_ray.evaluate.forecasts.figures import accuracy_figures, error_figures
-from lstm_ray.evaluate.forecasts.metrics import owa, seasonal_scale
+from lstm_ray.evaluate.forecasts.metrics import owa
 from lstm_ray.evaluate.forecasts.score import POLICY, Scores, Yardstick, score
 from lstm_ray.evaluate.forecasts.statistical import beside_statistical
 from lstm_ray.evaluate.forecasts.strata import strata_of
@@ -82,15 +81,7 @@ def evaluate_forecast(
     naive = next(n for n in NAIVE if n in baselines)
     batches = -(-len(test_M) // settings.batch)
     deviation_C = scaler.target_deviation
-    given = Yardstick(
-        window,
-        seasonal_scale(segments, parts, window.season),
-        deviation_C,
-        settings.batch,
-        lookback(scaler),
-        square_scale_NC=seasonal_scale(segments, parts, window.season, power=2),
-        strata=strata_of(segments, parts, window),
-    )
+    given = Yardstick.of(segments, parts, window, scaler, settings.batch, strata_of(segments, parts, window))
     with progress.bar("evaluate", batches + robustness.num_measurements(settings)) as advance:
         scores = score_with(forecasters, segments, test_M, given, advance, out)
         metrics = {who: found.total.metrics() for who, found in scores.items()}

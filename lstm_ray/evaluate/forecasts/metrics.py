@@ -71,6 +71,8 @@ class ForecastSums:
         """
         sums = {name: value.sum(axis=1) for name, value in self.sums.items()}
         count, scaled_count = sums["count"], sums["scaled_count"]
+        # Errors that are scaled are squared, too, unless nobody gave the unit.
+        no_square = (sums["scaled_squared"] == 0) & (sums["scaled"] > 0)
         found = {
             "mae": _ratio(sums["absolute"], count),
             "mse": _ratio(sums["squared"], count),
@@ -80,7 +82,7 @@ class ForecastSums:
             "smape": 200 * _ratio(sums["symmetric"], count),
             "wape": _ratio(sums["absolute"], sums["actual"]),
             "mase": _ratio(sums["scaled"], scaled_count),
-            "rmsse": np.sqrt(_ratio(sums["scaled_squared"], scaled_count)),
+            "rmsse": np.sqrt(np.where(no_square, np.nan, _ratio(sums["scaled_squared"], scaled_count))),
         }
         if self.has_interval:
             losses_QG = np.stack([sums[pinball(q)] for q in self.quantiles])

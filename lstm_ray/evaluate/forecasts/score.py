@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.data.lags import reach
+from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.quality.clean import lookback
+from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments, chunks
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.forecasts.layout import LARGEST, Index, Truth
-from lstm_ray.evaluate.forecasts.metrics import ForecastSums, median_index
+from lstm_ray.evaluate.forecasts.metrics import ForecastSums, median_index, seasonal_scale
 from lstm_ray.evaluate.forecasts.strata import WEEKDAYS, Strata, calendar_cells
 from lstm_ray.evaluate.forecasts.sums import ABSOLUTE, ERROR, Tally
 from lstm_ray.evaluate.gather import HOURS, Forecaster, ahead, narrow, series_names
@@ -73,9 +76,23 @@ class Yardstick:
     before: int = 0
     """Further steps that decide what a window is read as (``clean.lookback``)."""
     square_scale_NC: NDArray | None = None
-    """RMSSE's denominators (``metrics.seasonal_scale`` with power 2)."""
+    """RMSSE's denominators (``metrics.seasonal_scale`` with power 2); None: there is no RMSSE."""
     strata: Strata | None = None
     """How windows are told apart by their history."""
+
+    @classmethod
+    def of(
+        cls,
+        segments: Segments,
+        bounds: Boundaries,
+        window: WindowConfig,
+        scaler: Scaler,
+        batch: int,
+        strata: Strata | None = None,
+    ) -> Yardstick:
+        """What the training part of some segments holds forecasts against."""
+        scales = (seasonal_scale(segments, bounds, window.season, power) for power in (1, 2))
+        return cls(window, next(scales), scaler.target_deviation, batch, lookback(scaler), next(scales), strata)
 
 
 def score(

@@ -22,8 +22,7 @@ QUANTILES = [0.1, 0.5, 0.9]
 def _score(data, policy, origins_M=None, batch=512) -> Scores:
     if origins_M is None:
         origins_M = origins(data.segments, data.parts, "test", data.window)
-    scale = seasonal_scale(data.segments, data.parts, data.window.season)
-    given = Yardstick(data.window, scale, data.scaler.target_deviation, batch)
+    given = Yardstick.of(data.segments, data.parts, data.window, data.scaler, batch)
     return score({"policy": policy}, data.segments, origins_M, given)["policy"]
 
 
@@ -176,3 +175,17 @@ def test_the_batch_size_does_not_change_what_a_window_is_read_as(batch):
 
     np.testing.assert_allclose(scores(batch).absolute_M, scores(1000).absolute_M, rtol=1e-4)
     assert scores(1000).absolute_M[90 - 60 - 1] > 400 / config.window.horizon
+
+
+def test_a_yardstick_of_segments_gives_every_unit_and_one_without_squares_gives_no_rmsse(data, fake_policy):
+    test_M = origins(data.segments, data.parts, "test", data.window)
+    whole = Yardstick.of(data.segments, data.parts, data.window, data.scaler, 100)
+    without = replace(whole, square_scale_NC=None)
+    found, lacking = (
+        score({"policy": fake_policy()}, data.segments, test_M, given)["policy"].total.metrics()
+        for given in (whole, without)
+    )
+    assert found["rmsse"] is not None
+    assert found["rmsse"] > 0
+    assert lacking["rmsse"] is None
+    assert lacking["mase"] == found["mase"]
