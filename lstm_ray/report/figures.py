@@ -43,6 +43,8 @@ class Picture:
     caption: str
     wide: bool
     height: int
+    panels: bool
+    """Whether it holds several side by side, which a phone scrolls through."""
     data: Markup
     """JSON of traces and layout, safe inside a script element."""
 
@@ -60,7 +62,15 @@ def pictures(stage: str, figures: Sequence[Figure]) -> list[Picture]:
         run = 0
     ids = _unique([f"{stage}-{re.sub(r'[^A-Za-z0-9-]+', '-', figure.id)}" for figure in figures])
     return [
-        Picture(id, figure.title, figure.caption, is_wide, _height(figure, is_wide), _payload(figure))
+        Picture(
+            id,
+            figure.title,
+            figure.caption,
+            is_wide,
+            _height(figure, is_wide),
+            "xaxis2" in figure.layout,
+            _payload(figure),
+        )
         for id, figure, is_wide in zip(ids, figures, wide, strict=True)
     ]
 
