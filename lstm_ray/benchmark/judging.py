@@ -22,8 +22,9 @@ from lstm_ray.data.schema import ColumnScale, Scaler
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
-from lstm_ray.evaluate.forecasts.score import POLICY, Yardstick, score
+from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.evaluate.gather import Forecaster
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.model.network import build, forecaster
 from lstm_ray.model.policy import Policy
 

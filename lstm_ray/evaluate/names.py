@@ -8,6 +8,9 @@ from typing import Literal
 
 Better = Literal["lower", "higher"]
 
+POLICY = "policy"
+"""What the one that is judged is called among all that are scored."""
+
 
 @dataclass(frozen=True)
 class Metric:

@@ -18,16 +18,31 @@ FIRST_YEAR, LAST_YEAR = 1900, 2200
 """Outside of these years a zone keeps the offset it has at their ends."""
 
 
+def hours(times: NDArray) -> NDArray:
+    """Whole hours since midnight, 0 to 23."""
+    return ((times - times.astype("datetime64[D]")) // np.timedelta64(1, "h")).astype(np.int64)
+
+
+def weekdays(times: NDArray) -> NDArray:
+    """Days since Monday, 0 to 6."""
+    return (times.astype("datetime64[D]").astype(np.int64) + 3) % 7
+
+
+def months(times: NDArray) -> NDArray:
+    """Months since January, 0 to 11."""
+    return times.astype("datetime64[M]").astype(np.int64) % 12
+
+
 def _hour(times: NDArray) -> NDArray:
     return (times - times.astype("datetime64[D]")) / np.timedelta64(1, "D")
 
 
 def _weekday(times: NDArray) -> NDArray:
-    return ((times.astype("datetime64[D]").astype(np.int64) + 3) % 7 + _hour(times)) / 7
+    return (weekdays(times) + _hour(times)) / 7
 
 
 def _month(times: NDArray) -> NDArray:
-    return times.astype("datetime64[M]").astype(np.int64) % 12 / 12
+    return months(times) / 12
 
 
 CYCLES: Mapping[str, Callable[[NDArray], NDArray]] = {"hour": _hour, "weekday": _weekday, "month": _month}

@@ -17,7 +17,7 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.data.split_figures import words
 from lstm_ray.evaluate.backtest.spread import Spread, Stretch, deviations, spread_of
 from lstm_ray.evaluate.told import Told
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.run_dir import Finding
 
 TOPIC = "Over folds and seeds"
@@ -77,7 +77,7 @@ def _headline(spread: Spread, schema: Schema, refit: bool) -> Finding:
         return Finding(severity="info", text=text)
     lost = _moments(schema, [spread.stretches[f].test[0] for f in np.flatnonzero(~won)])
     text += f" It loses in the stretch{'es' * (len(lost) > 1)} from {', '.join(lost)}."
-    rival = spread.rivals[int(np.flatnonzero(~won)[-1])].replace("_", " ")
+    rival = called(spread.rivals[int(np.flatnonzero(~won)[-1])])
     if won.sum() * 2 < num:
         advice = f"Serve the {rival} instead, or change the recipe: over time it does not hold."
         return Finding(severity="warning", text=text, advice=advice)
@@ -200,7 +200,7 @@ def _rows(spread: Spread, schema: Schema) -> list[dict[str, Any]]:
                     "epochs": one.epochs[seed],
                     "num_windows": one.num,
                     "score": float(spread.score_FS[f, s]),
-                    "baseline": spread.rivals[f].replace("_", " "),
+                    "baseline": called(spread.rivals[f]),
                     "baseline_score": float(spread.rival_F[f]),
                     "skill": None if np.isnan(skill) else skill,
                 }

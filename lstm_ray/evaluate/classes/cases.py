@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.timeline import calendar
 from lstm_ray.evaluate.classes.metrics import OF_PROBABILITIES, ClassSums, class_sums
-
-POLICY = "policy"
+from lstm_ray.evaluate.names import POLICY
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,3 @@ class Cases:
         if not self.schema.is_time:
             return None
         return calendar.local(self.schema.times(self.step_M), self.schema.time_zone)
-
-
-def called(name: str) -> str:
-    """A model's name in a sentence."""
-    return name.replace("_", " ")

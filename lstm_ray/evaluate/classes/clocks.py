@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from lstm_ray.data.timeline import calendar
 from lstm_ray.evaluate.words import DAYS, MONTHS
 from lstm_ray.figure import Figure, bars
 
@@ -19,23 +20,10 @@ LEAST_CASES = 5
 """A group with fewer is left out: its mean is luck."""
 
 
-def _hour(local_M: NDArray) -> NDArray:
-    hour_M: NDArray = (local_M - local_M.astype("datetime64[D]")) // np.timedelta64(1, "h")
-    return hour_M.astype(np.int64)
-
-
-def _weekday(local_M: NDArray) -> NDArray:
-    return (local_M.astype("datetime64[D]").astype(np.int64) + 3) % 7
-
-
-def _month(local_M: NDArray) -> NDArray:
-    return local_M.astype("datetime64[M]").astype(np.int64) % 12
-
-
 CLOCKS: Mapping[str, tuple[Callable[[NDArray], NDArray], tuple[str, ...], str]] = {
-    "hour": (_hour, tuple(f"{hour} h" for hour in range(24)), "at"),
-    "weekday": (_weekday, DAYS, "on"),
-    "month": (_month, MONTHS, "in"),
+    "hour": (calendar.hours, tuple(f"{hour} h" for hour in range(24)), "at"),
+    "weekday": (calendar.weekdays, DAYS, "on"),
+    "month": (calendar.months, MONTHS, "in"),
 }
 """How to read a clock, what its hands show, and the word that goes before it."""
 

@@ -22,17 +22,18 @@ from lstm_ray.data.windows import Segments, chunks, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.classes import patterns
 from lstm_ray.evaluate.classes.baselines import fit_class_baselines
-from lstm_ray.evaluate.classes.cases import POLICY, Cases, called
+from lstm_ray.evaluate.classes.cases import Cases
 from lstm_ray.evaluate.classes.clocks import by_clocks
 from lstm_ray.evaluate.classes.figures import beside_figures, error_figures
 from lstm_ray.evaluate.classes.mistakes import surest_mistakes
 from lstm_ray.evaluate.classes.neighbours import BAND, WORK, Nearest, fit_nearest
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.gather import Classifier
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.evaluate.predictions import keep_classes
 from lstm_ray.evaluate.skill import paired_p
 from lstm_ray.evaluate.told import Evaluation, Told
-from lstm_ray.evaluate.words import percent
+from lstm_ray.evaluate.words import called, percent
 from lstm_ray.run_dir import Finding
 
 LOGISTIC, NEAREST = "logistic_regression", "nearest_neighbour"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.evaluate.classes.cases import POLICY, Cases, called
+from lstm_ray.evaluate.classes.cases import Cases
 from lstm_ray.evaluate.classes.clocks import ByClock
 from lstm_ray.evaluate.classes.metrics import ClassSums
 from lstm_ray.evaluate.classes.ranking import Ranking
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.names import POLICY
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.figure import Figure, bars, heatmap, line, lines
 
 SHOWN_CASES = 1000

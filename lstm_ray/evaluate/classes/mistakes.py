@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments
-from lstm_ray.evaluate.classes.cases import POLICY, Cases
+from lstm_ray.evaluate.classes.cases import Cases
 from lstm_ray.evaluate.gather import cut_out_sequences
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.evaluate.words import percent
 from lstm_ray.explore.pictures import line, panels
 from lstm_ray.figure import Figure

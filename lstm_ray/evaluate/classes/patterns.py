@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.evaluate.classes.cases import POLICY, Cases, called
+from lstm_ray.evaluate.classes.cases import Cases
 from lstm_ray.evaluate.classes.clocks import ByClock
 from lstm_ray.evaluate.classes.metrics import class_sums
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.names import POLICY
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.run_dir import Finding
 
 UNCALIBRATED, LOW_RECALL, CHANCE = 0.1, 0.5, 0.05

@@ -20,10 +20,11 @@ from pydantic import BaseModel
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.store import load_schema
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.evaluate.told import CASES, METRICS
 from lstm_ray.run_dir import RunDir
 
-SERIES, TIME, POLICY = "series_id", "time", "policy"
+SERIES, TIME = "series_id", "time"
 KEY = [SERIES, TIME]
 YARDSTICK = "last_value"
 """A baseline that nothing is fitted for: of the same data it makes the same errors in every run."""

@@ -20,7 +20,7 @@ from lstm_ray.evaluate.explain.shuffling import (
     num_measurements,
 )
 from lstm_ray.evaluate.told import Told
-from lstm_ray.evaluate.words import percent
+from lstm_ray.evaluate.words import listed, percent
 from lstm_ray.figure import Figure, heatmap, plain
 from lstm_ray.model.attribution import NEEDED
 from lstm_ray.model.policy import Policy
@@ -82,7 +82,7 @@ def _most(found: Importances, question: Question) -> Finding:
         f"The policy relies most on {_said(first, question)}: with another {question.things[:-1]}'s in its place the "
         f"{question.metric} rises by {_sized(first).removeprefix('+')}"
     )
-    text += f"; then on {_list([f'{_said(one, question)} ({_sized(one)})' for one in others])}" if others else ""
+    text += f"; then on {listed([f'{_said(one, question)} ({_sized(one)})' for one in others])}" if others else ""
     text += f". ({found.num:,} {question.things} of the validation part; inputs that say the same share their worth.)"
     return Finding(severity="info", text=text)
 
@@ -94,10 +94,10 @@ def _useless(found: Importances, question: Question, config: Config) -> list[Fin
         return []
     removable = {*config.data.past, *config.data.known, *config.data.static}
     named = [one.name for one in unclear if one.is_useless and one.name in removable]
-    advice = f"Leave {_list(named)} out, one at a time: an input that adds nothing can still break." if named else ""
+    advice = f"Leave {listed(named)} out, one at a time: an input that adds nothing can still break." if named else ""
     said = [f"{one.name} ({_sized(one)})" for one in sorted(unclear, key=lambda one: one.increase)]
     more = [f"{len(said) - SAID} more"] if len(said) > SAID else []
-    text = f"Without these nothing is lost that could be told from chance: {_list(said[:SAID] + more)}."
+    text = f"Without these nothing is lost that could be told from chance: {listed(said[:SAID] + more)}."
     return [Finding(severity="advice" if named else "info", text=text, advice=advice)]
 
 
@@ -170,7 +170,3 @@ def _sized(one: Importance) -> str:
     sign = "+" if one.increase >= 0 else "-"
     size = percent(abs(one.increase))
     return f"{sign}{size} ± {percent(one.reach)}" if one.reach else f"{sign}{size}"
-
-
-def _list(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -25,17 +25,17 @@ from lstm_ray.evaluate.forecasts import patterns, slices
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
 from lstm_ray.evaluate.forecasts.figures import accuracy_figures, error_figures
 from lstm_ray.evaluate.forecasts.metrics import owa
-from lstm_ray.evaluate.forecasts.score import POLICY, Scores, Yardstick, score
+from lstm_ray.evaluate.forecasts.score import Scores, Yardstick, score
 from lstm_ray.evaluate.forecasts.statistical import beside_statistical
 from lstm_ray.evaluate.forecasts.strata import strata_of
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, series_names
 from lstm_ray.evaluate.intervals import judging
-from lstm_ray.evaluate.names import best_of, metric
+from lstm_ray.evaluate.names import POLICY, best_of, metric
 from lstm_ray.evaluate.residuals import told as residuals
 from lstm_ray.evaluate.skill import CONFIDENCE, Skill, skill
 from lstm_ray.evaluate.told import Evaluation, Told
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.run_dir import Finding
 
 AGAINST = "Against the baselines"
@@ -171,7 +171,7 @@ def _against(
     Args:
         pooled: said after an error (``View.pooled``).
     """
-    mine, other, best = mae[POLICY] or 0.0, mae[rival] or 0.0, said(rival)
+    mine, other, best = mae[POLICY] or 0.0, mae[rival] or 0.0, called(rival)
     head = f"On {num:,} test windows the policy of '{name}' has a mean absolute error of {number(mine)}{pooled}"
     if gain is None:
         text = f"{head}; the {best} makes no error at all."
@@ -189,11 +189,6 @@ def _against(
         return Finding(severity="info" if gain.is_clear else "advice", text=text + sure, advice=advice), text
     advice = f"Serve the {best} instead, or train longer, with a longer window.history or several tune.trials."
     return Finding(severity="warning", text=text + sure, advice=advice), text
-
-
-def said(who: str) -> str:
-    """A baseline's name in a sentence."""
-    return who.replace("_", " ")
 
 
 def _unmeasured(num: int, measured: int) -> list[Finding]:
@@ -222,12 +217,12 @@ def _winners(view: View, metrics: Mapping[str, Mapping[str, float | None]]) -> l
         if POLICY not in winners:
             others.setdefault(winners[0], []).append(metric(name).label)
     text = f"The policy is best by {len(mine)} of {len(best)} metrics" + (f" ({', '.join(mine)})" if mine else "")
-    text += "".join(f"; the {said(who)} by {', '.join(names)}" for who, names in others.items()) + "."
+    text += "".join(f"; the {called(who)} by {', '.join(names)}" for who, names in others.items()) + "."
     own, other = view.mae(view.policy, "series"), view.mae(view.rival, "series")
     known = np.isfinite(own) & np.isfinite(other)
     if known.sum() > 1:
         ahead = int((own[known] < other[known]).sum())
-        text += f" It is ahead of the {said(view.rival)} in {ahead:,} of {int(known.sum()):,} series."
+        text += f" It is ahead of the {called(view.rival)} in {ahead:,} of {int(known.sum()):,} series."
     return [Finding(severity="info" if mine and not others else "advice" if mine else "warning", text=text)]
 
 

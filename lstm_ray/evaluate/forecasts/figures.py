@@ -16,7 +16,7 @@ from lstm_ray.evaluate.forecasts.patterns import ranked_series
 from lstm_ray.evaluate.forecasts.sums import BIN_EDGES
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, future_rows, narrow
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.figure import Figure, bars, lines
 
 SHOWN_STEPS, SHOWN_WINDOWS = 400, 14
@@ -55,9 +55,9 @@ def _predictions(view: View, forecasters: Mapping[str, Forecaster]) -> Figure:
         "predictions",
         "Predictions against actuals",
         f"{series}, the first {len(first)} windows of the test part end to end, each {horizon} steps forecast at once: "
-        f"mean absolute error {number(error)} here, {number(_mean_gap(rival, actual))} for the {_said(view.rival)}.",
+        f"mean absolute error {number(error)} here, {number(_mean_gap(rival, actual))} for the {called(view.rival)}.",
         segments.times(rows).tolist(),
-        _lists({"actual": actual, "policy": values, _said(view.rival): rival}),
+        _lists({"actual": actual, "policy": values, called(view.rival): rival}),
         y_title=target,
         band=band,
     )
@@ -76,15 +76,15 @@ def _typical_window(view: View, forecasters: Mapping[str, Forecaster]) -> Figure
     forecast_MHCQ = _forecast(view, forecasters[view.policy], origin)
     quantiles = forecasters[view.policy].quantiles
     shown = {"policy": _flat(forecast_MHCQ, median_index(quantiles))}
-    shown[_said(view.rival)] = _flat(_forecast(view, forecasters[view.rival], origin), 0)
+    shown[called(view.rival)] = _flat(_forecast(view, forecasters[view.rival], origin), 0)
     actual = _actual(view, rows)
     hidden = np.full(back, np.nan)
     said = {name: number(_mean_gap(values, actual[back:])) for name, values in shown.items()}
     return lines(
         "window-typical",
         "The typical window",
-        f"{view.label(chosen)}: mean absolute error {said['policy']} for the policy, {said[_said(view.rival)]} for the "
-        f"{_said(view.rival)}; half of all windows are worse.",
+        f"{view.label(chosen)}: mean absolute error {said['policy']} for the policy, {said[called(view.rival)]} for the "
+        f"{called(view.rival)}; half of all windows are worse.",
         view.segments.times(rows).tolist(),
         _lists({"actual": actual, **{name: np.concatenate([hidden, values]) for name, values in shown.items()}}),
         y_title=view.segments.schema.target[0],
@@ -101,9 +101,9 @@ def _by_horizon(view: View) -> Figure:
         "Error by horizon",
         f"Mean absolute error at each step ahead: from {number(mine[0])} at step 1 to "
         f"{number(mine[-1])}{view.pooled} at step {len(mine)} for the policy, which is ahead of "
-        f"the {_said(view.rival)} at {better} of {known} steps.",
+        f"the {called(view.rival)} at {better} of {known} steps.",
         range(1, len(mine) + 1),
-        _lists({_said(name): values for name, values in mae.items()}),
+        _lists({called(name): values for name, values in mae.items()}),
         x_title="steps ahead",
         y_title=f"mean absolute error, {view.unit}",
     )
@@ -123,7 +123,7 @@ def _by_hour(view: View) -> Figure | None:
         f"What happens at {worst:02d}:00 is hardest to forecast ({number(mine[worst])}{view.pooled}), at {best:02d}:00 easiest "
         f"({number(mine[best])}).",
         hours.tolist(),
-        _lists({"policy": mine[hours], _said(view.rival): rival[hours]}),
+        _lists({"policy": mine[hours], called(view.rival): rival[hours]}),
         x_title="hour of the day",
         y_title=f"mean absolute error, {view.unit}",
     )
@@ -141,7 +141,7 @@ def _by_series(view: View) -> Figure | None:
         f"Mean absolute error of {which}: {number(mine[0])} for {names[0]} up to "
         f"{number(mine[-1])}{view.pooled} for {names[-1]}.",
         names,
-        _lists({"policy": mine, _said(view.rival): rival}),
+        _lists({"policy": mine, called(view.rival): rival}),
         y_title=f"mean absolute error, {view.unit}",
     )
 
@@ -157,9 +157,9 @@ def _residuals(view: View) -> Figure:
         "residuals",
         "Residuals",
         f"{mine} of the policy's forecasts are within half a training deviation of the actual value, {other} of the "
-        f"{_said(view.rival)}'s; the bars at the ends hold all beyond.",
+        f"{called(view.rival)}'s; the bars at the ends hold all beyond.",
         centres.tolist(),
-        _lists({_said(name): values for name, values in share.items()}),
+        _lists({called(name): values for name, values in share.items()}),
         x_title=f"actual minus forecast, {view.unit}",
         y_title="share of forecast steps",
     )
@@ -197,7 +197,3 @@ def _band(
 def _mean_gap(forecast: NDArray, actual: NDArray) -> float:
     gap = np.abs(forecast - actual)
     return float(np.nanmean(gap)) if np.isfinite(gap).any() else 0.0
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")

@@ -13,7 +13,7 @@ from lstm_ray.evaluate.forecasts.slices import CLEAR, friedman
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import series_names
 from lstm_ray.evaluate.skill import block_jackknife
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.run_dir import Finding
 
 SHOWN_SERIES = 20
@@ -54,13 +54,13 @@ def _horizon(view: View) -> Finding | None:
     text = (
         f"The mean absolute error goes from {number(mine[first])} at step {first + 1} to "
         f"{number(mine[last])}{view.pooled} at step {last + 1}{growth}; it is below the "
-        f"{_said(view.rival)}'s at {better} of {len(known)} steps."
+        f"{called(view.rival)}'s at {better} of {len(known)} steps."
     )
     if better in (0, len(known)):
         return Finding(severity="info", text=text)
     lost = known[mine[known] >= rival[known]]
     advice = (
-        f"The {_said(view.rival)} is no worse at steps {_runs(lost + 1)}: where validation says so too, use it there."
+        f"The {called(view.rival)} is no worse at steps {_runs(lost + 1)}: where validation says so too, use it there."
     )
     return Finding(severity="advice", text=text, advice=advice)
 
@@ -147,16 +147,12 @@ def _series(view: View) -> Finding | None:
     text = (
         f"By series the error runs from {number(mine[kept[0]])} ({names[0]}) to "
         f"{number(mine[kept[-1]])}{view.pooled} ({names[-1]}); the policy is ahead of the "
-        f"{_said(view.rival)} in {better} of {num} series."
+        f"{called(view.rival)} in {better} of {num} series."
     )
     if 2 * better >= num:
         return Finding(severity="info", text=text)
-    advice = f"The {_said(view.rival)} is the better choice for most series; look at those it wins before deploying."
+    advice = f"The {called(view.rival)} is the better choice for most series; look at those it wins before deploying."
     return Finding(severity="advice", text=text, advice=advice)
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _runs(steps: NDArray) -> str:

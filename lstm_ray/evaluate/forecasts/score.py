@@ -26,11 +26,9 @@ from lstm_ray.evaluate.forecasts.metrics import ForecastSums, median_index, seas
 from lstm_ray.evaluate.forecasts.strata import WEEKDAYS, Strata, calendar_cells
 from lstm_ray.evaluate.forecasts.sums import ABSOLUTE, ERROR, Tally
 from lstm_ray.evaluate.gather import HOURS, Forecaster, ahead, narrow, series_names
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.evaluate.predictions import writer
 from lstm_ray.sections.prepare import WindowConfig
-
-POLICY = "policy"
-"""Name of the forecaster whose forecasts are kept."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,11 @@ class Yardstick:
     """RMSSE's denominators (``metrics.seasonal_scale`` with power 2); None: there is no RMSSE."""
     strata: Strata | None = None
     """How windows are told apart by their history."""
+
+    def scales(self, series_M: NDArray) -> tuple[NDArray, NDArray]:
+        """MASE's and RMSSE's denominators of windows, by the number of each one's series, [M, C] each; NaN where unknown."""
+        square_NC = np.full_like(self.scale_NC, np.nan) if self.square_scale_NC is None else self.square_scale_NC
+        return self.scale_NC[series_M], square_NC[series_M]
 
     @classmethod
     def of(
@@ -158,12 +161,10 @@ class _Batch:
         by_window: dict[str, Index] = {"series": (series_M, num_series)}
         if given.strata is not None:
             by_window |= given.strata.of(segments, origins_M, series_M)
-        square_NC = np.full_like(given.scale_NC, np.nan) if given.square_scale_NC is None else given.square_scale_NC
         horizon = given.window.horizon
         actual, observed = (ahead(values, origins_M, horizon) for values in (segments.target_RC, segments.observed_RC))
-        scales = given.scale_NC[series_M], square_NC[series_M]
         cells = partial(calendar_cells, segments) if segments.schema.has_dates else None
-        truth = Truth.of(actual, observed, *scales, by_window, origins_M, cells, dtype)
+        truth = Truth.of(actual, observed, *given.scales(series_M), by_window, origins_M, cells, dtype)
         truths = truth.sums()
         return cls(
             truth,

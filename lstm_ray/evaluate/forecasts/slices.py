@@ -20,7 +20,7 @@ from lstm_ray.evaluate.forecasts.strata import WEEKDAYS
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import HOURS
 from lstm_ray.evaluate.told import Told
-from lstm_ray.evaluate.words import DAYS, MONTHS, number, percent
+from lstm_ray.evaluate.words import DAYS, MONTHS, called, number, percent
 from lstm_ray.figure import Figure, bars, heatmap
 from lstm_ray.run_dir import Finding
 
@@ -221,7 +221,7 @@ def _lost(view: View, grouping: Grouping) -> str:
     lost = [i for i in _spoken_of(view, grouping.name) if mine[i] > rival[i]]
     if not lost:
         return ""
-    return f" The {_said(view.rival)} is better in: {', '.join(grouping.said(i) for i in lost)}."
+    return f" The {called(view.rival)} is better in: {', '.join(grouping.said(i) for i in lost)}."
 
 
 def _figure(view: View, grouping: Grouping) -> Figure:
@@ -238,7 +238,7 @@ def _figure(view: View, grouping: Grouping) -> Figure:
         f"Mean absolute error by {grouping.title}{f' in {FIFTHS}' if grouping.prefix else ''}: largest {grouping.at} "
         f"{grouping.said(int(worst))}, {number(float(mine['mae'][worst]))}{view.pooled}, where forecasts are {_biased(bias)}.",
         [grouping.labels[i] for i in slices],
-        {"policy": mine["mae"][slices].tolist(), _said(view.rival): rival[slices].tolist()},
+        {"policy": mine["mae"][slices].tolist(), called(view.rival): rival[slices].tolist()},
         y_title=f"mean absolute error, {view.unit}",
     )
 
@@ -272,7 +272,7 @@ def _tables(view: View, groupings: list[Grouping]) -> list[dict[str, Any]]:
     unit = f"in {view.unit}" if view.pooled else "in the target's own units"
     table = {
         "title": "The error by slices of the test part",
-        "columns": ["slice", "steps", "mae", "bias", *(["coverage"] if intervals else []), f"{_said(view.rival)} mae"],
+        "columns": ["slice", "steps", "mae", "bias", *(["coverage"] if intervals else []), f"{called(view.rival)} mae"],
         "rows": rows,
         "caption": f"Errors are {unit}; bias is forecast minus actual. Days and months are those of what is forecast, on the "
         f"calendar's clock. Level and volatility are the newest season's mean and deviation before the forecast, in {FIFTHS}, "
@@ -313,7 +313,3 @@ def _differ(view: View, name: str) -> bool:
 
 def _biased(bias: float) -> str:
     return f"{number(abs(float(bias)))} too {'high' if bias > 0 else 'low'}" if bias else "without bias"
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")

@@ -22,9 +22,10 @@ from lstm_ray import progress
 from lstm_ray.data.lags import reach
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.forecasts.metrics import ForecastSums
-from lstm_ray.evaluate.forecasts.score import POLICY, Yardstick
+from lstm_ray.evaluate.forecasts.score import Yardstick
 from lstm_ray.evaluate.forecasts.sums import forecast_sums
 from lstm_ray.evaluate.gather import Forecaster, cut_out, future_rows, series_names
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.evaluate.skill import CONFIDENCE, Skill, skill
 from lstm_ray.evaluate.told import Told
 from lstm_ray.evaluate.words import number, percent
@@ -190,7 +191,7 @@ def _fit(
     names, _ = series_names(segments)
     series_M = np.searchsorted(names, np.asarray(cut.series, dtype=np.str_)[cut.series_of(row_M)])
     rows = future_rows(row_M, window.horizon)
-    square_NC = np.full_like(given.scale_NC, np.nan) if given.square_scale_NC is None else given.square_scale_NC
+    scale_MC, square_MC = given.scales(series_M)
     total, absolute_M = {}, {}
     unit_C = np.ones(1) if len(given.deviation_C) == 1 else np.asarray(given.deviation_C)
     for who, forecast_MHCQ in told.items():
@@ -199,9 +200,9 @@ def _fit(
             cut.observed_RC[rows],
             forecast_MHCQ,
             {**forecasters, **own}[who].quantiles,
-            given.scale_NC[series_M],
+            scale_MC,
             {"window": (np.arange(len(row_M)), len(row_M))},
-            square_NC[series_M],
+            square_MC,
         )["window"]
         total[who], absolute_M[who] = sums.total(), sums.in_units_of(unit_C).sums["absolute"].sum(axis=1)
     failed = {name: one.failed for name, one in own.items()}

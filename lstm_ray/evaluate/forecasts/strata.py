@@ -87,12 +87,11 @@ def calendar_cells(segments: Segments, rows: NDArray) -> dict[str, Index]:
     # Windows share most of their steps: each is looked up in the calendar once.
     is_dense = last - first < step.size
     asked = np.arange(first, last + 1) if is_dense else step
-    days = (times := calendar.local(schema.times(asked), schema.time_zone)).astype("datetime64[D]")
-    weekday = (days.astype(np.int64) + 3) % WEEKDAYS
-    found: dict[str, Index] = {"month": (days.astype("datetime64[M]").astype(np.int64) % MONTHS, MONTHS)}
+    times = calendar.local(schema.times(asked), schema.time_zone)
+    weekday = calendar.weekdays(times)
+    found: dict[str, Index] = {"month": (calendar.months(times), MONTHS)}
     if schema.is_time and schema.step < DAY_MICROSECONDS:
-        hour = ((times - days) // np.timedelta64(1, "h")).astype(np.int64)
-        found["weekday_hour"] = weekday * HOURS + hour, WEEKDAYS * HOURS
+        found["weekday_hour"] = weekday * HOURS + calendar.hours(times), WEEKDAYS * HOURS
     elif schema.is_time and schema.step % (WEEKDAYS * DAY_MICROSECONDS):
         found["weekday"] = weekday, WEEKDAYS
     return {name: (index[step - first] if is_dense else index, num) for name, (index, num) in found.items()}

@@ -44,8 +44,6 @@ NORMAL = 1.96
 """Deviations of a normal distribution that hold 95 %."""
 FEWEST_TIMES = 20
 """Times from which following them is tried."""
-FEW_HORIZONS = 10
-"""A validation part shorter than this leaves much to chance."""
 
 
 @dataclass(frozen=True)

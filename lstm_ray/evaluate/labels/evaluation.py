@@ -22,7 +22,6 @@ from lstm_ray.data.schema import Scaler
 from lstm_ray.data.steps import class_counts, plan_part
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.classes.cases import POLICY
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.gather import Labeller
 from lstm_ray.evaluate.labels.baselines import fit_label_baselines
@@ -38,6 +37,7 @@ from lstm_ray.evaluate.labels.patterns import (
     worst_series,
 )
 from lstm_ray.evaluate.labels.patterns import by_series as series_table
+from lstm_ray.evaluate.names import POLICY
 from lstm_ray.evaluate.predictions import keep_classes, keep_values
 from lstm_ray.evaluate.skill import Skill, skill
 from lstm_ray.evaluate.told import Evaluation, Told

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.timeline import calendar
 from lstm_ray.data.windows import Segments
-from lstm_ray.evaluate.classes.cases import POLICY, called
 from lstm_ray.evaluate.classes.clocks import ByClock
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.names import POLICY
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.figure import Figure, bars, heatmap, line, lines
 
 SHOWN_STEPS = 400

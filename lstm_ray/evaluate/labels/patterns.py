@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from lstm_ray.data.schema import Scaler
 from lstm_ray.evaluate.classes import patterns
-from lstm_ray.evaluate.classes.cases import POLICY, Cases, called
+from lstm_ray.evaluate.classes.cases import Cases
 from lstm_ray.evaluate.classes.clocks import by_clocks
 from lstm_ray.evaluate.classes.figures import beside_figures, error_figures
 from lstm_ray.evaluate.labels.figures import Answers, by_level, value_error_figures
 from lstm_ray.evaluate.labels.metrics import label_metrics, value_scores
 from lstm_ray.evaluate.labels.segments import SegmentSums, segment_sums
-from lstm_ray.evaluate.names import metric
+from lstm_ray.evaluate.names import POLICY, metric
 from lstm_ray.evaluate.skill import CONFIDENCE, Skill
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding
 

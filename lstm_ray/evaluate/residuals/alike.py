@@ -19,7 +19,7 @@ from lstm_ray.data.timeline import calendar
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.residuals.sample import FEWEST_SERIES, Sample
 from lstm_ray.evaluate.told import Told
-from lstm_ray.evaluate.words import percent
+from lstm_ray.evaluate.words import called, percent
 from lstm_ray.figure import Figure, heatmap
 from lstm_ray.run_dir import Finding
 
@@ -201,7 +201,7 @@ def _finding(one: Cluster, view: View) -> Finding:
         f" and {len(one.members) - NAMED} more" if len(one.members) > NAMED else ""
     )
     side = "above" if one.worse > 0 else "below"
-    rival = view.rival.replace("_", " ")
+    rival = called(view.rival)
     text = (
         f"{len(one.members)} series fail alike: {one.trait} ({shown}). Their error is {percent(abs(one.worse))} {side} the "
         f"{rival}'s, their bias {percent(abs(one.bias))} of it."
@@ -218,7 +218,7 @@ def _figure(found: Profiles, made: list[Cluster], label_N: NDArray, silhouette: 
     share_KF = 100 * np.array([found.bias_NF[label_N == k].mean(0) for k in range(len(made))])
     ratio_KF = 100 * np.expm1([found.ratio_NF[label_N == k].mean(0) for k in range(len(made))])
     columns = [f"error {name}" for name in found.features] + [f"bias {name}" for name in found.features]
-    worst, rival = made[0], view.rival.replace("_", " ")
+    worst, rival = made[0], called(view.rival)
     caption = (
         f"{len(found.names)} series in {len(made)} groups by how they err (silhouette {silhouette:.2f}): error above the "
         f"{rival}'s and bias as a share of the error, in percent. The {len(worst.members)} of the first are {worst.trait}."

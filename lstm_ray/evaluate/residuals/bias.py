@@ -19,7 +19,7 @@ from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.residuals.sample import Sample
 from lstm_ray.evaluate.skill import CONFIDENCE, MIN_BLOCKS
 from lstm_ray.evaluate.told import Told
-from lstm_ray.evaluate.words import DAYS, MONTHS, number, percent
+from lstm_ray.evaluate.words import DAYS, MONTHS, listed, number, percent
 from lstm_ray.explore.pictures import panels
 from lstm_ray.figure import Figure, plain
 from lstm_ray.run_dir import Finding
@@ -75,10 +75,7 @@ def groupings(view: View, sample: Sample) -> list[Grouping]:
     if schema.has_dates and len(sample.step_M):
         steps = sample.step_M[:, None] + np.arange(1, shape[1] + 1)
         times = calendar.local(schema.times(steps), schema.time_zone)
-        days = times.astype("datetime64[D]")
-        hour = ((times - days) // np.timedelta64(1, "h")).astype(np.int64)
-        weekday = (days.astype(np.int64) + 3) % 7
-        month = days.astype("datetime64[M]").astype(np.int64) % 12
+        hour, weekday, month = (read(times) for read in (calendar.hours, calendar.weekdays, calendar.months))
         of_calendar = [("hour", [f"{h:02d}" for h in range(24)], hour), ("weekday", _short(DAYS), weekday)]
         for name, groups, group_MH in [*of_calendar, ("month", _short(MONTHS), month)]:
             if len(np.unique(group_MH)) > 1:
@@ -145,7 +142,7 @@ def told(view: View, sample: Sample) -> Told:
 def _findings(found: list[Biases], view: View, sample: Sample) -> list[Finding]:
     if all((one.p_G == 1).all() for one in found):
         return []
-    names = _listed([one.of.name for one in found])
+    names = listed([one.of.name for one in found])
     odd = [(one, groups) for one in found if len(groups := one.odd(sample.mae))]
     if not odd:
         text = f"No bias by {names.replace(' and ', ' or ')} stands out from the bias of all and from chance."
@@ -203,7 +200,7 @@ def _figure(found: list[Biases], view: View) -> Figure:
         tops.append(f"{number(float(one.mean_G[g]))}{reach} {_where(one.of.name, one.of.groups[g])}")
     caption = (
         f"Forecast less actual, in {view.unit}, with 95 % intervals over blocks of time: above 0 forecasts are too high. "
-        f"Largest: {_listed(tops)}."
+        f"Largest: {listed(tops)}."
     )
     made = panels("bias", "Bias by calendar and level", caption, cells, columns=min(2, len(cells)))
     layout = {key: _free(value, key[:5]) if key[1:5] == "axis" else value for key, value in made.layout.items()}
@@ -221,7 +218,3 @@ def _free(axis: dict[str, Any], kind: str) -> dict[str, Any]:
 
 def _short(names: Sequence[str]) -> list[str]:
     return [name[:3] for name in names]
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -17,7 +17,7 @@ from lstm_ray.evaluate.forecasts.metrics import median_index
 from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, narrow
 from lstm_ray.evaluate.told import Told
-from lstm_ray.evaluate.words import number, percent
+from lstm_ray.evaluate.words import called, number, percent
 from lstm_ray.explore.pictures import panels
 from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding
@@ -90,7 +90,7 @@ def worst_figure(view: View, forecasters: Mapping[str, Forecaster]) -> Figure | 
     worst = f"{view.label(int(chosen[0]))} has a mean error of {number(float(scaled[chosen[0]]))}"
     caption = (
         f"{many}, the worst first: {worst} training deviations{times}. Above each panel the mean absolute error of the policy "
-        f"and of the {_said(view.rival)}."
+        f"and of the {called(view.rival)}."
     )
     made = panels(
         "windows-worst",
@@ -126,7 +126,7 @@ def _panel(
         ends = forecast_HCQ[:, c, 0], forecast_HCQ[:, c, -1]
         traces += figure.shaded(ahead, *ends, f"{share} interval", legend=first)
     lines = {"actual": (history, actual_TC[:, c]), "policy": (ahead, middle_HC[:, c])}
-    lines[_said(view.rival)] = ahead, rival_HC[:, c]
+    lines[called(view.rival)] = ahead, rival_HC[:, c]
     traces += [figure.line(x, y, name) | {"showlegend": first} for name, (x, y) in lines.items()]
     target = f" {segments.schema.target[c]}" if len(segments.schema.target) > 1 else ""
     return f"{view.label(index)}{target}: {number(mine_C[c])}, {number(other_C[c])}", traces
@@ -137,7 +137,3 @@ def _gaps(forecast_HC: NDArray, actual_HC: NDArray) -> NDArray:
     seen = np.isfinite(actual_HC)
     total_C = np.where(seen, np.abs(forecast_HC - np.where(seen, actual_HC, 0)), 0).sum(0)
     return np.where(seen.any(0), total_C / np.maximum(seen.sum(0), 1), np.nan)
-
-
-def _said(name: str) -> str:
-    return name.replace("_", " ")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lstm_ray.evaluate.words import listed as all_listed
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
     """A table whose cells stay in their columns whatever they hold.
@@ -21,8 +23,7 @@ def cell(text: str) -> str:
 
 def listed(words: Sequence[str], most: int = 8) -> str:
     """``a, b and c``; of more than ``most``, how many are left out."""
-    shown = [*words[:most], *([f"{len(words) - most} more"] if len(words) > most else [])]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    return all_listed([*words[:most], *([f"{len(words) - most} more"] if len(words) > most else [])])
 
 
 def counted(num: int, thing: str) -> str:
