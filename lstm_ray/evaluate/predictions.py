@@ -101,6 +101,12 @@ def _lists(values_MH: NDArray, horizon: int, hidden_MH: NDArray | None = None) -
     return pa.FixedSizeListArray.from_arrays(values, horizon)
 
 
+def where(segments: Segments, segment_M: NDArray, times_M: NDArray) -> dict[str, pa.Array]:
+    """The columns that name cases: the series of each one's segment, and its time."""
+    names = np.asarray(segments.series, dtype=np.str_)
+    return {"series_id": pa.array(names[segment_M]), "time": pa.array(times_M)}
+
+
 def keep_classes(
     out: Path, where: Mapping[str, pa.Array], label_M: NDArray, probabilities_MK: NDArray, classes: Sequence[str]
 ) -> None:

@@ -12,12 +12,10 @@ import polars as pl
 import pytest
 
 from lstm_ray.config import with_values
-from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import origins
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
-from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
 from lstm_ray.evaluate.forecasts.score import Yardstick, score
 from lstm_ray.evaluate.stage import evaluate as evaluate_here
 from lstm_ray.lifecycle import run_stages
@@ -51,9 +49,7 @@ def given(trained):
     policy = Policy.load(run.local / "train/policy")
     forecasters = {"policy": policy, **fit_baselines(segments, parts, config.window, policy.scaler)}
     test_M = origins(segments, parts, "test", config.window)
-    scale_NC = seasonal_scale(segments, parts, config.window.season)
-    yardstick = Yardstick(config.window, scale_NC, policy.scaler.target_deviation, 8, lookback(policy.scaler))
-    return forecasters, segments, test_M, yardstick
+    return forecasters, segments, test_M, Yardstick.of(segments, parts, config.window, policy.scaler, 8)
 
 
 def copy_of(run: RunDir, folder: Path) -> RunDir:

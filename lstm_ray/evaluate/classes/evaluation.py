@@ -30,7 +30,7 @@ from lstm_ray.evaluate.classes.neighbours import BAND, WORK, Nearest, fit_neares
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.gather import Classifier
 from lstm_ray.evaluate.names import POLICY
-from lstm_ray.evaluate.predictions import keep_classes
+from lstm_ray.evaluate.predictions import keep_classes, where
 from lstm_ray.evaluate.skill import paired_p
 from lstm_ray.evaluate.told import Evaluation, Told
 from lstm_ray.evaluate.words import called, percent
@@ -181,10 +181,7 @@ def _cases(segments: Segments, ids_M: NDArray, cases: Cases) -> pa.Table:
 
 
 def _where(segments: Segments, ids_M: NDArray) -> dict[str, pa.Array]:
-    return {
-        "series_id": pa.array(np.asarray(segments.series, dtype=np.str_)[ids_M]),
-        "time": pa.array(segments.schema.times(segments.first_step[ids_M])),
-    }
+    return where(segments, ids_M, segments.schema.times(segments.first_step[ids_M]))
 
 
 def _probabilities(name: str, model: Classifier, segments: Segments, ids_M: NDArray) -> NDArray:

@@ -32,6 +32,7 @@ from lstm_ray.evaluate.forecasts.view import View
 from lstm_ray.evaluate.gather import Forecaster, series_names
 from lstm_ray.evaluate.intervals import judging
 from lstm_ray.evaluate.names import POLICY, best_of, metric
+from lstm_ray.evaluate.predictions import where
 from lstm_ray.evaluate.residuals import told as residuals
 from lstm_ray.evaluate.skill import CONFIDENCE, Skill, skill
 from lstm_ray.evaluate.told import Evaluation, Told
@@ -153,10 +154,7 @@ def evaluate_forecast(
 def _cases(view: View) -> pa.Table:
     """Each window's mean absolute error, in the data's own units, by forecaster; null where nothing was measured."""
     origins_M, segments = view.origins_M, view.segments
-    columns = {
-        "series_id": pa.array(np.asarray(segments.series, dtype=np.str_)[segments.series_of(origins_M)]),
-        "time": pa.array(segments.times(origins_M)),
-    }
+    columns = where(segments, segments.series_of(origins_M), segments.times(origins_M))
     for who, found in view.scores.items():
         nothing = found.count_M == 0
         columns[who] = pa.array(found.absolute_M / np.where(nothing, 1, found.count_M), mask=nothing)

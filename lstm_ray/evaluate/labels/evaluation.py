@@ -38,7 +38,7 @@ from lstm_ray.evaluate.labels.patterns import (
 )
 from lstm_ray.evaluate.labels.patterns import by_series as series_table
 from lstm_ray.evaluate.names import POLICY
-from lstm_ray.evaluate.predictions import keep_classes, keep_values
+from lstm_ray.evaluate.predictions import keep_classes, keep_values, where
 from lstm_ray.evaluate.skill import Skill, skill
 from lstm_ray.evaluate.told import Evaluation, Told
 
@@ -150,10 +150,7 @@ def _keep(out: Path, seen: Answers) -> None:
 
 
 def _where(seen: Answers) -> dict[str, pa.Array]:
-    return {
-        "series_id": pa.array(np.asarray(seen.segments.series, dtype=np.str_)[seen.segments.series_of(seen.rows)]),
-        "time": pa.array(seen.segments.times(seen.rows)),
-    }
+    return where(seen.segments, seen.segments.series_of(seen.rows), seen.segments.times(seen.rows))
 
 
 def _require_finite(name: str, answer_MA: NDArray, segments: Segments, rows: NDArray) -> None:
