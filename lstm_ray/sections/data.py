@@ -53,6 +53,9 @@ class DataConfig(Section):
         description="second table with static and categorical columns (those that data.source lacks), a row per series, joined "
         "by data.series_id; for layouts 'wide' and 'columns' its first column may hold their names too",
     )
+    licence: str | None = Field(
+        default=None, description="licence of the data, as the policy's bundle and its model card shall name it"
+    )
     weight: str | None = Field(
         default=None,
         description="numeric column, 0 or above: how much a row counts in the training loss (task: classify: its mean over "

@@ -374,4 +374,4 @@ def _json(answer: BaseModel) -> Response:
 
 @cache
 def _page(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    return (files(__package__) / "page" / name).read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lstm_ray.data.lags import reach
 from lstm_ray.data.schema import Schema
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.model.example import example
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.sections.scenario import ChangeConfig, ScenarioConfig
 from lstm_ray.serving.service import median
@@ -340,32 +340,16 @@ def true_labels(item: ObservedSteps, schema: Schema) -> NDArray:
 
 
 def example_request(policy: Policy) -> dict[str, Any]:
-    """A body that the policy answers: targets wave about their training mean, others stay at it. No bundle holds real rows."""
-    schema, window = policy.schema, policy.config.window
-    horizon = window.horizon if policy.config.task == "forecast" else 0
-    past = reach(window)
-    steps = np.arange(past + horizon)
-    columns: dict[str, list[float]] = {}
-    wave_T1 = 0.5 * np.sin(2 * np.pi * steps / window.season)[:, None]
-    scaler = policy.scaler
-    centre = scaler.scale(np.array([scaler.centre("target")], dtype=np.float32), "target")
-    target_TC = scaler.unscale(centre + wave_T1.astype(np.float32) * scaler.spread("target"))
-    for name, values_T in zip(schema.target, target_TC.T, strict=True):
-        columns[name] = [float(f"{value:.5g}") for value in values_T]
-    for inputs, scale in ((schema.past, policy.scaler.past), (schema.known, policy.scaler.known)):
-        for name, mean in zip(inputs, scale.mean, strict=True):
-            columns[name] = [float(f"{mean:.5g}")] * len(steps)
-    times = time_words(schema.times(steps), schema)
-    series: dict[str, Any] = {
-        "name": "example",
-        "times": times[:past],
-        "columns": {name: values[:past] for name, values in columns.items()},
+    """The body of a request for the policy's example series."""
+    item = example(policy)
+    plain = {
+        part: {name: np.asarray(values).tolist() for name, values in columns.items()}
+        for part, columns in (("columns", item.columns), ("future", item.future))
     }
-    if horizon and schema.known:
-        series["future"] = {name: columns[name][past:] for name in schema.known}
-    if schema.categories:
-        series["static"] = {name: values[0] for name, values in schema.categories.items()}
-    return {"series": [series]}
+    series: dict[str, Any] = {"name": item.name, "times": time_words(np.asarray(item.times), policy.schema), **plain}
+    if item.static:
+        series["static"] = dict(item.static)
+    return {"series": [{key: value for key, value in series.items() if value}]}
 
 
 def _arrays(columns: dict[str, Values]) -> dict[str, NDArray]:
