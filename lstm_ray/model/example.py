@@ -25,7 +25,7 @@ def example(policy: Policy) -> SeriesInput:
         for name, mean in zip(inputs, scale.mean, strict=True):
             columns[name] = [float(f"{mean:.5g}")] * len(steps)
     return SeriesInput(
-        times=schema.times(steps)[:past],
+        times=schema.times(steps)[:past],  # type: ignore[arg-type]
         columns={name: values[:past] for name, values in columns.items()},
         future={name: columns[name][past:] for name in schema.known} if horizon else {},
         name="example",
