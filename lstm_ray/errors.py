@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend. Knows nothing of how it is shown."""
+"""The one exception that is the user's to mend, and hints that it gives. Knows nothing of how it is shown."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -16,3 +16,24 @@ def nearest(name: str, names: Iterable[str]) -> str:
     names = sorted(names)
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names) or 'none'}"
+
+
+EXTRAS = {
+    **dict.fromkeys(("ray", "fastapi", "starlette", "uvicorn", "typer", "rich", "yaml", "grpc"), "serve"),
+    **dict.fromkeys(
+        ("pyarrow", "polars", "pandas", "scipy", "statsmodels", "sklearn", "jinja2", "plotly", "tensorboardX", "httpx"),
+        "train",
+    ),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+}
+"""Packages that an installation may do without, and the extra that brings each."""
+
+
+def not_installed(error: ModuleNotFoundError) -> InputError | None:
+    """What a user is told where a package of an extra is missing; None where the module is no such package's."""
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return InputError(
+        f"this needs the package '{package}', which is not installed; pip install 'lstm-ray[{EXTRAS[package]}]'"
+    )

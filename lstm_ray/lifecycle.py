@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
+from importlib.util import find_spec
 from operator import getitem
 
 from lstm_ray import __version__
 from lstm_ray.config import Config
 from lstm_ray.data.source.files import stamp
 from lstm_ray.data.timeline.grid import resolved
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, not_installed
 from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
+from lstm_ray.sections.data import DataConfig
 from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.plan import PlanConfig
 
@@ -49,14 +51,16 @@ class Stage:
     """``module:function`` of (config, run) that refuses, before training, what the data would have it refuse after."""
 
 
+READ = tuple(f"data.{name}" for name in DataConfig.model_fields if name != "licence")
+"""What a table is read by: under which licence it comes changes nothing in it."""
 STAGES: Mapping[str, Stage] = {
     "environment": Stage("lstm_ray.environment:environment", tuple(Config.model_fields), reads_data=True),
     "explore": Stage(
-        "lstm_ray.explore.stage:explore", ("task", "seed", "data", "explore", "split", "window"), reads_data=True
+        "lstm_ray.explore.stage:explore", ("task", "seed", *READ, "explore", "split", "window"), reads_data=True
     ),
     "preprocess": Stage(
         "lstm_ray.on_ray.ingest:preprocess",
-        ("task", "data", "preprocess", "split", "window.season"),
+        ("task", *READ, "preprocess", "split", "window.season"),
         reads_data=True,
         further=lambda config: _of_preprocess(config),
     ),
@@ -77,7 +81,7 @@ STAGES: Mapping[str, Stage] = {
         uses=("plan", "tune"),
         early="lstm_ray.on_ray.evaluate:require_possible",
     ),
-    "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy", "plan.decision"), after=("evaluate",)),
+    "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy", "plan.decision", "data.licence"), after=("evaluate",)),
 }
 
 
@@ -129,6 +133,11 @@ def _try_own_objective(config: Config) -> None:
 
 def _ask_early(names: list[str], config: Config, run: RunDir) -> None:
     """Training may take hours: what cannot be done after it is told before."""
+    if "deploy" in names and "onnx" in config.deploy.export:
+        for package in (name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None):
+            raise not_installed(ModuleNotFoundError(name=package)) or InputError(
+                f"deploy.export: no package '{package}'"
+            )
     for early in filter(None, (STAGES[name].early for name in names)):
         module, _, function = early.partition(":")
         getattr(import_module(module), function)(config, run)

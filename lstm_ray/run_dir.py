@@ -11,48 +11,22 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from pyarrow import fs
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
+from lstm_ray.finding import Finding, Report
+
+__all__ = ["FIGURES", "REPORT", "Finding", "Report", "RunDir", "StageDir", "digest", "to_json"]
 
 REPORT, FIGURES = "report.json", "figures.json"
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Finding(BaseModel):
-    """One thing a stage noticed."""
-
-    model_config = ConfigDict(frozen=True)
-
-    severity: Literal["info", "advice", "warning"]
-    text: str
-    """What was seen, with its numbers."""
-    advice: str = ""
-    """What to do about it, such as the YAML line that would act on it."""
-    topic: str = ""
-    """Heading that it stands under, with others."""
-
-
-class Report(BaseModel):
-    """What a stage says of itself, kept as its ``report.json``. Stages add fields of their own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    stage: str
-    summary: str
-    """One sentence for the terminal and the top of the stage's section."""
-    findings: list[Finding] = []
-    validation: dict[str, float] | None = None
-    """Metrics on the validation part, where the stage has a policy."""
-    wall_seconds: float = 0.0
-    fingerprint: str = ""
 
 
 class RunDir:
@@ -94,12 +68,36 @@ class RunDir:
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a whole file or nothing."""
+        with self.written(path) as stream:
+            stream.write(content)
+
+    @contextmanager
+    def written(self, path: str) -> Iterator[Any]:
+        """A stream of bytes that becomes a whole file where the block ends without an error, and nothing elsewise."""
         target = self._at(path)
         self._fs.create_dir(str(Path(target).parent), recursive=True)
         temporary = f"{target}.{uuid4().hex[:8]}.tmp"
-        with self._fs.open_output_stream(temporary) as stream:
-            stream.write(content)
-        self._fs.move(temporary, target)
+        try:
+            with self._fs.open_output_stream(temporary) as stream:
+                yield stream
+            self._fs.move(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                self._fs.delete_file(temporary)
+            raise
+
+    def opened(self, path: str) -> Any:
+        """A file to read from at any place, as pyarrow's readers want it."""
+        return self._fs.open_input_file(self._at(path))
+
+    def remove(self, path: str = "") -> None:
+        """Remove a file or a folder with all that it holds, of no path the directory itself; nothing where it is not there."""
+        where = self._at(path).rstrip("/")
+        kind = self._fs.get_file_info(where).type
+        if kind == fs.FileType.File:
+            self._fs.delete_file(where)
+        elif kind == fs.FileType.Directory:
+            self._fs.delete_dir(where)
 
     def read_json(self, path: str) -> Any:
         """Raises InputError where the file is missing or no JSON."""

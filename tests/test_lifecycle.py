@@ -322,6 +322,26 @@ def test_what_cannot_be_planned_is_refused_before_training(
     assert RAN == ["environment", "asked"]
 
 
+def test_a_form_to_export_to_that_cannot_be_had_is_told_before_training(
+    config: Config, run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "find_spec", lambda name: None if name == "onnxscript" else name)
+    run_stages(with_values(config, {"deploy.export": ["onnx"]}), run, ["train"])
+    asks = with_values(config, {"deploy.export": ["onnx"], "train.batch": 3})
+    RAN.clear()
+    with pytest.raises(InputError, match=r"'onnxscript', which is not installed; pip install 'lstm-ray\[onnx\]'"):
+        run_stages(asks, run, ["deploy"])
+    assert RAN == ["environment"]
+    run_stages(with_values(asks, {"deploy.export": ["torch"]}), run, ["deploy"])
+
+
+def test_another_licence_is_bundled_without_training_again(config: Config, run: RunDir) -> None:
+    run_stages(config, run, ["explore", "deploy"])
+    RAN.clear()
+    run_stages(with_values(config, {"data.licence": "CC0-1.0"}), run, ["explore", "deploy"])
+    assert RAN == ["environment", "deploy"]
+
+
 def test_another_decision_makes_what_carries_the_planner_stale(config: Config, run: RunDir) -> None:
     run_stages(config, run, ["deploy"])
     RAN.clear()

@@ -261,3 +261,21 @@ def test_home_and_relative_paths_are_understood(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert RunDir("~/run").local == RunDir("run").local == tmp_path / "run"
+
+
+def test_a_stream_becomes_a_file_when_it_is_whole_and_nothing_else(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    with run.written("folder/whole") as stream:
+        stream.write(b"all of it")
+        assert not run.exists("folder/whole")
+    with pytest.raises(TypeError), run.written("folder/half") as stream:
+        stream.write("half of it, and no bytes")
+    assert run.files("") == ["folder/whole"]
+    with run.opened("folder/whole") as file:
+        file.seek(4)
+        assert file.read() == b"of it"
+    run.remove("folder/whole")
+    run.remove("folder/never")
+    assert run.files("") == []
+    run.remove("folder")
+    assert not run.exists("folder")

@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         """
         inputs_BNI = overlapping_patches(torch.cat([past_BTP, known_BTK], -1), self.patch)
         if self.categories is not None:
-            static_BNI = self.categories(category_BS, len(past_BTP))[:, None].expand(-1, inputs_BNI.shape[1], -1)
+            static_BNI = self.categories(category_BS, past_BTP.shape[0])[:, None].expand(-1, inputs_BNI.shape[1], -1)
             inputs_BNI = torch.cat([inputs_BNI, static_BNI], -1)
         states_BND = self.body(inputs_BNI.transpose(0, 1).contiguous(), origin_BN)[0].transpose(0, 1)
         logits: Tensor = self.head(self._pooled(states_BND, origin_BN))
@@ -58,4 +58,4 @@ class Classifier(nn.Module):
             weight_BN1 = self.query(states_BND).masked_fill(inside_BN1 == 0, float("-inf")).softmax(1)
             return (states_BND * weight_BN1).sum(1)
         last_B = inside_BN.sum(1).long() - 1
-        return states_BND[torch.arange(len(last_B), device=last_B.device), last_B]
+        return states_BND[torch.arange(last_B.shape[0], device=last_B.device), last_B]

@@ -11,7 +11,7 @@ Shapes: M windows, H horizon, C targets, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,15 @@ class Conformal:
     def moved(self, scaled_MHCQ: NDArray) -> NDArray:
         """Scaled quantile forecasts, corrected; ascending."""
         return moved(scaled_MHCQ, self.shift_HCQ, self.floor_C, self.levels)
+
+    def at(self, levels: Sequence[float]) -> Conformal:
+        """The same of other levels from the lowest to the highest, with corrections on the line between their neighbours'."""
+        index = np.interp(levels, self.levels, np.arange(len(self.levels)))
+        low = np.floor(index).astype(np.int64)
+        high = np.minimum(low + 1, len(self.levels) - 1)
+        share = (index - low).astype(np.float32)
+        shift_HCQ = (1 - share) * self.shift_HCQ[..., low] + share * self.shift_HCQ[..., high]
+        return replace(self, levels=tuple(levels), shift_HCQ=shift_HCQ)
 
     def arrays(self) -> dict[str, NDArray]:
         """What is saved as numbers; ``words`` is the rest."""

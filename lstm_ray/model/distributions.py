@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+NORMAL = NormalDist()
 NUM_PARAMETERS = {"gaussian": 2, "student_t": 3, "negative_binomial": 2}
 MIN_FREEDOM = 2.1
 """Smallest degrees of freedom of Student's t: above 2 the variance is finite, and Hill's quantiles are good to 1e-3."""
@@ -64,9 +66,8 @@ def quantiles(name: str, parameters: Tensor, levels: Sequence[float]) -> Tensor:
     if name == "negative_binomial":
         return _count_quantiles(parameters, levels)
     found = parameters.float().unbind(-1)
-    at = torch.tensor(levels, dtype=torch.float64)
     if name == "gaussian":
-        standard_Q = torch.special.ndtri(at).to(found[0])
+        standard_Q = torch.tensor([NORMAL.inv_cdf(level) for level in levels]).to(found[0])
         return found[0][..., None] + found[1][..., None] * standard_Q
     deviates = torch.stack([_student_quantile(found[2], level) for level in levels], -1)
     return found[0][..., None] + found[1][..., None] * deviates
@@ -84,7 +85,7 @@ def _student_quantile(freedom: Tensor, level: float) -> Tensor:
     d = ((94.5 / (b + c) - 3) / b + 1) * (a * math.pi / 2).sqrt() * n
     far = (d * tails) ** (2 / n)
     # Near the centre, an expansion about the normal deviate; in the tails, one about the tail's power law.
-    x = float(torch.special.ndtri(torch.tensor(tails / 2, dtype=torch.float64)))
+    x = NORMAL.inv_cdf(tails / 2)
     c = c + torch.where(n < 5, 0.3 * (n - 4.5) * (x + 0.6), torch.zeros_like(n))
     c = (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b + c
     centre = (((((0.4 * x * x + 6.3) * x * x + 36) * x * x + 94.5) / c - x * x - 3) / b + 1) * x

@@ -35,6 +35,12 @@ class Ensemble(nn.Module):
     def kinds(self) -> int:
         return self.kind_E[-1] + 1
 
+    @property
+    def heard(self) -> list[int]:
+        """Members that have a weight, by number."""
+        found: list[int] = self.weight_E.nonzero().flatten().tolist()
+        return found
+
     def mean_of(self, kinds: Sequence[int], part_K: Sequence[int] | None = None) -> Tensor:
         """Weights by which some kinds answer, each by its parts (none: all alike), and within a kind each member, [E]."""
         parts = {kind: (part_K or [1] * self.kinds)[kind] for kind in kinds}
@@ -47,20 +53,32 @@ class Ensemble(nn.Module):
         """As the members are called.
 
         Args:
-            state: of all that learn, [learners, ...].
+            state: with ``part``, of each that answers: of all that learn, [learners, ...]; out of training, of ``heard``.
             each: answer for each of these members, [len(each), ...], in training or not.
         """
         if "part" in options:
-            heard = [self.members[e] for e in (self.learners if self.training else range(len(self.members)))]
-            given = [None] * len(heard) if state is None else list(state.unbind(0))
-            found = [member(*inputs, state=one, **options) for member, one in zip(heard, given, strict=True)]
-            return torch.stack([answer for answer, _ in found]), torch.stack([after for _, after in found])
+            read = self.learners if self.training else self.heard
+            given = [None] * len(read) if state is None else list(state.unbind(0))
+            found = [self.members[e](*inputs, state=one, **options) for e, one in zip(read, given, strict=True)]
+            answers, after = (torch.stack(side) for side in zip(*found, strict=True))
+            if self.training:
+                return answers, after
+            return torch.tensordot(self.weight_E[read], answers, 1), after
         if each is None and self.training:
             each = self.learners
         if each is not None:
             return torch.stack([self.members[e](*inputs, **options) for e in each])
-        heard_E = self.weight_E.nonzero().flatten().tolist()
-        return sum((self.weight_E[e] * self.members[e](*inputs, **options) for e in heard_E), torch.zeros(()))
+        return sum((self.weight_E[e] * self.members[e](*inputs, **options) for e in self.heard), torch.zeros(()))
+
+    def advance(self, *inputs: Tensor | None, state: Tensor | None = None, **options: Any) -> Tensor:
+        """The state that a part leaves in each member that is ``heard``."""
+        given = [None] * len(self.heard) if state is None else list(state.unbind(0))
+        return torch.stack(
+            [
+                self.members[e].advance(*inputs, state=one, **options)  # type: ignore[operator]
+                for e, one in zip(self.heard, given, strict=True)
+            ]
+        )
 
 
 def learns(network: nn.Module) -> bool:

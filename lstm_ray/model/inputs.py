@@ -85,7 +85,7 @@ def statistics(
 def trailing_mean(values_BTC: Tensor, length: int) -> Tensor:
     """Mean of the ``length`` steps that end at each step; of as many as there are at the beginning."""
     sums_BTC = values_BTC.cumsum(1)
-    sums_BTC[:, length:] -= sums_BTC[:, :-length].clone()
+    sums_BTC = sums_BTC - functional.pad(sums_BTC, (0, 0, length, 0))[:, : sums_BTC.shape[1]]
     count_T = torch.arange(1, values_BTC.shape[1] + 1, device=values_BTC.device).clamp_max(length)
     return sums_BTC / count_T[:, None]
 
@@ -99,5 +99,16 @@ def steps_since_observed(observed_BTC: Tensor, patch: int, longest: int) -> Tens
     # Steps count from 1, so that 0 is: none so far.
     step_Np = torch.arange(1, 1 + num_patches * patch, device=observed_BTC.device).view(num_patches, patch)
     seen_BNpC = observed_BTC.unflatten(1, (num_patches, patch)) > 0
-    newest_BNC = (seen_BNpC * step_Np[:, :, None]).amax(2).cummax(1).values
+    newest_BNC = _running_maximum((seen_BNpC * step_Np[:, :, None]).amax(2), -(-longest // patch))
     return (step_Np[:, -1:] - newest_BNC).clamp_max(longest).to(observed_BTC.dtype)
+
+
+def _running_maximum(values_BNC: Tensor, reach: int) -> Tensor:
+    """Of each patch and those before it; in a graph of at least ``reach`` before it, for not every format has the former."""
+    if not torch.compiler.is_exporting():
+        return values_BNC.cummax(1).values
+    apart = 1
+    while apart <= reach:
+        earlier_BNC = functional.pad(values_BNC, (0, 0, apart, 0))[:, : values_BNC.shape[1]]
+        values_BNC, apart = torch.maximum(values_BNC, earlier_BNC), 2 * apart
+    return values_BNC

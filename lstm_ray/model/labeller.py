@@ -52,7 +52,7 @@ class Labeller(nn.Module):
         """
         inputs_BNI = overlapping_patches(torch.cat([past_BTP, observed_BTP, known_BTK], -1), self.patch)
         if self.categories is not None:
-            static_BNI = self.categories(category_BS, len(past_BTP))[:, None].expand(-1, inputs_BNI.shape[1], -1)
+            static_BNI = self.categories(category_BS, past_BTP.shape[0])[:, None].expand(-1, inputs_BNI.shape[1], -1)
             inputs_BNI = torch.cat([inputs_BNI, static_BNI], -1)
         states_BND = self.body(inputs_BNI.transpose(0, 1).contiguous(), inside_BN)[0].transpose(0, 1)
         answer_BNI: Tensor = self.head(states_BND) + self.newest(inputs_BNI)

@@ -116,6 +116,7 @@ class Forecaster(nn.Module):
         *,
         part: Part | None = None,
         state: Tensor | None = None,
+        newest: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Scaled inputs to the head's outputs [B, N, H, C, Q]; ``forecast`` makes quantiles of them. The last ``horizon``
         steps are read from ``known`` alone.
@@ -126,6 +127,7 @@ class Forecaster(nn.Module):
             part: read these patches alone and answer at the origins among them. Levels are still measured over what lies
                 before the part, so its parts together answer as the whole does.
             state: [2, layers, B G, D] that the part before left, detached or not; None: zeros.
+            newest: answer at the last origin alone.
 
         Returns:
             Outputs; with ``part`` also the state that the next part goes on from. With a distribution, its parameters
@@ -140,8 +142,8 @@ class Forecaster(nn.Module):
             known_BTK, lags = self.recall.split(known_BTK, len(self.zero_C), self.difference)
         columns = Inputs(target_BTC[:, :seen], observed_BTC[:, :seen], past_BTP, known_BTK)
         inputs_NBGI, level_NBC1, scale_NBC1 = self._inputs(columns, lags, category_BS, begin, end)
-        # The first origin's patch, as this part counts.
-        first = max(0, self.history // self.patch - 1 - begin)
+        # The first answered origin's patch, as this part counts.
+        first = end - begin - 1 if newest else max(0, self.history // self.patch - 1 - begin)
         states_NBD, new_state = self.body(inputs_NBGI.flatten(1, 2), state=state, first=first)
         states_NBGD = states_NBD.unflatten(1, inputs_NBGI.shape[1:3])
         after = slice((begin + first + 1) * self.patch, None)
@@ -157,7 +159,7 @@ class Forecaster(nn.Module):
             lags = Lags(*(part[:, after] for part in lags))
             raw_NBCPH = self.recall(raw_NBCPH, states_NBGD, lags, at.level, at.scale)
         # Each origin's history, the first of which ends with the first origin's patch.
-        origin = max(0, begin - self.history // self.patch + 1)
+        origin = begin + first + 1 - self.history // self.patch
         read_BTC = target_BTC[:, origin * self.patch : seen]
         if self.highway is not None and self.difference is None:
             raw_NBCPH = self._with_linear(raw_NBCPH, self.highway, read_BTC, at.level, at.scale)
@@ -169,6 +171,27 @@ class Forecaster(nn.Module):
             found_NBCPH = ascending(raw_NBCPH, self.quantiles.index(0.5), at, self.output)
         found_BNHCP = found_NBCPH.permute(1, 0, 4, 2, 3)
         return found_BNHCP if part is None else (found_BNHCP, new_state)
+
+    def advance(
+        self,
+        target_BTC: Tensor,
+        observed_BTC: Tensor,
+        past_BTP: Tensor,
+        known_BTK: Tensor,
+        category_BS: Tensor | None = None,
+        *,
+        part: Part,
+        state: Tensor | None = None,
+    ) -> Tensor:
+        """The state that ``forward`` leaves after a part, which answers nothing: whole patches may be fewer than the history,
+        and no horizon follows them."""
+        lags = None
+        if self.recall is not None:
+            known_BTK, lags = self.recall.split(known_BTK, len(self.zero_C), self.difference)
+        columns = Inputs(target_BTC, observed_BTC, past_BTP, known_BTK)
+        inputs_NBGI, _, _ = self._inputs(columns, lags, category_BS, *part)
+        after: Tensor = self.body(inputs_NBGI.flatten(1, 2), state=state)[1]
+        return after
 
     def forecast(self, raw_BNHCP: Tensor, levels: Sequence[float] | None = None) -> Tensor:
         """Outputs to scaled quantile forecasts [B, N, H, C, Q]; the median alone where no quantiles are asked for.
@@ -183,6 +206,13 @@ class Forecaster(nn.Module):
         if self.distribution == "negative_binomial":
             return self.zero_C[:, None] + found_BNHCQ * self.unit_C[:, None]
         return found_BNHCQ
+
+    def mean(self, raw_BNHCP: Tensor) -> Tensor:
+        """Of the distribution of the outputs, scaled, [B, N, H, C] (model.distribution)."""
+        assert self.distribution is not None, "quantiles alone have no mean of their own"
+        # Every distribution here is told by its mean first; above two degrees of freedom, Student's t has its location's.
+        mean_BNHC = raw_BNHCP[..., 0].float()
+        return self.zero_C + mean_BNHC * self.unit_C if self.distribution == "negative_binomial" else mean_BNHC
 
     def negative_log_likelihood(self, raw_BNHCP: Tensor, actual_BNHC: Tensor) -> Tensor:
         """Of scaled values under the distribution of the outputs, [B, N, H, C] (model.distribution)."""
@@ -231,7 +261,7 @@ class Forecaster(nn.Module):
             own_NBGI = own_NBGI.flatten(2)[:, :, None]
         shared = [past_NBpP.flatten(2), known_NBpK.flatten(2)]
         if self.categories is not None:
-            static_BI = self.categories(category_BS, len(columns.target_BTC))
+            static_BI = self.categories(category_BS, columns.target_BTC.shape[0])
             shared.append(static_BI.expand(end - begin, -1, -1))
         groups = own_NBGI.shape[2]
         inputs_NBGI = torch.cat([own_NBGI, *(part[:, :, None].expand(-1, -1, groups, -1) for part in shared)], -1)

@@ -1,25 +1,27 @@
 """A policy: config, schema, scaler and weights as one object, the only thing that leaves training.
 
 Needs torch, NumPy, safetensors and pydantic alone. On disk it is ``policy.json`` and ``weights.safetensors``,
-``residuals.safetensors`` where it carries what futures are sampled from, and ``conformal.safetensors`` where its intervals
-are calibrated; all are hashed. Nothing in it is a pickle and nothing is a row of training data.
+``residuals.safetensors`` where it carries what futures are sampled from, ``conformal.safetensors`` where its intervals are
+calibrated, and ``smoke.json`` and ``model_card.md`` where it was bundled; all are hashed (``stored``). Nothing in it is a
+pickle and nothing is a row of training data.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors import numpy as arrays
-from safetensors.torch import load_file, save_file
+from safetensors import torch as tensors
 
 from lstm_ray import __version__
 from lstm_ray.config import Config, parse
@@ -28,28 +30,23 @@ from lstm_ray.data.scaling.units import beside, of_segments, of_windows
 from lstm_ray.data.schema import Own, Scaler, Schema
 from lstm_ray.data.windows import Batch, Segments, chunks, cut_sequences, cut_windows, longest_sequence
 from lstm_ray.errors import InputError
-from lstm_ray.model import conformal
+from lstm_ray.model import conformal, frames, stored
+from lstm_ray.model import levels as levels_of
 from lstm_ray.model.conformal import Conformal
 from lstm_ray.model.network import build, forecaster
 from lstm_ray.model.request import Reader, SeriesInput
 from lstm_ray.model.residuals import Residuals
+from lstm_ray.model.sent import read_sent
+from lstm_ray.model.stored import CONFORMAL, RESIDUALS, SMOKE, UNREADABLE, WEIGHTS, Files
 from lstm_ray.model.telling import one_series, side_by_side, tell_ranges
 
 __all__ = ["Classification", "Forecast", "Labelling", "Policy", "Prediction", "SeriesInput"]
 
-FORMAT = 3
 DISTRIBUTION_LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 """Quantiles by which a distribution is told to whoever samples from it."""
 MAX_STEPS = 65_536
 """Steps of callers' series that are labelled in one pass, about."""
-POLICY, WEIGHTS = "policy.json", "weights.safetensors"
-RESIDUALS, CONFORMAL = "residuals.safetensors", "conformal.safetensors"
-OPTIONAL = (RESIDUALS, CONFORMAL)
-"""Files that a policy may have beside the two that it must. FORMAT does not count them: a version that knows one of them not
-reads the same policy without it, its intervals as the network gives them."""
-
 Kept = TypeVar("Kept")
-_ALTERED = "'{}' was altered after it was saved: its hashes do not match; take a fresh copy"
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,10 @@ class Forecast:
     values_HCQ: NDArray
     """In the data's own units."""
     warnings: list[str]
+    mean_HC: NDArray | None = None
+    """None: what the quantiles tell (``levels.mean``)."""
+    more: Mapping[float, NDArray] = field(default_factory=dict)
+    """Quantiles [H, C] at levels that were asked for beside the policy's own."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,12 @@ class Policy:
         facts: plain values worth carrying, such as validation metrics; they go into ``policy.json``.
         residuals: what its forecasts missed, for whoever samples futures; a policy needs none.
         calibration: of its intervals; None: they are as the network gives them.
+
+    ``smoke`` is a made-up series with the answer to it, as ``model.smoke`` makes and checks it; None where it has none.
     """
+
+    version: str = "unsaved"
+    smoke: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -134,54 +140,63 @@ class Policy:
 
     def save(self, folder: Path) -> str:
         """Write its files into a folder and return the policy's version, a hash of all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / WEIGHTS)
+        files = self.files()
+        stored.write(folder, files)
+        return stored.version(files)
+
+    def files(self) -> dict[str, bytes]:
+        """What it is on disk, file name to content."""
+        files = {WEIGHTS: tensors.save({k: v.contiguous() for k, v in self.network.state_dict().items()})}
         content = {
-            "format": FORMAT,
             "versions": {"lstm_ray": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
             "config": self.config.model_dump(mode="json"),
             "schema": self.schema.model_dump(mode="json"),
             "scaler": self.scaler.model_dump(mode="json"),
             "facts": self.facts,
-            "weights_sha256": _sha256((folder / WEIGHTS).read_bytes()),
         }
-        for file, kept in zip(OPTIONAL, (self.residuals, self.calibration), strict=True):
-            (folder / file).unlink(missing_ok=True)
+        for file, kept in ((RESIDUALS, self.residuals), (CONFORMAL, self.calibration)):
             if kept is not None:
-                arrays.save_file(kept.arrays(), folder / file)
-                content[_name(file)] = {**kept.words(), "sha256": _sha256((folder / file).read_bytes())}
-        version = _version(content)
-        (folder / POLICY).write_text(json.dumps({**content, "version": version}, indent=1, allow_nan=False))
-        return version
+                files[file] = arrays.save(kept.arrays())
+                content[stored.part_of(file)] = kept.words()
+        if self.smoke is not None:
+            files[SMOKE] = json.dumps(self.smoke, allow_nan=False).encode()
+        return stored.sealed(content, files)
 
     @classmethod
     def load(cls, folder: str | Path) -> Policy:
-        """Read a saved policy. Raises InputError where a file is missing, altered or of a newer format."""
-        folder = Path(folder)
-        try:
-            content = json.loads((folder / POLICY).read_text())
-            weights = (folder / WEIGHTS).read_bytes()
-        except (OSError, ValueError) as error:
-            raise InputError(f"'{folder}' holds no readable policy: {error}") from None
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise InputError(f"'{folder}' has policy format {found}, this version reads {FORMAT}")
-        version = content.pop("version", None)
-        if version != _version(content) or content["weights_sha256"] != _sha256(weights):
-            raise InputError(_ALTERED.format(folder))
-        policy = cls(
-            parse(content["config"]),
-            Schema.model_validate(content["schema"]),
-            Scaler.model_validate(content["scaler"]),
-            load_file(folder / WEIGHTS),
-            content["facts"],
-            _kept(folder, RESIDUALS, content, Residuals.of),
-            _kept(folder, CONFORMAL, content, Conformal.of),
-        )
-        policy.version = version
-        return policy
+        """Read a saved policy. Raises InputError where a file is missing, altered or of a format that is not read."""
+        return cls.of(stored.read(folder), str(folder))
 
-    version: str = "unsaved"
+    @classmethod
+    def of(cls, files: Files, where: str = "the policy") -> Policy:
+        """The policy in its files, as ``files`` gives them.
+
+        Raises InputError that begins with ``where`` for files that no policy could have been saved as, their hashes matching
+        or not. Nothing that they name is opened, imported or run.
+        """
+        content = stored.opened(files, where)
+        try:
+            config, schema = parse(content["config"]), Schema.model_validate(content["schema"])
+            weights = tensors.load(files[WEIGHTS])
+            _require_fitting(config, schema, weights)
+            policy = cls(
+                config,
+                schema,
+                Scaler.model_validate(content["scaler"]),
+                weights,
+                content["facts"],
+                _kept(files, RESIDUALS, content, Residuals.of),
+                _kept(files, CONFORMAL, content, Conformal.of),
+            )
+            if SMOKE in content["files"]:
+                policy.smoke = stored.parsed(files[SMOKE], where)
+        except InputError as error:
+            raise error if where in str(error) else InputError(UNREADABLE.format(where, error)) from None
+        except (SafetensorError, ValidationError, *_MALFORMED) as error:
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(UNREADABLE.format(where, words[0])) from None
+        policy.version = content["version"]
+        return policy
 
     def reading(self, history: int) -> Policy:
         """The same policy, with the same weights, as one that reads so many steps of segments up to an origin: whole patches,
@@ -189,6 +204,7 @@ class Policy:
         more = copy(self)
         window = self.config.window.model_copy(update={"history": history})
         more.config = self.config.model_copy(update={"window": window})
+        more.requests = Reader(more.config, self.schema, self.scaler)
         return more
 
     def forecast_windows(
@@ -216,14 +232,56 @@ class Policy:
             levels: of its quantiles: any of a distribution, ascending, else the head's own; they are as the network gives
                 them, which is what futures are sampled by. None: ``quantiles``, calibrated where the policy is.
         """
-        inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK, batch.category_BS)
         with torch.inference_mode():
-            raw_BNHCP = self.network(*map(torch.from_numpy, inputs))[:, -1:]
-            scaled_BHCQ: NDArray = forecaster(self.network).forecast(raw_BNHCP, levels)[:, 0].numpy()
-        if levels is not None or self.calibration is None:
+            return self._quantiles(self._outputs(batch), own, levels, levels is None)
+
+    def _outputs(self, batch: Batch) -> torch.Tensor:
+        """Of the network at a batch's last origin, [B, H, C, P]."""
+        inputs = (batch.target_BTC, batch.observed_BTC, batch.past_BTP, batch.known_BTK, batch.category_BS)
+        raw_BNHCP: torch.Tensor = self.network(*map(torch.from_numpy, inputs))
+        return raw_BNHCP[:, -1]
+
+    def _quantiles(
+        self, raw_BHCP: torch.Tensor, own: Own | None, levels: Sequence[float] | None, calibrated: bool
+    ) -> NDArray:
+        """What outputs forecast, in the data's own units; between levels that a distribution is calibrated at, corrections
+        are, too."""
+        scaled_BHCQ: NDArray = forecaster(self.network).forecast(raw_BHCP[:, None], levels)[:, 0].numpy()
+        if not calibrated or self.calibration is None:
             return self.scaler.unscale(scaled_BHCQ, quantile_axis=True, own=own)
-        values_BHCQ = self.scaler.unscale(self.calibration.moved(scaled_BHCQ), quantile_axis=True, own=own)
-        return conformal.told(values_BHCQ, self.config.model, self.quantiles)
+        calibration = self.calibration if levels is None else self.calibration.at(levels)
+        values_BHCQ = self.scaler.unscale(calibration.moved(scaled_BHCQ), quantile_axis=True, own=own)
+        return conformal.told(values_BHCQ, self.config.model, levels or self.quantiles)
+
+    def told(
+        self, raw_BHCP: torch.Tensor, own: Own | None = None, levels: Sequence[float] = ()
+    ) -> tuple[NDArray, NDArray, dict[float, NDArray]]:
+        """What a network's outputs say in the data's own units: quantiles [B, H, C, Q], means [B, H, C], and the quantiles
+        [B, H, C] at further levels.
+
+        Means of a distribution are its own, unless targets are learned transformed; all others are those of the quantiles
+        told (``model.levels``), as further quantiles of a head that learned some are. Raises InputError for levels outside
+        the policy's.
+        """
+        further = sorted(set(levels) - set(self.quantiles))
+        levels_of.require_between(further, self.quantiles)
+        name = self.config.model.distribution
+        with torch.inference_mode():
+            if name is None or not further:
+                values_BHCQ = self._quantiles(raw_BHCP, own, None, True)
+                more_BHCA = levels_of.between(values_BHCQ, self.quantiles, further)
+            else:
+                every = sorted({*self.quantiles, *further})
+                every_BHCA = self._quantiles(raw_BHCP, own, every, True)
+                values_BHCQ, more_BHCA = (
+                    every_BHCA[..., [every.index(level) for level in wanted]] for wanted in (self.quantiles, further)
+                )
+            if name is None or self.scaler.transform is not None:
+                mean_BHC = levels_of.mean(values_BHCQ, self.quantiles)
+            else:
+                scaled_BHC = forecaster(self.network).mean(raw_BHCP[:, None])[:, 0].numpy()
+                mean_BHC = self.scaler.unscale(scaled_BHC, own=own)
+        return values_BHCQ, mean_BHC, {level: more_BHCA[..., a] for a, level in enumerate(further)}
 
     def class_probabilities(self, segments: Segments, ids_M: NDArray, batch: int = 512) -> NDArray:
         """Class probabilities of whole sequences of unscaled segments, float32 [M, classes]."""
@@ -242,27 +300,59 @@ class Policy:
         steps = batch * self.config.train.origins * self.config.window.patch
         return tell_ranges(self.network, self.config, self.scaler, segments.scaled(self.scaler), range_S2, steps)
 
-    def predict(self, series: Sequence[SeriesInput]) -> list[Forecast] | list[Classification] | list[Labelling]:
+    def predict(
+        self, series: Sequence[SeriesInput] | Any, levels: Sequence[float] = ()
+    ) -> list[Forecast] | list[Classification] | list[Labelling]:
         """Forecast, classify or label series that need not be in the training data, in one batch.
 
         Every step that is sent gets a label; those of the first ones are told from as little as precedes them.
 
+        Of a table (a polars or pandas DataFrame, a pyarrow Table, a mapping of arrays) with the columns of the YAML, each
+        series is predicted, in the order in which they first appear. History ends with the last row that measures a target;
+        rows after it tell what is known ahead (``frames``, which also makes columns of a table of the answers)::
+
+            policy = Policy.load("runs/quickstart/policy")
+            table = polars.read_parquet("newest.parquet")  # columns: those of data.series_id, data.time, data.target ...
+            predictions = policy.predict(table)
+            print(predictions[0].times, predictions[0].values_HCQ)
+            polars.DataFrame(frames.as_columns(predictions, policy)).write_csv("forecast.csv")
+
+        Args:
+            series: or a table.
+            levels: of further quantiles of a forecast, between the policy's lowest and highest.
+
         Raises InputError that names the series, the column, the value found and the fix.
         """
+        if frames.is_table(series):
+            series = frames.series_of(series, self.requests)
         if not series:
             raise InputError("no series given; send at least one")
         names = [item.name or str(index) for index, item in enumerate(series)]
         if self.config.task == "label":
             return self._label(series, names)
-        read = [self.requests.read(item, index) for index, item in enumerate(series)]
         if self.config.task == "classify":
+            read = [self.requests.read(item, index) for index, item in enumerate(series)]
             found = [self._classify(one.batch)[0] for one in read]
             return [Classification(n, p, one.warnings) for n, p, one in zip(names, found, read, strict=True)]
-        joined = Batch(
-            **{part: np.concatenate([vars(one.batch)[part] for one in read]) for part in vars(read[0].batch)}
-        )
-        values_BHCQ = self.forecast_batch(joined, beside([one.own for one in read if one.own is not None]))
-        return [Forecast(n, one.times, v, one.warnings) for n, v, one in zip(names, values_BHCQ, read, strict=True)]
+        batch, own, said = self._read(series)
+        with torch.inference_mode():
+            raw_BHCP = self._outputs(batch)
+        values_BHCQ, mean_BHC, more = self.told(raw_BHCP, own, levels)
+        return [
+            Forecast(name, times, values_BHCQ[b], warnings, mean_BHC[b], {p: v[b] for p, v in more.items()})
+            for b, (name, (times, warnings)) in enumerate(zip(names, said, strict=True))
+        ]
+
+    def _read(self, series: Sequence[SeriesInput]) -> tuple[Batch, Own | None, list[tuple[NDArray, list[str]]]]:
+        """Series to forecast as one batch, the units they are told in, and of each the times ahead and the warnings."""
+        if together := read_sent(self.requests, series):
+            ahead_H = self.schema.step * np.arange(1, self.config.window.horizon + 1)
+            times = [self.schema.of_ticks(last + ahead_H) for last in together.histories.last_S]
+            return together.batch, together.own, list(zip(times, together.warnings, strict=True))
+        read = [self.requests.read(item, index) for index, item in enumerate(series)]
+        parts = {part: np.concatenate([vars(one.batch)[part] for one in read]) for part in vars(read[0].batch)}
+        own = beside([one.own for one in read if one.own is not None])
+        return Batch(**parts), own, [(one.times, one.warnings) for one in read]
 
     def _classify(self, batch: Batch) -> NDArray:
         inputs = (batch.past_BTP, batch.known_BTK, batch.origin_BN, batch.category_BS)
@@ -283,27 +373,34 @@ class Policy:
         return [Labelling(n, one.times, a, one.warnings) for n, a, one in zip(names, answers, read, strict=True)]
 
 
-def _kept(folder: Path, file: str, content: Mapping[str, Any], of: Callable[..., Kept]) -> Kept | None:
+_MALFORMED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
+    MemoryError,
+)
+"""What reading contents raises that hang together by their hashes, but that no policy was saved with."""
+
+
+def _require_fitting(config: Config, schema: Schema, weights: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError where the weights are not the config's network's, before any memory is taken for that."""
+    if max(config.model.layers, config.model.members or 1) > max(len(weights), 100):
+        raise ValueError(f"the config asks for more layers or members than its {len(weights)} tensors can be of")
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in build(config, schema).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != wanted:
+        first = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+        raise ValueError(
+            f"{WEIGHTS} does not hold the network of its config: '{first}' has shape {found.get(first)}, not "
+            f"{wanted.get(first)}"
+        )
+
+
+def _kept(files: Files, file: str, content: Mapping[str, Any], of: Callable[..., Kept]) -> Kept | None:
     """What an optional file holds; None where the policy has none."""
-    if (words := content.get(_name(file))) is None:
-        return None
-    try:
-        kept = (folder / file).read_bytes()
-    except OSError as error:
-        raise InputError(f"'{folder}' holds no readable policy: {error}") from None
-    if words["sha256"] != _sha256(kept):
-        raise InputError(_ALTERED.format(folder))
-    return of(arrays.load(kept), words)
-
-
-def _name(file: str) -> str:
-    """What policy.json calls an optional file's part."""
-    return file.removesuffix(".safetensors")
-
-
-def _version(content: Mapping[str, Any]) -> str:
-    return _sha256(json.dumps(content, sort_keys=True).encode())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return of(arrays.load(files[file]), content[stored.part_of(file)]) if file in content["files"] else None

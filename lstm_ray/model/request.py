@@ -22,6 +22,8 @@ from lstm_ray.data.windows import Batch
 from lstm_ray.errors import InputError
 from lstm_ray.sections.prepare import WindowConfig
 
+ALIKE = "0000-00-00T00:00:00Z"
+"""How most times are written: digits, and signs at their places."""
 FAR, OUT_OF_REACH = 6.0, 1e9
 """Training deviations from the mean: those a caller is warned of, and those whose squares float32 could not add up."""
 
@@ -60,6 +62,10 @@ class Told:
 
     time_T: NDArray
     time_A: NDArray
+    given_TF: NDArray
+    """Targets, past and known inputs as they were sent, NaN where missing, float64."""
+    out_TF: NDArray
+    """Which of these are outliers, bool."""
     filled_TF: NDArray
     """Targets and past inputs, nothing missing, float32."""
     observed_LF: NDArray
@@ -126,13 +132,14 @@ class Reader:
         # What a caller sends from before the history fills gaps in it, as it did in training: from its own segment alone.
         first = self._first_step(~np.isnan(given_TF[:, : len(schema.target)]))
         begins = first if first <= len(times) - kept else 0
-        filled_TF, known_XK, out_TF = self._filled(given_TF, future_AK, begins)
+        filled_TF, known_XK, out_TF = self.filled(given_TF, future_AK, begins)
         measured_LF, out_LF = ~np.isnan(given_TF[-kept:]), out_TF[-kept:]
         masks = self.scaler.cleaning is not None and self.scaler.cleaning.action == "mask"
         observed_LF = measured_LF & ~out_LF if masks else measured_LF
         category_BS, unseen = _codes(item.static, schema, where)
         warnings = (
             unseen
+            + self._unknown_words(item.name)
             + _missing_words(measured_LF, columns)
             + _outlier_words(out_LF, columns, "masked" if masks else "clipped")
             + _missing_words(~np.isnan(future_AK), schema.known, " ahead")
@@ -140,7 +147,14 @@ class Reader:
         if window.lags:
             warnings += _absent_words(len(times) - first, window)
         own = self._own(item.name, filled_TF[-kept:], observed_LF)
-        return Told(times, later, filled_TF, observed_LF, known_XK, first, category_BS, own, warnings)
+        return Told(times, later, given_TF, out_TF, filled_TF, observed_LF, known_XK, first, category_BS, own, warnings)
+
+    def _unknown_words(self, name: str) -> list[str]:
+        """Where each series has its own units, those of one that training did not see are of what was sent."""
+        if self.scaler.series is None or name in self.scaler.series.of:
+            return []
+        called = f"series '{name}' was not in the training part" if name else "the series has no name"
+        return [f"{called}, so its values are read in the units of the history that was sent"]
 
     def _own(self, name: str, filled_LF: NDArray, observed_LF: NDArray) -> Own | None:
         """The units of the series' targets, where each series has its own."""
@@ -189,7 +203,7 @@ class Reader:
         )
         return batch, reach_F
 
-    def _filled(self, given_TF: NDArray, future_HK: NDArray, first: int) -> tuple[NDArray, NDArray, NDArray]:
+    def filled(self, given_TF: NDArray, future_HK: NDArray, first: int) -> tuple[NDArray, NDArray, NDArray]:
         """A whole history as training saw its own: targets and past inputs imputed and cleaned, float32 [T, C + P]; the known
         inputs of history and horizon imputed, [T + H, K]; and which measured values were outliers, bool [T, F].
 
@@ -229,25 +243,36 @@ class Reader:
         present_BX = (np.arange(target_BXC.shape[1]) >= first)[None]
         return lagged_steps(target_BXC, present_BX, window.lags, window.history + window.horizon)
 
-    def _times(self, given: Sequence[Any], where: str) -> NDArray:
+    def ticks(self, given: Sequence[Any] | NDArray, where: str) -> NDArray:
+        """Times as int64 ticks, in any order. Raises InputError where one is none."""
         try:
             if self.schema.has_dates:
-                own = self.schema.on_own_clock
-                times = np.asarray([_without_zone(time, own) for time in given], dtype="datetime64[us]")
+                if isinstance(given, np.ndarray) and given.dtype.kind == "M":
+                    if np.isnat(given).any():
+                        raise ValueError("a time is missing")
+                    return self.schema.ticks(given.astype("datetime64[us]"))
+                own, times = self.schema.on_own_clock, _alike(given)
+                if times is None:
+                    times = np.asarray([_without_zone(time, own) for time in given], dtype="datetime64[us]")
             else:
                 times = np.asarray([int(t) if isinstance(t, str) else whole(t) for t in given], dtype=np.int64)
         except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{where}, times: {error}; send ISO 8601 in UTC, or integer steps") from None
+        return self.schema.ticks(times)
+
+    def _times(self, given: Sequence[Any], where: str) -> NDArray:
+        tick_T = self.ticks(given, where)
+        times = self.schema.of_ticks(tick_T)
         if len(times) == 0:
             raise InputError(f"{where} has no time stamps; send its history")
-        gaps = np.diff(self.schema.ticks(times))
+        gaps = np.diff(tick_T)
         if (gaps != self.schema.step).any():
             first = int(np.argmax(gaps != self.schema.step))
             raise InputError(
                 f"{where}, times: '{times[first]}' is followed by '{times[first + 1]}', not by the next step of the grid; "
                 "send every step in order, with null where a value is missing"
             )
-        return self.schema.of_ticks(self.schema.ticks(times))
+        return times
 
 
 def _codes(given: Mapping[str, str], schema: Schema, where: str) -> tuple[NDArray, list[str]]:
@@ -270,7 +295,23 @@ def _codes(given: Mapping[str, str], schema: Schema, where: str) -> tuple[NDArra
 
 def _padded(values_TF: NDArray, steps: int) -> NDArray:
     """[T, F] -> [1, T + steps, F], zeros after the last step."""
-    return np.pad(values_TF, ((0, steps), (0, 0)))[None]
+    length, columns = values_TF.shape
+    found_TF = np.zeros((1, length + steps, columns), values_TF.dtype)
+    found_TF[0, :length] = values_TF
+    return found_TF
+
+
+def _alike(given: Sequence[Any] | NDArray) -> NDArray | None:
+    """Times that are all written as ``2024-01-31T23:00:00Z``, as most are, in a third of the time. None where they are not."""
+    length = len(ALIKE)
+    try:
+        text = "".join(given)
+    except TypeError:
+        return None
+    signs = all(text[at::length] == len(given) * sign for at, sign in enumerate(ALIKE) if sign != "0")
+    if not (signs and text.isascii() and "\0" not in text and set(map(len, given)) == {length}):
+        return None
+    return np.frombuffer(text.encode(), f"S{length}").astype(f"S{length - 1}").astype("datetime64[us]")
 
 
 def _without_zone(time: Any, as_written: bool) -> str:
@@ -281,6 +322,9 @@ def _without_zone(time: Any, as_written: bool) -> str:
         as_written: offsets are left out (``Schema.on_own_clock``).
     """
     text = str(time).removesuffix("Z")
+    # Most name none, and an offset has a sign behind the date.
+    if "+" not in text and "-" not in text[11:]:
+        return text
     if offset := re.search(r":\d\d.*?([+-]\d\d(:?\d\d)?)$", text):
         if as_written:
             return text[: offset.start(1)]

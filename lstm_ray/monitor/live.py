@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.monitor.drift import Drift, state
-from lstm_ray.monitor.traffic import EDGES_SECONDS, Answer, Tally, latency_quantile
+from lstm_ray.monitor.traffic import EDGES_SECONDS, Answer, Compared, Tally, latency_quantile
 
 MAX_WAITING_VALUES = 1_000_000
 """Predicted values that wait for their truth, over all series."""
@@ -73,6 +73,7 @@ class Monitor:
         self._next_number = self._num_waiting = 0
         self._errors: deque[tuple[int, float]] = deque(maxlen=ROLLING)
         self._num_observed = self._num_scored = 0
+        self._compared = Compared()
 
     def merge(self, tally: Tally) -> None:
         """Take in what a replica counted since it last did so."""
@@ -82,6 +83,7 @@ class Monitor:
         self._num_series += tally.num_series
         self._warned_series += tally.warned_series
         self._drift.fold(tally.inputs)
+        self._compared.add(tally.compared)
         for answer in tally.answers:
             self._remember(answer)
 
@@ -105,6 +107,10 @@ class Monitor:
                 self._forget(number)
         self._num_scored += scored
         return scored
+
+    def compared(self) -> dict[str, Any]:
+        """How its answers to copies of the champion's requests lay beside the champion's."""
+        return self._compared.summary()
 
     def summary(self) -> dict[str, Any]:
         """Everything, as plain values for JSON."""

@@ -28,6 +28,46 @@ class Answer:
 
 
 @dataclass
+class Compared:
+    """What came of copies of the champion's requests: sums over those that a shadow answered."""
+
+    num_requests: int = 0
+    num_failed: int = 0
+    """Answered with another status than 200, or not at all."""
+    num_dropped: int = 0
+    """Never asked, for too many waited."""
+    num_values: int = 0
+    difference: float = 0.0
+    """Absolute, in training deviations; over values."""
+    num_classes: int = 0
+    num_same: int = 0
+    """Classes told as the champion told them."""
+    seconds: float = 0.0
+    champion_seconds: float = 0.0
+
+    def add(self, other: Compared) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Means as plain values; None where nothing was compared."""
+
+        def mean(total: float, number: int) -> float | None:
+            return total / number if number else None
+
+        asked = self.num_requests
+        return {
+            "requests": asked,
+            "failed": self.num_failed,
+            "dropped": self.num_dropped,
+            "mean_difference_deviations": mean(self.difference, self.num_values),
+            "share_same_class": mean(self.num_same, self.num_classes),
+            "mean_ms": mean(1000 * self.seconds, asked),
+            "champion_mean_ms": mean(1000 * self.champion_seconds, asked),
+        }
+
+
+@dataclass
 class Tally:
     """Requests of one moment."""
 
@@ -40,6 +80,7 @@ class Tally:
     num_series: int = 0
     warned_series: int = 0
     """Series answered with a warning."""
+    compared: Compared = field(default_factory=Compared)
 
     def add_request(self, route: str, status: int, seconds: float | None) -> None:
         """Count an answer. ``seconds`` is given for predictions alone: probes would hide their latency."""
@@ -55,6 +96,7 @@ class Tally:
         self.answers += other.answers[: MAX_ANSWERS - len(self.answers)]
         self.num_series += other.num_series
         self.warned_series += other.warned_series
+        self.compared.add(other.compared)
 
 
 def latency_quantile(latency_K: NDArray, share: float) -> float | None:

@@ -30,7 +30,8 @@ from lstm_ray.errors import InputError
 from lstm_ray.evaluate.stage import PREDICTIONS, WINDOW, judged
 from lstm_ray.evaluate.told import CASES, METRICS, UNSEEN, Evaluation, Told
 from lstm_ray.evaluate.words import number
-from lstm_ray.model.policy import POLICY, Policy
+from lstm_ray.model.policy import Policy
+from lstm_ray.model.stored import POLICY
 from lstm_ray.monitor import drift, shift
 from lstm_ray.monitor.then_and_now import Source, overlap, then_and_now
 from lstm_ray.run_dir import REPORT, Finding, Report, RunDir

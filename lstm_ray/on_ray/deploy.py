@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,23 +17,27 @@ from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.store import load_segments
 from lstm_ray.data.windows import Segments
+from lstm_ray.evaluate.words import listed
 from lstm_ray.figure import Figure
+from lstm_ray.model import smoke, stored
 from lstm_ray.model.policy import Policy
 from lstm_ray.monitor import drift
 from lstm_ray.on_ray.serve import running
 from lstm_ray.plan.decisions.worth import ranges_in_training
 from lstm_ray.plan.futures.residuals import errors_of
 from lstm_ray.report.card.facts import Facts, facts_of
-from lstm_ray.report.card.model_card import CARD, model_card
+from lstm_ray.report.card.model_card import BUNDLE, model_card
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 from lstm_ray.serving import bundle
 from lstm_ray.serving.api import plans
 from lstm_ray.serving.planning import RANGES
-from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, answer, prove, prove_plan, route, sample
+from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, Sample, answer, prove, prove_plan, route, sample
 from lstm_ray.serving.stress import Load, closed_loop
 
 CARRIED_WINDOWS, CARRIED_VALUES = 1_000, 2_000_000
 """Validation windows whose errors a bundle carries, at most, and numbers (8 MB) in them."""
+EXPORTS = "export"
+"""Folder of a bundle that holds what deploy.export asks for. No policy is read from it."""
 LONE_SECONDS = 0.5
 """Length of the load by one client alone."""
 
@@ -42,18 +46,24 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     """Write the run's ``policy/`` bundle after its server has proved itself.
 
     Raises:
-        InputError: there is no evaluated policy.
+        InputError: there is no evaluated policy, or deploy.export asks for a form that it cannot be written in.
+        SmokeError: read again, the bundle does not answer its smoke input as the policy did.
         ServedWronglyError: HTTP and Python disagree, or a bad request is not refused.
     """
     with run.local_copy("evaluate/policy") as folder:
         policy = Policy.load(folder)
     # Trained under an older plan, perhaps: what is decided is the run's.
     policy.config = policy.config.model_copy(update={"plan": config.plan})
+    if config.data.licence:
+        policy.facts["licence"] = config.data.licence
     segments, bounds = load_segments(run)
     facts = facts_of(run, run.read_json("evaluate/metrics.json"))
     samples = sample(segments, bounds, policy.config)
     with tempfile.TemporaryDirectory() as temporary:
-        files = write_bundle(Path(temporary), policy, segments, bounds, facts)
+        folder = Path(temporary) / BUNDLE
+        files = write_bundle(folder, policy, segments, bounds, facts)
+        smoked = smoke.check(bundle.unpack(files)) or 0.0
+        exported = _exported(policy, folder / EXPORTS, config.deploy.export, samples) if config.deploy.export else []
         settings = config.deploy.model_copy(update={"host": "127.0.0.1", "port": 0, "token_file": None})
         name = f"lstm-ray-check-{uuid4().hex[:8]}"
         with progress.bar("deploy", 4) as advance, running(files, settings, name, f"/{name}") as served:
@@ -69,11 +79,15 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
                 advance("load was borne")
                 monitor = answer(client.get("/v1/monitor"))
         advance("stopped")
-        run.publish(Path(temporary), "policy")
+        run.publish(folder, BUNDLE)
     work.write_json("load.json", {"lone": lone.as_dict(), "loaded": loaded.as_dict()})
     work.write_json("monitor.json", monitor)
     work.write_figures(_figures(lone, loaded, monitor))
     report = _report(policy, proof, lone, loaded, monitor, files)
+    unit = "training deviations" if policy.config.answers == "values" else "probability"
+    again = f"to {smoked:.1g} {unit}" if smoked else "exactly"
+    text = f"Read from its files again, the bundle answers its smoke input as before, {again}."
+    report.findings[1:1] = [Finding(severity="info", text=text), *exported]
     if planned_seconds is not None:
         text = (
             f"POST /v1/plan answers the documented example in {planned_seconds:.1f} s, with the plan found in Python."
@@ -83,15 +97,32 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
 
 
 def write_bundle(folder: Path, policy: Policy, segments: Segments, bounds: Boundaries, facts: Facts) -> bundle.Packed:
-    """A policy with its drift reference, what futures are sampled from, and its model card; returns the policy's files."""
+    """A policy with its drift reference, what futures are sampled from, its smoke input and its model card; returns its files,
+    read again."""
     policy.facts.setdefault("reference", drift.reference(segments, bounds))
     if policy.config.task == "forecast":
         policy.facts[RANGES] = ranges_in_training(segments, bounds)
         policy.residuals = errors_of(policy, segments, bounds).thinned(CARRIED_WINDOWS, CARRIED_VALUES)
-    policy.version = policy.save(folder)
-    files = bundle.pack(folder)
-    (folder / CARD).write_text(model_card(policy, facts, served=plans(policy)), encoding="utf-8")
-    return files
+    policy.smoke = smoke.smoke_of(policy)
+    files = policy.files()
+    policy.version = stored.version(files)
+    stored.write(folder, stored.with_card(files, model_card(policy, facts, served=plans(policy))))
+    return bundle.pack(folder)
+
+
+def _exported(policy: Policy, folder: Path, kinds: Sequence[str], samples: Sequence[Sample]) -> list[Finding]:
+    """Write the policy in the forms that deploy.export asks for, and tell how far each answers from it."""
+    from lstm_ray.model.export.exporting import export
+
+    found = []
+    for one in export(policy, folder, kinds, [item.given for item in samples]):
+        batches, steps = (listed([str(number) for number in tried]) for tried in (one.batches, one.steps))
+        text = (
+            f"{BUNDLE}/{EXPORTS}/{one.file} ({one.size_bytes / 1e6:.2f} MB) answers within {one.largest:.1g} {one.unit} of "
+            f"Policy.predict, for batches of {batches} and histories of {steps} steps."
+        )
+        found.append(Finding(severity="info", text=text))
+    return found
 
 
 def _report(

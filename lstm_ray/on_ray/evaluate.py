@@ -28,8 +28,9 @@ from lstm_ray.evaluate.gather import Forecaster
 from lstm_ray.evaluate.stage import evaluate as evaluate_here
 from lstm_ray.evaluate.told import METRICS, Evaluation, Told
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.stored import CARD
 from lstm_ray.report.card.facts import facts_of
-from lstm_ray.report.card.model_card import CARD, EVALUATED, model_card
+from lstm_ray.report.card.model_card import EVALUATED, model_card
 from lstm_ray.run_dir import Report, RunDir, StageDir
 
 FEWEST_PIECES, MOST_BATCHES = 64, 16

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import OPTIONAL, POLICY, WEIGHTS, Policy
-from lstm_ray.run_dir import RunDir
+from lstm_ray.model import stored
+from lstm_ray.model.policy import Policy
+from lstm_ray.model.stored import CARD, POLICY
 
 PLACES = ("policy", "evaluate/policy", "tune/policy", "plan/policy", "train/policy")
 """Where a run may hold a policy, the furthest along first."""
 Packed = dict[str, bytes]
-"""File name to content."""
+"""File name to content: ``policy.json`` and all that it names, its smoke input and model card too."""
 
 
 def pack(folder: Path) -> Packed:
-    """The files of a saved policy. Raises InputError where one is missing."""
-    try:
-        held = [name for name in OPTIONAL if (folder / name).exists()]
-        return {name: (folder / name).read_bytes() for name in (POLICY, WEIGHTS, *held)}
-    except OSError as error:
-        raise InputError(f"'{folder}' holds no policy: {error.strerror} '{error.filename}'") from None
+    """The files of a saved policy. Raises InputError where one is missing, altered or no policy's."""
+    return _held(stored.read(folder), folder)
 
 
 def unpack(files: Mapping[str, bytes]) -> Policy:
     """The policy in packed files. Raises InputError where they were altered."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        return Policy.load(folder)
+    return Policy.of(files)
+
+
+def card(files: Mapping[str, bytes]) -> str:
+    """The model card in packed files, Markdown; empty where they have none."""
+    return files.get(CARD, b"").decode(errors="replace")
 
 
 def versions(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -43,17 +41,29 @@ def versions(files: Mapping[str, bytes]) -> dict[str, str]:
 def find(source: str | Path) -> Packed:
     """The policy of a run directory (its bundle, or the furthest stage that left one) or of a folder that is one.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, or it was altered.
     """
-    run = RunDir(source)
-    if run.exists(POLICY):
-        return _read(run, "")
-    for place in PLACES:
-        if run.exists(f"{place}/{POLICY}"):
-            return _read(run, f"{place}/")
+    if "://" not in str(source):
+        folder = Path(source).expanduser()
+        for place in (folder, *(folder / place for place in PLACES)):
+            if (place / POLICY).exists():
+                return pack(place)
+    else:
+        # What opens remote places is no part of a serving image.
+        from lstm_ray.run_dir import RunDir
+
+        run = RunDir(source)
+        for at in ("", *(f"{place}/" for place in PLACES)):
+            if run.exists(f"{at}{POLICY}"):
+                return _fetched(lambda name, at=at: run.read_bytes(f"{at}{name}"), source)  # type: ignore[misc]
     raise InputError(f"'{source}' holds no policy; name a run directory where 'train' has run, or a policy's folder")
 
 
-def _read(run: RunDir, place: str) -> Packed:
-    held = [name for name in OPTIONAL if run.exists(f"{place}{name}")]
-    return {name: run.read_bytes(f"{place}{name}") for name in (POLICY, WEIGHTS, *held)}
+def _fetched(read: Callable[[str], bytes], source: str | Path) -> Packed:
+    told = read(POLICY)
+    return _held({POLICY: told, **{name: read(name) for name in stored.names(told, str(source))}}, source)
+
+
+def _held(files: Packed, where: str | Path) -> Packed:
+    stored.opened(files, str(where))
+    return files

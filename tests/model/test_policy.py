@@ -119,7 +119,7 @@ def test_a_newer_format_is_refused_by_its_number(policy: Policy, tmp_path: Path)
     policy.save(tmp_path)
     content = json.loads((tmp_path / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(InputError, match="has policy format 99, this version reads 3"):
+    with pytest.raises(InputError, match="has policy format 99, this version reads 2, 3 and 4"):
         Policy.load(tmp_path)
 
 

@@ -14,8 +14,11 @@ from lstm_ray.data.scaling.fit import fit_scaler
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.store import to_segments
 from lstm_ray.data.windows import Segments
+from lstm_ray.errors import InputError
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
+from lstm_ray.model.request import Reader
+from tests import made
 from tests.made import classify_config, frame_of, label_config, make_config
 
 STEPS = 120
@@ -156,3 +159,28 @@ def test_a_long_gap_in_the_history_itself_is_filled_from_before_it() -> None:
     filled = holes.with_columns(pl.col("wind").forward_fill())
     answers = [policy.predict([sent(one, policy.schema, 100, 6)])[0].values_HCQ for one in (holes, filled)]  # type: ignore[union-attr]
     np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2024-02-29T23:00:00Z", "2024-03-01T00:00:00Z"],
+        ["2024-02-29T23:00:00", "2024-03-01T00:00:00Z"],
+        ["2024-02-29T23:00:00Z", "2024-03-01T02:00:00+02:00"],
+        ["2024-02-29 23:00:00Z", "2024-03-01 00:00:00Z"],
+    ],
+)
+def test_times_mean_the_same_however_they_are_written(times: list[str]) -> None:
+    schema = made.schema_of()
+    reader = Reader(made.make_config(), schema, made.scaler_of(made.segments_of()))
+    expected = np.array(["2024-02-29T23", "2024-03-01T00"], "datetime64[us]")
+    np.testing.assert_array_equal(schema.of_ticks(reader.ticks(times, "here")), expected)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["2024-02-30T00:00:00Z", "2024-02-29T24:00:00Z", "2024-02-29T0a:00:00Z", "Z2024-02-29T00:00:0"]
+)
+def test_a_time_that_is_none_is_refused_beside_good_ones(wrong: str) -> None:
+    reader = Reader(made.make_config(), made.schema_of(), made.scaler_of(made.segments_of()))
+    with pytest.raises(InputError, match=r"here, times: .*ISO 8601"):
+        reader.ticks(["2024-02-29T23:00:00Z", wrong], "here")

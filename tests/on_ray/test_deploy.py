@@ -15,6 +15,7 @@ from lstm_ray.config import Config
 from lstm_ray.data.store import load_segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Forecast, Policy
+from lstm_ray.model.smoke import check
 from lstm_ray.on_ray.deploy import deploy
 from lstm_ray.run_dir import Report, RunDir
 from lstm_ray.serving import proof
@@ -29,7 +30,13 @@ from tests.serving.services import Client
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("data")
-    return small_config(write_waves(folder), deploy__load_seconds=0.3, deploy__load_connections=4)
+    return small_config(
+        write_waves(folder),
+        deploy__load_seconds=0.3,
+        deploy__load_connections=4,
+        data__licence="CC0-1.0",
+        deploy__export=["torch"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +75,21 @@ def test_the_load_is_measured_in_plain_numbers(report: Report) -> None:
 def test_the_bundle_holds_the_policy_its_reference_and_its_card(report: Report, run: RunDir) -> None:
     assert run.local is not None
     folder = run.local / "policy"
-    assert {file.name for file in folder.iterdir()} == {
+    assert {file.name for file in (folder / "export").iterdir()} == {"policy.pt2", "export.json"}
+    assert any("policy/export/policy.pt2 (0." in finding.text for finding in report.findings)
+    assert {file.name for file in folder.iterdir() if file.is_file()} == {
         "policy.json",
         "weights.safetensors",
         "residuals.safetensors",
         "conformal.safetensors",
+        "smoke.json",
         "model_card.md",
     }
+    policy = Policy.load(folder)
+    assert policy.facts["licence"] == "CC0-1.0"
+    assert "Its licence: CC0-1.0." in (folder / "model_card.md").read_text()
+    assert check(policy) == 0.0
+    assert any("answers its smoke input as before, exactly" in finding.text for finding in report.findings)
     carried = Policy.load(folder).residuals
     assert carried is not None
     assert 0 < len(carried.step_R) <= 1_000

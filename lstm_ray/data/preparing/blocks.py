@@ -136,11 +136,11 @@ def cut_between_series(runs: Sequence[pl.DataFrame | None], block_rows: int = BL
     starts = (end_row - table[ROWS].to_numpy())[new.to_numpy()]
     piece_ends = np.cumsum([part[ROWS].sum() for part in held])
     return [
-        _runs_between(int(first), int(end), piece_ends) for first, end in _cuts(starts, int(end_row[-1]), block_rows)
+        _runs_between(int(first), int(end), piece_ends) for first, end in cuts(starts, int(end_row[-1]), block_rows)
     ]
 
 
-def _cuts(starts: NDArray, num_rows: int, block_rows: int) -> Iterator[tuple[int, int]]:
+def cuts(starts: NDArray, num_rows: int, block_rows: int) -> Iterator[tuple[int, int]]:
     """First row and the row after the last of each block, given the rows at which series begin."""
     first = 0
     while first < num_rows:

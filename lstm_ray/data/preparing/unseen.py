@@ -21,8 +21,8 @@ from lstm_ray.data.schema import Scaler, Schema
 from lstm_ray.data.source import files
 from lstm_ray.data.steps import step_ranges
 from lstm_ray.data.store import to_segments, with_typical
-from lstm_ray.data.timeline import grid
-from lstm_ray.data.timeline.grid import SERIES, TIME
+from lstm_ray.data.timeline import grid, order
+from lstm_ray.data.timeline.grid import TIME
 from lstm_ray.data.windows import Segments, sequences
 from lstm_ray.errors import InputError
 from lstm_ray.run_dir import Finding
@@ -96,11 +96,11 @@ def require_same_grid(frame: pl.DataFrame, data: DataConfig, schema: Schema) -> 
         raise InputError(
             f"column '{data.time}' holds {kinds[is_time]}; the policy was trained on {kinds[schema.is_time]}"
         )
-    between = frame.select(pl.col(TIME).cast(pl.Int64).diff().over(SERIES).drop_nulls())[TIME]
-    if data.irregular == "error" and (off := int((between % schema.step != 0).sum())):
+    runs = order.runs_of(frame)
+    if data.irregular == "error" and (off := int(np.count_nonzero(runs.between % schema.step))):
         raise InputError(
-            f"{off} of {len(between)} time differences in '{data.time}' are no multiple of the policy's step "
-            f"{grid.describe_step(schema.step, is_time, schema.in_months)}; bring the rows to that grid"
+            f"{off} of {frame.height - len(runs.starts)} time differences in '{data.time}' are no multiple of the policy's "
+            f"step {grid.describe_step(schema.step, is_time, schema.in_months)}; bring the rows to that grid"
         )
 
 

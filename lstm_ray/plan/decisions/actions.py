@@ -12,9 +12,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, milp
 
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, not_installed
 from lstm_ray.sections.decision import ActionConfig, DecisionConfig
 
 SWEEPS = 60
@@ -75,8 +74,12 @@ class Lever:
     def reference(self) -> NDArray:
         """A sequence [V] that keeps every constraint and changes as little as it can (max_change alone asks for one).
 
-        Raises InputError where there is none.
+        Raises InputError where there is none, or SciPy, which a policy's service needs for this alone, is not installed.
         """
+        try:
+            from scipy.optimize import Bounds, LinearConstraint, milp
+        except ModuleNotFoundError as error:
+            raise not_installed(error) or error from None
         num, change, unit = len(self.low_V), self.config.change, self.config.step or 1.0
         assert change is not None, "without max_change every proposal has a nearest plan"
         # Variables: the values less low, in units of the grid, then how far all changes stay below the largest allowed.

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from lstm_ray import figure
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
+from lstm_ray.finding import Finding
 from lstm_ray.plan.decisions.deciding import NOTHING, PLAN, SEASON, Decided
 from lstm_ray.plan.decisions.objectives import risk
-from lstm_ray.run_dir import Finding
 from lstm_ray.sections.decision import DecisionConfig
 
 RESAMPLINGS = 2_000
@@ -81,6 +80,8 @@ def _savings(cost_P: NDArray, cost_PB: NDArray) -> list[Saving]:
 
 def _over_origins(cost_OP: NDArray) -> list[Saving]:
     """Of several."""
+    from scipy.special import stdtrit  # a service plans one origin at a time, and does without SciPy
+
     found, num = [], len(cost_OP)
     for p, against in ((1, NOTHING), (2, SEASON)):
         saved_O = cost_OP[:, p] - cost_OP[:, 0]

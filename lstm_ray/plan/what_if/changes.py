@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from lstm_ray.config import Config
 from lstm_ray.data.quality.impute import Filling, fill
@@ -221,7 +221,8 @@ def _noise(column: Column, change: ChangeConfig, setting: Setting, stretch: Stre
     key_M1 = np.array([int.from_bytes(key, "little") for key in keys], np.uint64)[:, None]
     step_MT = (column.origin_M[:, None] + column.steps).astype(np.uint64)
     uniform_MT = ((mixed(key_M1 ^ mixed(step_MT)) >> np.uint64(11)) + 0.5) / 2.0**53
-    return column.value_MT + change.value * ndtri(uniform_MT), None
+    normal_MT = np.vectorize(NormalDist().inv_cdf, otypes=[np.float64])(uniform_MT)
+    return column.value_MT + change.value * normal_MT, None
 
 
 def _replay(column: Column, change: ChangeConfig, setting: Setting, stretch: Stretch, where: str) -> Operated:

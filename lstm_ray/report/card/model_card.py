@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lstm_ray.data.parts import PARTS
 from lstm_ray.data.scaling.transform import WORDS
 from lstm_ray.evaluate.told import METRICS
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.stored import CARD, POLICY, WEIGHTS, read, with_card
 from lstm_ray.report import words
 from lstm_ray.report.card import limits, scores
 from lstm_ray.report.card.facts import Facts, facts_of
@@ -15,15 +17,14 @@ from lstm_ray.report.card.markdown import counted, moment, paragraphs, table
 from lstm_ray.report.card.purpose import purpose
 from lstm_ray.run_dir import RunDir
 
-CARD = "model_card.md"
-EVALUATED = "evaluate/policy"
-"""The evaluated policy, below a run."""
+EVALUATED, BUNDLE = "evaluate/policy", "policy"
+"""The evaluated policy and the deployed one, below a run."""
 MOST_COLUMNS = 20
 """Columns whose statistics are shown."""
 KINDS = {"forecast": "forecasts of series", "classify": "classes of sequences", "label": "labels of steps"}
 
 
-def model_card(policy: Policy, facts: Facts, *, folder: str = "policy", served: str = "") -> str:
+def model_card(policy: Policy, facts: Facts, *, folder: str = BUNDLE, served: str = "") -> str:
     """The card of a policy, in the order of Mitchell et al. (2019). A section without facts is left out.
 
     Args:
@@ -51,12 +52,27 @@ def model_card(policy: Policy, facts: Facts, *, folder: str = "policy", served: 
     return paragraphs(*sections) + "\n"
 
 
-def write_card(run: RunDir) -> None:
-    """The evaluated policy's card once more, with what was found since, such as by an audit."""
+def write_card(run: RunDir, served: Callable[[Policy], str] = lambda policy: "") -> None:
+    """The evaluated policy's card once more, with what was found since, such as by an audit; and its bundle's, where it was
+    deployed. A bundle of other weights, left by an earlier run, is let be.
+
+    Args:
+        served: what a policy's service adds to what it does, as in ``model_card``.
+    """
     with run.local_copy(EVALUATED) as folder:
-        policy = Policy.load(folder)
+        evaluated = read(folder)
     facts = facts_of(run, run.read_json(f"evaluate/{METRICS}"))
-    run.write_bytes(f"evaluate/{CARD}", model_card(policy, facts, folder=EVALUATED).encode())
+    card = model_card(Policy.of(evaluated, EVALUATED), facts, folder=EVALUATED)
+    run.write_bytes(f"evaluate/{CARD}", card.encode())
+    if not run.exists(f"{BUNDLE}/{POLICY}"):
+        return
+    with run.local_copy(BUNDLE) as folder:
+        bundled = read(folder)
+    policy = Policy.of(bundled, BUNDLE)
+    if bundled[WEIGHTS] == evaluated[WEIGHTS] and CARD in bundled:
+        files = with_card(bundled, model_card(policy, facts, folder=BUNDLE, served=served(policy)))
+        for name in (CARD, POLICY):
+            run.write_bytes(f"{BUNDLE}/{name}", files[name])
 
 
 def _use(policy: Policy) -> str:
@@ -72,7 +88,9 @@ def _use(policy: Policy) -> str:
 def _data(policy: Policy, facts: Facts) -> str:
     config, source = policy.config, policy.config.data.source
     shown = source if isinstance(source, str) else ", ".join(source)
-    text = f"From `{shown}`{_measured(facts)}. Values are in the units of that source, which it does not name. "
+    licence = policy.facts.get("licence") or config.data.licence
+    told = f"Its licence: {licence}" if licence else "Its licence was not told (`data.licence`)"
+    text = f"From `{shown}`{_measured(facts)}. {told}. Values are in the units of that source, which it does not name. "
     filled = sum(facts.filled.values())
     text += f"Gaps were filled ({config.preprocess.impute}"
     text += f", {filled:,} values of targets" if filled else ""

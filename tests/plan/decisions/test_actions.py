@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,13 @@ def test_sums_that_the_data_holds_and_the_bounds_forbid_are_told_with_their_numb
         lever(data_S=np.full(12, 11.0), sum={"steps": 6, "keep": True})
     for word in ("'price'", "over 6 steps, 66,", "0 at least and 60 at most", "widen"):
         assert word in str(caught.value)
+
+
+def test_where_scipy_is_not_installed_the_one_plan_that_needs_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    assert len(lever(sum={"steps": 6, "low": 9, "high": 15}).low_B) == 2
+    with pytest.raises(InputError, match=r"needs the package 'scipy', .* pip install 'lstm-ray\[train\]'"):
+        lever(max_change=10.0)
 
 
 def test_a_change_too_small_for_the_sums_that_are_kept_is_told() -> None:

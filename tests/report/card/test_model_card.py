@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from lstm_ray.model import stored
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.smoke import smoke_of
 from lstm_ray.report.card import model_card as cards
 from lstm_ray.report.card.facts import Facts, facts_of
 from lstm_ray.report.card.markdown import counted, listed, table
@@ -209,6 +211,42 @@ def test_while_evaluating_what_an_earlier_evaluation_left_does_not_count(tmp_pat
         work.write_json("report.json", Report(stage="evaluate", summary="", wall_seconds=9.0))
     assert facts_of(run, MINIMAL) == replace(Facts(MINIMAL), seconds={"evaluate": 9.0}, checks=CHECKS)
     assert facts_of(run, MINIMAL, evaluating=4.0) == replace(Facts(MINIMAL), seconds={"evaluate": 4.0})
+
+
+def deployed(folder: Path, policy: Policy) -> RunDir:
+    """A run whose evaluated policy is bundled, with more facts and a card."""
+    run = RunDir(folder)
+    run.write_json("evaluate/metrics.json", MINIMAL)
+    policy.save(folder / cards.EVALUATED)
+    bundled = Policy(policy.config, policy.schema, policy.scaler, policy.network.state_dict(), {"bundled": True})
+    bundled.smoke = smoke_of(bundled)
+    stored.write(folder / cards.BUNDLE, stored.with_card(bundled.files(), "# Before the audit\n"))
+    return run
+
+
+def test_an_audits_words_reach_the_bundles_card_and_the_bundle_stays_valid(tmp_path: Path, policy: Policy) -> None:
+    run = deployed(tmp_path, policy)
+    before = Policy.load(tmp_path / "policy").version
+    cards.write_card(run, lambda policy: "Plans tariff.")
+    card = (tmp_path / "policy/model_card.md").read_text()
+    assert "Plans tariff." in card
+    assert 'Policy.load("policy")' in card
+    assert 'Policy.load("evaluate/policy")' in (tmp_path / "evaluate/model_card.md").read_text()
+    assert Policy.load(tmp_path / "policy").version == before
+    assert f"| version | `{before}` |" in card
+
+
+def test_a_bundle_of_other_weights_keeps_its_card(tmp_path: Path, policy: Policy) -> None:
+    run = deployed(tmp_path, policy)
+    made.random_policy(made.make_config(seed=9), made.segments_of()).save(tmp_path / cards.EVALUATED)
+    cards.write_card(run)
+    assert (tmp_path / "policy/model_card.md").read_text() == "# Before the audit\n"
+
+
+def test_the_licence_of_the_data_is_told_or_that_it_was_not(policy: Policy) -> None:
+    assert "Its licence was not told (`data.licence`)." in model_card(policy, Facts(MINIMAL))
+    licensed = made.random_policy(made.make_config(data__licence="CC BY 4.0"), made.segments_of())
+    assert "Its licence: CC BY 4.0." in model_card(licensed, Facts(MINIMAL))
 
 
 def test_words_in_lists_and_cells() -> None:
