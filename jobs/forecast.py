@@ -1,8 +1,9 @@
-"""Batch forecasts under `ray job submit --working-dir . -- python jobs/forecast.py RUN --data SOURCE --out FILE`."""
+"""Batch forecasts under `ray job submit --working-dir . -- python jobs/forecast.py --run RUN --data SOURCE --out OUT`."""
 
 import sys
 
 from lstm_ray.cli import main
 
 if __name__ == "__main__":
-    main(["forecast", *sys.argv[1:]])
+    # RUN has no name there, and may have one here, as in the other jobs.
+    main(["forecast", *(argument.removeprefix("--run=") for argument in sys.argv[1:] if argument != "--run")])

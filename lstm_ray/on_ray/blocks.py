@@ -41,6 +41,8 @@ AHEAD = 2
 CALLS = 32
 """Tasks after which a worker process is replaced: pages of the object store that it has touched stay counted as its own."""
 PARTITION = "partition"
+Stretches = list[tuple[Piece, int, int]]
+"""Pieces of a block, and of each the first row and the one after the last."""
 GIVEN_UP = (
     ray.exceptions.WorkerCrashedError,
     ray.exceptions.NodeDiedError,
@@ -107,7 +109,11 @@ class BySeries:
         calls = ((held, *block) for block in self._described())
         return _each(_prepared_runs.remote, calls, len(self._blocks), "preparing")
 
-    def _described(self) -> Iterator[tuple[list[tuple[Piece, int, int]], int]]:
+    def stretches(self) -> list[Stretches]:
+        """Each block's pieces and their rows."""
+        return [runs for runs, _ in self._described()]
+
+    def _described(self) -> Iterator[tuple[Stretches, int]]:
         """Each block's pieces with their rows, and the number of its first row in the source."""
         row = 0
         for block in self._blocks:
@@ -129,6 +135,16 @@ class ByHash:
             first += rows
         self._partitions = list(zip(*dealt, strict=True))
         self.words = f"in {num} partitions by a hash of the series"
+
+    def dealt(self) -> list[list[ray.ObjectRef]]:
+        """Each partition's tables, once all pieces were dealt; they are this object's no more."""
+        partitions, waiting = self._partitions, list(self._partitions[0])
+        self._partitions = []
+        with bar("dealing rows to blocks", len(waiting)) as move:
+            while waiting:
+                _, waiting = ray.wait(waiting, fetch_local=False)
+                move("")
+        return [list(parts) for parts in partitions]
 
     def facts(self) -> Iterator[Facts]:
         held, partitions = ray.put(self._config), self._partitions
@@ -191,18 +207,16 @@ def _runs_in(config: Config, piece: Piece) -> tuple[int, pl.DataFrame | None]:
 
 
 @ray.remote(max_calls=CALLS)
-def _facts_of_runs(config: Config, runs: list[tuple[Piece, int, int]], first: int) -> Facts:
+def _facts_of_runs(config: Config, runs: Stretches, first: int) -> Facts:
     return facts_of(_stretch(config, runs, first, keys_of(config.data).columns), config)
 
 
 @ray.remote(max_calls=CALLS)
-def _prepared_runs(plan: Plan, runs: list[tuple[Piece, int, int]], first: int) -> Prepared:
+def _prepared_runs(plan: Plan, runs: Stretches, first: int) -> Prepared:
     return prepare(_stretch(plan.config, runs, first), plan)
 
 
-def _stretch(
-    config: Config, runs: list[tuple[Piece, int, int]], first: int, columns: Sequence[str] | None = None
-) -> pa.Table:
+def _stretch(config: Config, runs: Stretches, first: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows of some pieces, with their numbers where series are dealt in their order."""
     table = pa.concat_tables([read(config, piece, columns)[begin:end] for piece, begin, end in runs])
     return numbered(table, first) if config.split.by == "order" else table

@@ -6,9 +6,11 @@ import logging
 import os
 import secrets
 import socket
+from importlib.util import find_spec
+from typing import Any
 
 import ray
-import ray.data
+from ray.exceptions import RayTaskError
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.heap import HUGE_PAGES
@@ -55,7 +57,10 @@ def ensure() -> None:
         raise _refused(address, error) from error
     # The pipeline reports through its own progress; Ray's account of plans and sinks goes to Ray's log files.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    if find_spec("pyarrow"):  # a serving image has none, and no Ray Data
+        from ray.data import DataContext
+
+        DataContext.get_current().enable_progress_bars = False
 
 
 def _refused(address: str, error: Exception) -> InputError:
@@ -82,6 +87,19 @@ def _require_reachable(address: str) -> None:
         raise InputError(
             f"no Ray cluster answers at '{address}' ({error}); check --address or RAY_ADDRESS, or leave it out for a local one"
         ) from None
+
+
+def answer(reference: Any, seconds: float | None = None) -> Any:
+    """What a task or an actor's method answers. An InputError that it raised is raised as it was, without Ray's traceback.
+
+    Raises ray.exceptions.GetTimeoutError after so many seconds.
+    """
+    try:
+        return ray.get(reference, timeout=seconds)
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise error.cause from None
+        raise
 
 
 def num_cpus() -> int:

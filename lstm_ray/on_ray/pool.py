@@ -29,7 +29,7 @@ from ray.exceptions import (
 
 from lstm_ray import progress
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import POLICY
+from lstm_ray.model.stored import POLICY
 from lstm_ray.on_ray import cluster
 from lstm_ray.serving.bundle import Packed, pack, unpack
 
@@ -224,7 +224,7 @@ class Pool:
 
 @contextmanager
 def actor_pool(
-    folder: Path | None,
+    folder: Path | Packed | None,
     world: Any,
     actors: int,
     cpus: float = 1.0,
@@ -235,7 +235,7 @@ def actor_pool(
     """Actors that each hold the policy in ``folder``, at most as many as the cluster has CPUs for; they end with the block.
 
     Args:
-        folder: of this process's machine; the actors are sent the policy's files. None: they hold the world alone.
+        folder: of this process's machine, or the policy's files, which the actors are sent. None: they hold the world alone.
         world: what all of them read.
         cpus: that each actor asks for.
         share_gpus: they also ask for the GPUs that there are, in equal shares; else they see none.
@@ -244,7 +244,7 @@ def actor_pool(
     cluster.ensure()
     total = float(ray.cluster_resources().get("CPU", 0.0))
     cpus = min(cpus, total) if total else cpus
-    files = None if folder is None else pack(folder)
+    files = pack(folder) if isinstance(folder, Path) else folder
     shared = ray.put(files), ray.put(world)
     remote = ray.remote(max_restarts=0, max_task_retries=0)(Worker)
     size = max(1, min(actors, int(total / cpus + 1e-6)))

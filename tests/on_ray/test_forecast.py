@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 import torch
 
 from lstm_ray.data.quality.clean import Cleaning
+from lstm_ray.data.source import files
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy, SeriesInput
-from lstm_ray.on_ray import forecast
-from lstm_ray.on_ray.forecast import REFUSED, forecast_files, predict_block, prepare
+from lstm_ray.on_ray.forecast import forecast_files
+from lstm_ray.on_ray.forecasting import tables
+from lstm_ray.on_ray.forecasting.here import Here
+from lstm_ray.on_ray.forecasting.predicting import Told, part_of, roles_of
 from lstm_ray.serving import bundle
 from tests import made
 
@@ -53,8 +57,8 @@ def by_hand(policy: Policy, table: str, name: str) -> pl.DataFrame:
     return pl.DataFrame({"time": found.times, "q0.1": found.values_HCQ[:, 0, 0], "median": found.values_HCQ[:, 0, 1]})  # type: ignore[union-attr]
 
 
-def test_ray_writes_what_policy_predict_says_with_one_row_for_each_series_and_step(
-    local_ray: None, table: Path, tmp_path: Path
+def test_a_file_holds_what_policy_predict_says_with_one_row_for_each_series_and_step(
+    table: Path, tmp_path: Path
 ) -> None:
     policy, out = policy_of(), tmp_path / "new" / "out.parquet"
     policy.save(tmp_path / "policy")
@@ -78,9 +82,19 @@ def test_ray_writes_what_policy_predict_says_with_one_row_for_each_series_and_st
     assert {file.name for file in out.parent.iterdir()} == {"out.parquet", "out.parquet.summary.json"}
 
 
+def part(policy: Policy, source: str) -> tuple[pl.DataFrame, Told]:
+    """What is made of a file, were it one block, and what is told of it."""
+    config = roles_of(policy, source)
+    content, told = part_of(policy, config, files.read(config.data))
+    return pl.read_parquet(io.BytesIO(content)), told
+
+
 def predicted(policy: Policy, source: str) -> pl.DataFrame:
-    """What the actors would make of a file."""
-    return predict_block(policy, prepare(source, policy).rows)
+    return part(policy, source)[0]
+
+
+def skipped(policy: Policy, source: str) -> dict[str, str]:
+    return {item["series"]: item["reason"] for item in part(policy, source)[1].skipped}
 
 
 def test_a_series_ends_at_its_last_measured_target(tmp_path: Path) -> None:
@@ -121,11 +135,10 @@ def test_a_series_without_its_known_future_is_named_and_the_others_go_on(tmp_pat
     policy, header = policy_of("price"), "site,when,load,wind,price"
     ahead = [f"b,{made.START + step}:00:00Z,,,1" for step in range(20, 26)]
     source = write(tmp_path / "a.csv", rows("a", 20, ",20"), rows("b", 20, ",20"), ahead, header=header)
-    prepared = prepare(source, policy)
-    assert prepared.rows["series"].unique().to_list() == ["b"]
-    [skipped] = prepared.skipped
-    assert skipped["series"] == "a"
-    assert "'price' has no value over the horizon" in skipped["reason"]
+    assert predicted(policy, source)["series"].unique().to_list() == ["b"]
+    told = skipped(policy, source)
+    assert list(told) == ["a"]
+    assert "'price' has no value over the horizon" in told["a"]
 
 
 def test_static_columns_need_no_row_in_the_future(tmp_path: Path) -> None:
@@ -137,18 +150,18 @@ def test_static_columns_need_no_row_in_the_future(tmp_path: Path) -> None:
 
 
 def test_a_series_the_policy_refuses_becomes_a_reason_and_spoils_no_other(tmp_path: Path) -> None:
-    far = rows("far", 20, load="1e20")
-    found = predicted(policy_of(), write(tmp_path / "a.csv", rows("a", 20), far))
-    assert found.filter(pl.col(REFUSED).is_null()).height == HORIZON
-    [row] = found.filter(pl.col(REFUSED).is_not_null()).rows(named=True)
-    assert row["series"] == "far"
-    assert "'load'" in row[REFUSED]
+    source = write(tmp_path / "a.csv", rows("a", 20), rows("far", 20, load="1e20"), rows("huge", 20, load="1e39"))
+    found, told = part(policy_of(), source)
+    assert found["series"].to_list() == ["a"] * HORIZON
+    reasons = {item["series"]: item["reason"] for item in told.skipped}
+    assert "series 'far': column 'load' reaches" in reasons["far"]
+    assert "series 'huge': column 'load' holds 1e+39; send finite" in reasons["huge"]
 
 
 def test_a_series_whose_target_was_never_measured_is_named(tmp_path: Path) -> None:
     lines = [f"b,{made.START + step}:00:00Z,,1" for step in range(20)]
-    prepared = prepare(write(tmp_path / "a.csv", rows("a", 20), lines), policy_of())
-    assert prepared.skipped == [{"series": "b", "reason": "no target was ever measured"}]
+    told = skipped(policy_of(), write(tmp_path / "a.csv", rows("a", 20), lines))
+    assert told == {"b": "no target was ever measured"}
 
 
 def test_several_targets_have_a_row_each(tmp_path: Path) -> None:
@@ -173,7 +186,7 @@ def test_sequences_are_classified_with_a_row_each_and_need_no_label(tmp_path: Pa
     (tmp_path / "days.csv").write_text("\n".join(lines) + "\n")
     found = predicted(policy, str(tmp_path / "days.csv"))
     assert found["series"].to_list() == ["x", "y", "z"]
-    assert found.columns == ["series", "class", "probability down", "probability up", "warnings", REFUSED]
+    assert found.columns == ["series", "class", "probability down", "probability up", "warnings"]
     np.testing.assert_allclose(found["probability down"] + found["probability up"], 1, rtol=1e-5)
 
 
@@ -192,7 +205,7 @@ def test_sequences_are_classified_with_a_row_each_and_need_no_label(tmp_path: Pa
 def test_files_that_do_not_fit_the_policy_are_refused(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "a.csv").write_text(content + "\n")
     with pytest.raises(InputError, match=words):
-        prepare(str(tmp_path / "a.csv"), policy_of())
+        part(policy_of(), str(tmp_path / "a.csv"))
 
 
 def test_nothing_is_written_where_no_series_can_be_predicted(tmp_path: Path) -> None:
@@ -211,17 +224,11 @@ def test_a_failure_midway_leaves_the_old_file_as_it_was(tmp_path: Path, monkeypa
     def broken(*given: object) -> object:
         raise RuntimeError("lost a worker")
 
-    monkeypatch.setattr(forecast, "_predicted", broken)
+    monkeypatch.setattr(Here, "parts", broken)
     with pytest.raises(RuntimeError, match="lost a worker"):
         forecast_files(tmp_path / "policy", write(tmp_path / "a.csv", rows("a", 20)), out)
     assert out.read_bytes() == b"old"
     assert {file.name for file in tmp_path.iterdir()} == {"policy", "a.csv", "out.parquet"}
-
-
-def test_a_directory_is_no_file_to_write(tmp_path: Path) -> None:
-    policy_of().save(tmp_path / "policy")
-    with pytest.raises(InputError, match="is a directory"):
-        forecast_files(tmp_path / "policy", "unused.csv", tmp_path)
 
 
 def test_the_furthest_policy_of_a_run_is_found(tmp_path: Path) -> None:
@@ -241,13 +248,13 @@ def test_categories_are_read_from_the_new_rows_and_a_series_without_one_is_named
     config = made.make_config(data__categorical=["kind"], model__quantiles=[0.1, 0.5, 0.9])
     policy = made.random_policy(config, replace(made.segments_of(schema=schema), category_SK=np.ones((1, 1), np.int64)))
     lines = rows("a", 20, ",shop"), rows("b", 20, ",barn"), rows("c", 20, ",")
-    found = predicted(policy, write(tmp_path / "a.csv", *lines, header="site,when,load,wind,kind"))
-    by_name = {name: part for (name,), part in found.partition_by("series", as_dict=True).items()}
+    source = write(tmp_path / "a.csv", *lines, header="site,when,load,wind,kind")
+    by_name = {name: own for (name,), own in predicted(policy, source).partition_by("series", as_dict=True).items()}
     assert by_name["a"].height == HORIZON
     assert "training did not see" not in by_name["a"]["warnings"][0]
     assert "'kind' is 'barn', which training did not see" in by_name["b"]["warnings"][0]
     assert not np.allclose(by_name["a"]["median"], by_name["b"]["median"])
-    assert "'kind' is missing" in by_name["c"][REFUSED][0]
+    assert "series 'c', static: column 'kind' is missing" in skipped(policy, source)["c"]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +326,7 @@ def test_every_step_is_labelled_with_a_row_each_and_needs_no_label(tmp_path: Pat
     if kind == "class":
         assert set(own["class"]) <= {"high", "low"}
     kinds = ["class", *names] if kind == "class" else names
-    assert forecast._schema(policy).names == ["series", "time", *kinds, "warnings"]
+    assert tables.schema_of(policy).names == ["series", "time", *kinds, "warnings"]
 
 
 def test_lags_are_read_from_before_the_history_where_there_is_any(tmp_path: Path) -> None:
