@@ -1,11 +1,13 @@
-"""The policy as a Ray Serve application: replicas, one monitor, one HTTP address. Knows nothing of requests."""
+"""The policy as a Ray Serve application: replicas, one register, one HTTP address. Knows nothing of requests."""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import ray
 import yaml
@@ -21,19 +24,23 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import BackpressureConfig
 from ray.serve.context import _get_global_client
 from ray.serve.schema import LoggingConfig
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lstm_ray.config import with_values
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.model.policy import Policy
-from lstm_ray.monitor.live import Monitor
-from lstm_ray.on_ray import cluster
-from lstm_ray.on_ray.replica import Replica
+from lstm_ray.model.stored import POLICY
+from lstm_ray.on_ray import cluster, servers, streams
+from lstm_ray.on_ray.calls import SERVICER
+from lstm_ray.on_ray.replica import NAMESPACE, Replica
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.gate import digest
-from lstm_ray.serving.service import watched
+from lstm_ray.serving.switching.history import lay
+from lstm_ray.serving.switching.register import Register
 
 APPLICATION = "lstm-ray"
+HISTORY = "served"
+"""Folder beside a policy that is served, of those that were served in its place."""
 QUEUE_FACTOR = 4
 """A replica's queue holds this many times what it works on; more requests are answered with 503."""
 RETRY_SECONDS = 1.0
@@ -55,6 +62,7 @@ PROXY_PORTS = (
     "RAY_SERVE_HAPROXY_STATS_PORT",
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
 )
 """Further ports of the fast proxy: any free ones, for two clusters on one machine must not meet."""
 
@@ -68,14 +76,28 @@ class Served:
     application: str
     started_serve: bool
     """Whether Serve was started for it, and so ends with it."""
+    grpc: str | None = None
+    """Host and port that answer gRPC."""
 
 
 @contextmanager
-def running(files: Packed, deploy: DeployConfig, application: str = APPLICATION, route: str = "/") -> Iterator[Served]:
-    """Serve a policy until the block ends.
+def running(
+    files: Packed,
+    deploy: DeployConfig,
+    application: str = APPLICATION,
+    route: str = "/",
+    source: str = "",
+    history: Path | None = None,
+) -> Iterator[Served]:
+    """Serve a policy, and those that an update puts in its place, until the block ends.
 
     Serve has one HTTP address in a cluster. Where it runs already, the application joins it under ``route``, and alone is
     removed afterwards; otherwise Serve starts on the host and port of ``deploy`` and ends with the block.
+
+    Args:
+        source: where the policy comes from, for people.
+        history: folder in which every policy that is served is kept; None: one that ends with the block.
+
     Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
     """
     token_digest = _token_digest(deploy)
@@ -85,14 +107,17 @@ def running(files: Packed, deploy: DeployConfig, application: str = APPLICATION,
         started = client is None
         deploy = _start_serve(deploy) if client is None else _join_serve(client, deploy, application, route)
         try:
-            monitor = _fresh_monitor(f"{application}-monitor", unpack(files))
-            try:
-                deployment: Any = serve.deployment(name="policy", **_options(deploy))(Replica)
-                bound = deployment.bind(files, monitor, deploy.model_dump(), token_digest)
-                serve.run(bound, name=application, route_prefix=route)
-                yield Served(f"http://{_named(deploy)}{route.rstrip('/')}", application, started)
-            finally:
-                ray.kill(monitor)
+            with (
+                _streams(application, files, deploy, history) as shards,
+                _register(register_of(application), files, source, history, streams.Following(shards)),
+            ):
+                options = {**_options(deploy), "user_config": {"register": register_of(application)}}
+                deployment: Any = serve.deployment(name="policy", **options)(Replica)
+                serve.run(deployment.bind(deploy.model_dump(), token_digest), name=application, route_prefix=route)
+                url, grpc = f"http://{_named(deploy)}{route.rstrip('/')}", None
+                if deploy.grpc_port is not None:
+                    grpc = _named(deploy.model_copy(update={"port": deploy.grpc_port}))
+                yield Served(url, application, started, grpc)
         finally:
             if started:
                 _end_serve()
@@ -112,7 +137,11 @@ def serve_forever(source: str | Path, overrides: Sequence[str] = ()) -> None:
     files = find(source)
     policy = unpack(files)
     deploy = with_values(policy.config, _deploy_values(overrides)).deploy
-    with running(files, deploy) as served, _stop_signal() as stopped:
+    with (
+        running(files, deploy, source=str(source), history=_history(source)) as served,
+        servers.announced(served.application, served.url),
+        _stop_signal() as stopped,
+    ):
         print(f"serving {policy.config.name} {policy.version[:12]} at {served.url}/  (Ctrl-C stops it)", flush=True)
         stopped.wait()
         print("stopping", flush=True)
@@ -136,6 +165,12 @@ def _start_serve(deploy: DeployConfig) -> DeployConfig:
     if deploy.port:
         _require_free(deploy)
     deploy = deploy.model_copy(update={"port": deploy.port or free_port(deploy.host)})
+    grpc_options: dict[str, Any] = {}
+    if deploy.grpc_port is not None:
+        if deploy.grpc_port:
+            _require_free(deploy.model_copy(update={"port": deploy.grpc_port}), "grpc_port")
+        deploy = deploy.model_copy(update={"grpc_port": deploy.grpc_port or free_port(deploy.host)})
+        grpc_options = {"grpc_options": {"port": deploy.grpc_port, "grpc_servicer_functions": [SERVICER]}}
     # The fast proxy connects to replicas by the host they bind to: with several machines that must be every interface.
     fast = len([node for node in ray.nodes() if node["Alive"]]) == 1 or host.is_unspecified
     environment = (
@@ -145,6 +180,7 @@ def _start_serve(deploy: DeployConfig) -> DeployConfig:
         proxy_location="HeadOnly",
         http_options={"host": deploy.host, "port": deploy.port},
         controller_options={"runtime_env": {"env_vars": environment}},
+        **grpc_options,
     )
     return deploy
 
@@ -169,7 +205,14 @@ def _join_serve(client: Any, deploy: DeployConfig, application: str, route: str)
             f"Serve already runs in this cluster at {host}:{port}, and has one address in a cluster; set deploy.host to "
             f"{host} and deploy.port to {port} or 0, or end it first with 'serve shutdown'"
         )
-    applications = client.get_serve_details()["applications"]
+    details = client.get_serve_details()
+    applications, grpc_port = details["applications"], _grpc_port(details)
+    if deploy.grpc_port is not None and (grpc_port is None or deploy.grpc_port not in (0, grpc_port)):
+        told = "answers no gRPC" if grpc_port is None else f"answers gRPC at port {grpc_port}"
+        raise InputError(
+            f"Serve already runs in this cluster and {told}, which cannot be changed while it runs; leave deploy.grpc_port "
+            "out, or end Serve first with 'serve shutdown'"
+        )
     if application in applications:
         raise InputError(
             f"the application '{application}' already runs at {host}:{port}; stop the process that serves it"
@@ -179,7 +222,13 @@ def _join_serve(client: Any, deploy: DeployConfig, application: str, route: str)
         raise InputError(
             f"the path '{route}' of {host}:{port} belongs to the application '{taken[route]}'; stop it first"
         )
-    return deploy.model_copy(update={"port": port})
+    return deploy.model_copy(update={"port": port, "grpc_port": None if deploy.grpc_port is None else grpc_port})
+
+
+def _grpc_port(details: dict[str, Any]) -> int | None:
+    """At which the running Serve answers policy.proto."""
+    options = details.get("grpc_options") or {}
+    return options["port"] if SERVICER in options.get("grpc_servicer_functions", ()) else None
 
 
 def _options(deploy: DeployConfig) -> dict[str, Any]:
@@ -196,12 +245,51 @@ def _options(deploy: DeployConfig) -> dict[str, Any]:
     }
 
 
-def _fresh_monitor(name: str, policy: Policy) -> Any:
-    """An actor of its own, detached as Serve's applications are; one left by a killed process makes room."""
+def register_of(application: str) -> str:
+    """Name of the actor that replicas follow."""
+    return f"{application}-register"
+
+
+@contextmanager
+def _register(
+    name: str, files: Packed, source: str, history: Path | None, on_champion: streams.Following
+) -> Iterator[None]:
+    """The register's actor, detached as Serve's applications are; one left by a killed process makes room.
+
+    It stays on this machine, for its history does.
+    """
     with suppress(ValueError):
-        ray.kill(ray.get_actor(name, namespace=APPLICATION))
-    options = {"name": name, "namespace": APPLICATION, "lifetime": "detached", "num_cpus": 0, "max_restarts": -1}
-    return ray.remote(Monitor).options(**options).remote(watched(policy))
+        ray.kill(ray.get_actor(name, namespace=NAMESPACE))
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": 0, "max_restarts": -1}
+    with tempfile.TemporaryDirectory(prefix="lstm-ray-") as temporary:
+        made: Any = ray.remote(Register).options(**options, scheduling_strategy=here)
+        folder = history or Path(temporary)
+        actor = made.remote(folder, uuid4().hex, source, lay(folder, files), on_champion)
+        try:
+            cluster.answer(actor.status.remote())
+            yield
+        finally:
+            ray.kill(actor)
+
+
+@contextmanager
+def _streams(application: str, files: Packed, deploy: DeployConfig, history: Path | None) -> Iterator[list[Any]]:
+    """The actors that keep streams, in a folder beside that of the policies that were served."""
+    shards = streams.started(application, files, deploy, history and history.parent)
+    try:
+        yield shards
+    finally:
+        streams.ended(shards)
+
+
+def _history(source: str | Path) -> Path | None:
+    """Beside the policy; None where that is on no disk of this machine, or may not be written."""
+    if "://" in str(source):
+        return None
+    folder = Path(source).expanduser().absolute()
+    beside = (folder.parent if (folder / POLICY).exists() else folder) / HISTORY
+    return beside if os.access(beside.parent, os.W_OK) else None
 
 
 def _token_digest(deploy: DeployConfig) -> bytes | None:
@@ -210,23 +298,41 @@ def _token_digest(deploy: DeployConfig) -> bytes | None:
         address = ipaddress.ip_address(socket.gethostbyname(deploy.host))
     except OSError as error:
         raise InputError(f"deploy.host '{deploy.host}' is no address of this machine: {error}") from None
-    if deploy.token_file is None:
+    token, origin = _token(deploy)
+    if token is None:
         if not address.is_loopback:
             raise InputError(
-                f"deploy.host {deploy.host} can be reached by others and deploy.token_file is not set; "
-                "name a file that holds a secret, or bind to 127.0.0.1"
+                f"deploy.host {deploy.host} can be reached by others, and deploy.token_file is not set, nor the variable "
+                f"{deploy.token_variable}; name a file that holds a secret, put it into that variable, or bind to 127.0.0.1"
+            )
+        if deploy.grpc_port is not None:
+            raise InputError(
+                "deploy.grpc_port is set, and Ray Serve opens gRPC on every interface of this machine, whatever deploy.host "
+                f"says; set deploy.token_file or the variable {deploy.token_variable}, or leave deploy.grpc_port out"
             )
         return None
-    try:
-        token = Path(deploy.token_file).read_bytes().strip()
-    except OSError as error:
-        raise InputError(f"deploy.token_file '{deploy.token_file}' cannot be read: {error.strerror}") from None
     if len(token) < MIN_TOKEN_BYTES:
         raise InputError(
-            f"deploy.token_file '{deploy.token_file}' holds {len(token)} characters; write at least {MIN_TOKEN_BYTES}, "
-            "such as by 'openssl rand -hex 32'"
+            f"{origin} holds {len(token)} characters; write at least {MIN_TOKEN_BYTES}, such as by 'openssl rand -hex 32'"
+        )
+    if any(character < 32 or character >= 127 for character in token):
+        raise InputError(
+            f"{origin} holds a line break or a letter beyond ASCII, which no header can carry; write one token of letters, "
+            "digits and signs"
         )
     return digest(token)
+
+
+def _token(deploy: DeployConfig) -> tuple[bytes | None, str]:
+    """The secret, and where it is from. The file has the last word."""
+    if deploy.token_file is not None:
+        try:
+            return Path(deploy.token_file).read_bytes().strip(), f"deploy.token_file '{deploy.token_file}'"
+        except OSError as error:
+            raise InputError(f"deploy.token_file '{deploy.token_file}' cannot be read: {error.strerror}") from None
+    if (found := os.environ.get(deploy.token_variable)) is not None:
+        return found.strip().encode(), f"the variable {deploy.token_variable}"
+    return None, ""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -237,14 +343,14 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
-def _require_free(deploy: DeployConfig) -> None:
+def _require_free(deploy: DeployConfig, field: str = "port") -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((deploy.host, deploy.port))
         except OSError as error:
             raise InputError(
-                f"deploy.port {deploy.port} of {deploy.host} cannot be had: {error.strerror}; "
+                f"deploy.{field} {deploy.port} of {deploy.host} cannot be had: {error.strerror}; "
                 "choose another, or 0 for any free one"
             ) from None
 

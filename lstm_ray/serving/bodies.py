@@ -11,26 +11,31 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lstm_ray.data.schema import Schema
-from lstm_ray.errors import InputError, nearest
+from lstm_ray.errors import InputError
+from lstm_ray.model import levels
 from lstm_ray.model.example import example
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
-from lstm_ray.sections.scenario import ChangeConfig, ScenarioConfig
+from lstm_ray.sections.base import Fraction
 from lstm_ray.serving.service import median
 
-MAX_SCENARIOS = 16
-"""What-ifs in one request: each costs a prediction of every series."""
-
-MAX_CHANGES = 16
-"""Changes made together with a scenario's first."""
+MAX_SERIES = 10_000
+"""Of one request."""
+MAX_STEPS = 100_000
+"""Of one series."""
+MAX_LEVELS = 99
+"""Quantiles asked for at a time."""
 
 Name = Annotated[str, Field(max_length=200)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Values = list[Number | None]
+Values = Annotated[list[Number | None], Field(max_length=MAX_STEPS)]
 """null is a missing value; NaN and Infinity are no JSON and are refused."""
-Times = Annotated[list[str] | list[int], Field(description="ISO 8601 in UTC, or whole numbers, one step apart")]
+Time = Annotated[str, Field(max_length=40)]
+Tick = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Times = Annotated[list[Time], Field(max_length=MAX_STEPS)] | Annotated[list[Tick], Field(max_length=MAX_STEPS)]
+TIMES_WORDS = "ISO 8601 (UTC where no offset is named), or whole numbers: one step apart, oldest first"
 
 
 class Body(BaseModel):
@@ -39,87 +44,79 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class Record(BaseModel):
+    """One step: its time, and the value of each input there under the input's name; null, or left out: missing."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Number | None]
+
+    time: Time | Tick
+
+
+class FutureRecord(Record):
+    """One step of the horizon; its time may be left out."""
+
+    time: Time | Tick | None = None  # type: ignore[assignment]
+
+
 class Series(Body):
-    """One series as it is known now, in the data's own units."""
+    """One series as it is known now, in the data's own units: times and columns, or the same as records."""
 
     name: Name = Field(default="", description="named series are scored once POST /v1/observations brings the truth")
-    times: Times
-    columns: dict[Name, Values] = Field(description="every input of the policy at each of the times, oldest first")
-    future: dict[Name, Values] = Field(default={}, description="known inputs over the horizon, where there are any")
-    static: dict[Name, Name] = Field(default={}, description="the word in each categorical column, where there are any")
+    times: Times | None = Field(default=None, description=TIMES_WORDS)
+    columns: dict[Name, Values] | None = Field(
+        default=None, description="every input of the policy at each of the times, oldest first; null where missing"
+    )
+    future: dict[Name, Values] = Field(
+        default_factory=dict, description="known inputs over the horizon, where there are any"
+    )
+    records: list[Record] | None = Field(
+        default=None, max_length=MAX_STEPS, description="instead of times and columns: one object for each step"
+    )
+    future_records: list[FutureRecord] | None = Field(
+        default=None, max_length=MAX_STEPS, description="instead of future: one object for each step of the horizon"
+    )
+    static: dict[Name, Name] = Field(
+        default_factory=dict, description="the word in each categorical column, where there are any"
+    )
+
+    @model_validator(mode="after")
+    def _is_told_once(self) -> Series:
+        if self.records is not None and (self.times is not None or self.columns is not None):
+            raise ValueError("both records and times or columns were sent; send one of them")
+        if self.records is None and (self.times is None or self.columns is None):
+            raise ValueError("send 'times' and 'columns', or 'records'")
+        if self.future and self.future_records is not None:
+            raise ValueError("both future and future_records were sent; send one of them")
+        return self
 
 
 class ForecastRequest(Body):
-    series: list[Series] = Field(min_length=1)
-    quantiles: list[Number] | None = Field(default=None, description="those of the policy's to return; none: all")
+    series: list[Series] = Field(min_length=1, max_length=MAX_SERIES)
+    quantiles: Annotated[list[Annotated[Fraction, Field(strict=True)]], Field(max_length=MAX_LEVELS)] | None = Field(
+        default=None,
+        description="levels to return, any from the policy's lowest to its highest: exact where it learned a distribution, "
+        "else between its own on straight lines over their normal scores; none: the policy's own",
+    )
 
 
 class ClassifyRequest(Body):
-    series: list[Series] = Field(min_length=1)
+    series: list[Series] = Field(min_length=1, max_length=MAX_SERIES)
 
 
 class LabelRequest(Body):
-    series: list[Series] = Field(min_length=1, description="every step that is sent gets a label")
-
-
-class Change(ChangeConfig):
-    """A change to an input, made together with others."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class Scenario(ScenarioConfig):
-    """A change to an input, and others with it, as in the YAML's plan.scenarios; steps are counted from the last one sent."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-    also: list[Change] = Field(default=[], max_length=MAX_CHANGES, description="changes made together with the first")
-
-
-class WhatIfForecast(ForecastRequest):
-    scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
-
-
-class WhatIfClassify(ClassifyRequest):
-    scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
-
-
-class WhatIfLabel(LabelRequest):
-    scenarios: list[Scenario] = Field(min_length=1, max_length=MAX_SCENARIOS)
-
-
-class ObservedSeries(Body):
-    name: Name = Field(min_length=1, description="as the requests named it")
-    times: Times
-    columns: dict[Name, Values] = Field(description="measured targets")
-
-
-class ObservedClass(Body):
-    name: Name = Field(min_length=1, description="as the requests named it")
-    label: str = Field(description="the true class")
-
-
-class ObservedSteps(Body):
-    name: Name = Field(min_length=1, description="as the requests named it")
-    times: Times
-    labels: list[Name | None] | list[Number | None] = Field(description="the true class or value of each step")
-
-
-class Observations(Body):
-    series: list[ObservedSeries] = Field(min_length=1)
-
-
-class ObservedClasses(Body):
-    series: list[ObservedClass] = Field(min_length=1)
-
-
-class ObservedLabels(Body):
-    series: list[ObservedSteps] = Field(min_length=1)
+    series: list[Series] = Field(
+        min_length=1, max_length=MAX_SERIES, description="every step that is sent gets a label"
+    )
 
 
 class TargetAnswer(BaseModel):
+    mean: list[float] = Field(
+        description="of the distribution that the policy learned; where it learned quantiles, the integral of the quantile "
+        "function through them, straight lines over normal scores; of a point forecast that itself"
+    )
     median: list[float]
-    quantiles: dict[str, list[float]] = {}
+    quantiles: dict[str, list[float]] = Field(default={}, description="by level")
 
 
 class SeriesAnswer(BaseModel):
@@ -159,60 +156,66 @@ class LabelAnswer(BaseModel):
     labellings: list[StepsAnswer]
 
 
-class ScenarioForecast(BaseModel):
-    name: str
-    forecasts: list[SeriesAnswer]
-    difference: list[dict[str, list[float]]] = Field(description="scenario minus base: each series' median by target")
-
-
-class ScenarioClassification(BaseModel):
-    name: str
-    classifications: list[ClassAnswer]
-    difference: list[dict[str, float]] = Field(description="scenario minus base: each series' probability by class")
-
-
-class ScenarioLabelling(BaseModel):
-    name: str
-    labellings: list[StepsAnswer]
-    difference: list[dict[str, list[float]]] = Field(
-        description="scenario minus base: each series' probabilities by class, or its values under the label's name"
-    )
-
-
-class WhatIfForecastAnswer(BaseModel):
+class Readiness(BaseModel):
+    status: str
     policy: str
-    base: list[SeriesAnswer]
-    scenarios: list[ScenarioForecast]
-
-
-class WhatIfClassifyAnswer(BaseModel):
-    policy: str
-    base: list[ClassAnswer]
-    scenarios: list[ScenarioClassification]
-
-
-class WhatIfLabelAnswer(BaseModel):
-    policy: str
-    base: list[StepsAnswer]
-    scenarios: list[ScenarioLabelling]
-
-
-class ObservationsAnswer(BaseModel):
-    scored: int = Field(description="predicted values that the observations were held against")
 
 
 class RefusedItem(BaseModel):
-    loc: list[str | int]
-    msg: str
+    loc: list[str | int] = Field(
+        description="where the fault is, from 'body', 'header', 'path' or 'method' down; or empty"
+    )
+    msg: str = Field(description="what is wrong, and what to do")
 
 
 class Refused(BaseModel):
     detail: list[RefusedItem]
 
 
-def to_inputs(series: Sequence[Series]) -> list[SeriesInput]:
-    """A request's series as the policy takes them."""
-    return [SeriesInput(s.times, _arrays(s.columns), _arrays(s.future), s.name, s.static) for s in series]
+def to_inputs(series: Sequence[Series], schema: Schema | None = None) -> list[SeriesInput]:
+    """A request's series as the policy takes them.
+
+    Raises InputError where the times of ``future_records`` do not follow the last one before them; without a schema they
+    cannot be told.
+    """
+    return [_to_input(one, schema, f"series '{one.name or index}'") for index, one in enumerate(series)]
+
+
+def _to_input(series: Series, schema: Schema | None, where: str) -> SeriesInput:
+    times, columns, future = series.times, series.columns, series.future
+    if series.records is not None:
+        times = [record.time for record in series.records]  # type: ignore[assignment]
+        columns = _columns(series.records)
+    assert times is not None, "one of both is sent"
+    assert columns is not None, "one of both is sent"
+    if series.future_records is not None:
+        future = _columns(series.future_records)
+        _require_following(series.future_records, times, schema, where)
+    return SeriesInput(times, _arrays(columns), _arrays(future), series.name, series.static)
+
+
+def _columns(records: Sequence[Record]) -> dict[str, list[float | None]]:
+    """What a record leaves out is missing there."""
+    rows: list[dict[str, float | None]] = [record.__pydantic_extra__ for record in records]
+    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+
+
+def _require_following(
+    records: Sequence[FutureRecord], times: Sequence[str] | Sequence[int], schema: Schema | None, where: str
+) -> None:
+    told = [record.time for record in records]
+    if schema is None or not times or all(time is None for time in told):
+        return
+    if None in told:
+        raise InputError(f"{where}, future_records: some have a time and some have none; give one to each, or to none")
+    found = ticks([*times[-1:], *told], schema, f"{where}, future_records")
+    wanted = found[0] + schema.step * np.arange(1, len(found))
+    if (wrong := np.flatnonzero(found[1:] != wanted)).size:
+        following = time_words(schema.of_ticks(wanted[wrong[:1]]), schema)[0]
+        raise InputError(
+            f"{where}, future_records: '{told[wrong[0]]}' is given where the step of '{following}' belongs; send the steps "
+            "after the last one measured, in order"
+        )
 
 
 def names(series: Sequence[Series]) -> list[str]:
@@ -220,25 +223,36 @@ def names(series: Sequence[Series]) -> list[str]:
     return [s.name or str(i) for i, s in enumerate(series)]
 
 
-def chosen_quantiles(asked: Sequence[float] | None, policy: Policy) -> list[int]:
-    """Positions of the quantiles to return. Raises InputError for one that the policy does not forecast."""
+def chosen_quantiles(asked: Sequence[float] | None, policy: Policy) -> list[float]:
+    """Levels to return. Raises InputError for one outside those that the policy forecasts."""
     own = policy.quantiles
-    for value in asked or ():
-        if value not in own:
-            raise InputError(f"quantile {value} is not forecast by this policy; ask for some of {own}")
-    return [own.index(value) for value in (own if asked is None else asked)]
+    if asked is None:
+        return own if len(own) > 1 else []
+    levels.require_between(asked, own)
+    return list(asked)
 
 
-def forecast_answer(name: str, forecast: Forecast, policy: Policy, quantiles: Sequence[int]) -> SeriesAnswer:
-    """One series' forecast as JSON holds it."""
-    own, median_HC = policy.quantiles, median(forecast, policy)
+def forecast_answer(name: str, forecast: Forecast, policy: Policy, quantiles: Sequence[float]) -> SeriesAnswer:
+    """One series' forecast as JSON holds it, with the quantiles of these levels."""
+    own, values_HCQ, median_HC = policy.quantiles, forecast.values_HCQ, median(forecast, policy)
+    mean_HC = levels.mean(values_HCQ, own) if forecast.mean_HC is None else forecast.mean_HC
     targets = {}
     for c, target in enumerate(policy.schema.target):
-        named = {f"{own[q]:g}": forecast.values_HCQ[:, c, q].tolist() for q in quantiles} if len(own) > 1 else {}
-        targets[target] = TargetAnswer(median=median_HC[:, c].tolist(), quantiles=named)
+        named = {f"{level:.10g}": _at(forecast, level, own)[:, c].tolist() for level in quantiles}
+        targets[target] = TargetAnswer(mean=mean_HC[:, c].tolist(), median=median_HC[:, c].tolist(), quantiles=named)
     return SeriesAnswer(
         name=name, times=time_words(forecast.times, policy.schema), targets=targets, warnings=forecast.warnings
     )
+
+
+def _at(forecast: Forecast, level: float, own: Sequence[float]) -> NDArray:
+    """[H, C]"""
+    if level in own:
+        found: NDArray = forecast.values_HCQ[..., own.index(level)]
+        return found
+    if level in forecast.more:
+        return forecast.more[level]
+    return levels.between(forecast.values_HCQ, own, [level])[..., 0]
 
 
 def class_answer(name: str, found: Classification, policy: Policy) -> ClassAnswer:
@@ -259,26 +273,6 @@ def steps_answer(name: str, found: Labelling, policy: Policy) -> StepsAnswer:
     probabilities = dict(zip(classes, answer_LA.T.tolist(), strict=True)) if classes else {}
     times = time_words(found.times, policy.schema)
     return StepsAnswer(name=name, times=times, labels=labels, probabilities=probabilities, warnings=found.warnings)
-
-
-def label_difference(scenario: StepsAnswer, base: StepsAnswer, label: str) -> dict[str, list[float]]:
-    """Scenario minus base, by class, or of the values."""
-    pairs = {name: (values, base.probabilities[name]) for name, values in scenario.probabilities.items()}
-    pairs = pairs or {label: (scenario.labels, base.labels)}  # type: ignore[dict-item]
-    return {name: (np.asarray(a) - np.asarray(b)).tolist() for name, (a, b) in pairs.items()}
-
-
-def median_difference(scenario: SeriesAnswer, base: SeriesAnswer) -> dict[str, list[float]]:
-    """Scenario minus base, by target."""
-    return {
-        target: [a - b for a, b in zip(answer.median, base.targets[target].median, strict=True)]
-        for target, answer in scenario.targets.items()
-    }
-
-
-def probability_difference(scenario: ClassAnswer, base: ClassAnswer) -> dict[str, float]:
-    """Scenario minus base, by class."""
-    return {name: value - base.probabilities[name] for name, value in scenario.probabilities.items()}
 
 
 def time_words(times: NDArray, schema: Schema) -> list[Any]:
@@ -302,40 +296,6 @@ def ticks(times: Sequence[str] | Sequence[int], schema: Schema, where: str) -> N
         raise InputError(f"{where}, times: {error}; send ISO 8601 in UTC, or whole numbers") from None
     if (np.diff(found) <= 0).any():
         raise InputError(f"{where}, times do not ascend; send each time once, oldest first")
-    return found
-
-
-def actual_values(item: ObservedSeries, schema: Schema) -> NDArray:
-    """Measured targets, [T, C], NaN where not given. Raises InputError for other columns and wrong lengths."""
-    if unknown := sorted(set(item.columns) - set(schema.target)):
-        raise InputError(f"series '{item.name}': '{unknown[0]}' is no target; observe {', '.join(schema.target)}")
-    actual_TC = np.full((len(item.times), len(schema.target)), np.nan)
-    for name, values in item.columns.items():
-        if len(values) != len(item.times):
-            raise InputError(
-                f"series '{item.name}': column '{name}' has {len(values)} values; send {len(item.times)}, one a step"
-            )
-        actual_TC[:, schema.target.index(name)] = np.asarray(values, dtype=np.float64)
-    return actual_TC
-
-
-def true_labels(item: ObservedSteps, schema: Schema) -> NDArray:
-    """True classes by their index, or values, [T, 1], NaN where not given. Raises InputError for what is no class or number
-    of the policy's, and for a wrong length."""
-    where = f"series '{item.name}', labels"
-    if len(item.labels) != len(item.times):
-        raise InputError(
-            f"{where}: {len(item.labels)} were sent; send {len(item.times)}, one a step, null where unknown"
-        )
-    found = np.full((len(item.labels), 1), np.nan)
-    for t, label in enumerate(item.labels):
-        if label is None:
-            continue
-        if not schema.classes and isinstance(label, str):
-            raise InputError(f"{where}: '{label}' is no number; send the values of '{schema.label}'")
-        if schema.classes and label not in schema.classes:
-            raise InputError(f"{where}: '{label}' is no class{nearest(str(label), schema.classes)}")
-        found[t, 0] = schema.classes.index(str(label)) if schema.classes else label
     return found
 
 

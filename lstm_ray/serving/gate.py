@@ -1,4 +1,6 @@
-"""What stands before every route: the bearer token, the limit on bodies, and the count of answers. Plain ASGI."""
+"""What stands before every route: the bearer token, the limits on bodies, the request's id, and the account of answers.
+Plain ASGI.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,27 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from lstm_ray.serving.log import Passed
+from lstm_ray.serving.page.pages import is_public
+from lstm_ray.serving.routes.reading import SERIES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = ("/", "/docs", "/healthz", "/readyz")
-"""Paths that need no token: probes, and pages that hold no data of their own."""
-BODY_SECONDS = 10.0
-"""A body that takes longer to arrive is given up."""
+PROBES = ("/healthz", "/readyz")
+"""Paths that need no token; so do pages, which hold no data of their own."""
+ID = b"x-request-id"
+SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+GONE = 499
+"""Status that is told of a client which left before it was answered."""
 
 
 class Gate:
@@ -27,7 +37,10 @@ class Gate:
     Args:
         max_body_bytes: larger bodies get 413, as soon as that is known and before anything parses them.
         token_digest: SHA-256 of the bearer token; None where none is needed.
-        record: called with path, status and seconds for every answer.
+        record: called with every answer once it is sent.
+        body_seconds: a body that takes longer to arrive gets 408.
+        echoes_id: whether answers tell the request's id; a server beneath may do so itself.
+        is_route: whether a path is a documented one, which may be told of a request that is refused before it met its route.
     """
 
     def __init__(
@@ -35,34 +48,60 @@ class Gate:
         app: App,
         max_body_bytes: int,
         token_digest: bytes | None,
-        record: Callable[[str, int, float], None],
-        body_seconds: float = BODY_SECONDS,
+        record: Callable[[Passed], None],
+        body_seconds: float = 10.0,
+        echoes_id: bool = True,
+        is_route: Callable[[str], bool] = lambda path: True,
     ) -> None:
         self._app, self._max_body_bytes, self._token_digest = app, max_body_bytes, token_digest
-        self._record, self._body_seconds = record, body_seconds
+        self._record, self._body_seconds, self._echoes_id = record, body_seconds, echoes_id
+        self._is_route = is_route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
-        path = scope["path"][len(scope.get("root_path", "")) :] or "/"
+        began, status, size = time.perf_counter(), 0, 0
+        headers = dict(scope["headers"])
+        path, request_id = scope["path"][len(scope.get("root_path", "")) :] or "/", request_id_of(headers.get(ID, b""))
+
+        async def receive_and_note() -> MutableMapping[str, Any]:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            return message
 
         async def send_and_note(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if self._echoes_id:
+                    message["headers"] = [*message.get("headers", ()), (ID, request_id.encode())]
             await send(message)
 
         try:
-            await self._pass(path, scope, receive, send_and_note)
+            await self._pass(path, headers, scope, receive_and_note, send_and_note)
+        except asyncio.CancelledError:
+            status = status or GONE
+            raise
+        except Exception:
+            if not status:
+                words = f"the server failed; its log tells why, under {request_id}"
+                await refuse(send_and_note, 500, [], words)
+            raise
         finally:
-            self._record(path, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            route = scope.get("route")
+            met = route.path if route is not None else path if self._is_route(path) else "other"
+            self._record(Passed(request_id, scope["method"], met, status or 500, seconds, size, scope.get(SERIES)))
 
-    async def _pass(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        if self._token_digest is not None and path not in OPEN and not self._knows(headers):
+    async def _pass(self, path: str, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        if self._token_digest is not None and not is_open(path) and not self._knows(headers):
             words = "a bearer token is needed: send the header 'Authorization: Bearer TOKEN'"
+            if b"authorization" in headers:
+                words = (
+                    "the bearer token is wrong: send that of this server in the header 'Authorization: Bearer TOKEN'"
+                )
             await refuse(send, 401, ["header", "authorization"], words, {"www-authenticate": "Bearer"})
             return
         too_large = f"the body exceeds {self._max_body_bytes} bytes; send fewer series or steps at a time"
@@ -70,15 +109,21 @@ class Gate:
         if length.isdigit() and int(length) > self._max_body_bytes:
             await refuse(send, 413, ["body"], too_large)
             return
-        if scope["method"] == "POST" and not headers.get(b"content-type", b"").startswith(b"application/json"):
-            words = "the body must be JSON and say so: send the header 'Content-Type: application/json'"
-            await refuse(send, 422, ["header", "content-type"], words)
-            return
+        if scope["method"] == "POST" and (b"transfer-encoding" in headers or length != b"0"):
+            if headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
+                words = "a compressed body is not read; send it as it is, without the header 'Content-Encoding'"
+                await refuse(send, 415, ["header", "content-encoding"], words, {"accept-encoding": "identity"})
+                return
+            if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+                words = "the body must be JSON and say so: send the header 'Content-Type: application/json'"
+                await refuse(send, 415, ["header", "content-type"], words, {"accept": "application/json"})
+                return
         try:
-            body = await asyncio.wait_for(self._read(receive), self._body_seconds)
+            async with asyncio.timeout(self._body_seconds):
+                body = await self._read(receive)
         except TimeoutError:
-            words = f"the body did not arrive within {self._body_seconds:g} seconds; send it at once"
-            await refuse(send, 408, ["body"], words)
+            words = f"the body did not arrive within {self._body_seconds:g} seconds; send it at once, or less of it"
+            await refuse(send, 408, ["body"], words, {"connection": "close"})
             return
         if body is None:
             await refuse(send, 413, ["body"], too_large)
@@ -87,8 +132,7 @@ class Gate:
 
     def _knows(self, headers: dict[bytes, bytes]) -> bool:
         assert self._token_digest is not None
-        kind, _, token = headers.get(b"authorization", b"").partition(b" ")
-        return hmac.compare_digest(digest(token.strip()), self._token_digest) and kind.lower() == b"bearer"
+        return knows(headers.get(b"authorization", b""), self._token_digest)
 
     async def _read(self, receive: Receive) -> bytes | None:
         """The whole body, or None where it exceeds the limit.
@@ -107,6 +151,17 @@ class Gate:
                 return b"".join(parts)
 
 
+def is_open(path: str) -> bool:
+    """Whether a path needs no token."""
+    return path in PROBES or is_public(path)
+
+
+def knows(authorization: bytes, token_digest: bytes) -> bool:
+    """Whether an Authorization header holds the token, in a time that does not tell how much of it is right."""
+    kind, _, token = authorization.partition(b" ")
+    return hmac.compare_digest(digest(token.strip()), token_digest) and kind.lower() == b"bearer"
+
+
 async def refuse(
     send: Send, status: int, location: list[str | int], words: str, headers: dict[str, str] | None = None
 ) -> None:
@@ -121,6 +176,11 @@ async def refuse(
 def digest(token: bytes) -> bytes:
     """What is kept of a token: replicas and cluster state never hold the token itself."""
     return hashlib.sha256(token).digest()
+
+
+def request_id_of(given: bytes) -> str:
+    """The caller's, where it is one that a log can hold; else one that is made up."""
+    return given.decode() if SANE_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -104,7 +104,7 @@ def add_route(app: FastAPI, policy: Policy, find: Plan, seconds: float, document
 
     @app.post("/v1/plan", response_model=PlanAnswer, **documented)
     async def plan(body: PlanRequest) -> Response:
-        found = await asyncio.wait_for(find(bodies.to_inputs(body.series)), seconds)
+        found = await asyncio.wait_for(find(bodies.to_inputs(body.series, policy.schema)), seconds)
         plans = [answer(one, policy) for one in found]
         told = PlanAnswer(policy=policy.version, objective=words(policy)["objective"], plans=plans)
         return Response(told.model_dump_json(), media_type="application/json")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lstm_ray.config import Config
 from lstm_ray.data.lags import reach
-from lstm_ray.data.parts import Boundaries
+from lstm_ray.data.parts import Boundaries, Part
 from lstm_ray.data.steps import labelled_rows
 from lstm_ray.data.windows import Segments, origins, sequences
 from lstm_ray.errors import InputError
@@ -61,16 +61,18 @@ class Sample:
         return {"series": [{"times": list(self.given.times), **plain, **words, **name}]}
 
 
-def sample(segments: Segments, bounds: Boundaries, config: Config) -> list[Sample]:
-    """Windows (sequences, stretches of labelled steps) spread over the test part, as a caller would send them."""
+def sample(
+    segments: Segments, bounds: Boundaries, config: Config, part: Part = "test", most: int = SAMPLES
+) -> list[Sample]:
+    """Windows (sequences, stretches of labelled steps) spread over a part, as a caller would send them."""
     cut: Callable[[Segments, int, Config], Sample]
     if config.task == "forecast":
-        found, cut = origins(segments, bounds, "test", config.window), _window
+        found, cut = origins(segments, bounds, part, config.window), _window
     elif config.task == "label":
-        found, cut = labelled_rows(segments, bounds, "test"), _stretch
+        found, cut = labelled_rows(segments, bounds, part), _stretch
     else:
-        found, cut = sequences(segments, bounds, "test"), _sequence
-    chosen = found[np.unique(np.linspace(0, len(found) - 1, SAMPLES).astype(np.int64))]
+        found, cut = sequences(segments, bounds, part), _sequence
+    chosen = found[np.unique(np.linspace(0, len(found) - 1, most).astype(np.int64))]
     return [cut(segments, int(row), config) for row in chosen]
 
 
@@ -207,7 +209,7 @@ def prove_plan(client: httpx.Client, policy: Policy) -> float | None:
     body = planning.example(policy)
     try:
         request = planning.PlanRequest.model_validate(body)
-        [expected] = planning.plan(policy, to_inputs(request.series))
+        [expected] = planning.plan(policy, to_inputs(request.series, policy.schema))
     except InputError:
         # The training mean keeps no sum that real data would; every request says so for itself.
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, P
 from lstm_ray.monitor import drift
 from lstm_ray.monitor.live import Watched
 from lstm_ray.monitor.traffic import Answer, Tally
+from lstm_ray.serving.log import Passed
 
-PREDICT_SECONDS = 30.0
-"""A prediction that takes longer is given up."""
+if TYPE_CHECKING:
+    from lstm_ray.serving.streams.messages import StreamsPort
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Asked:
     inputs: list[SeriesInput]
     live: bool = True
     """Whether they are what is really seen: hypothetical inputs are neither drift nor forecasts to be scored."""
+    levels: tuple[float, ...] = ()
+    """Of quantiles beside the policy's own."""
 
 
 Predict = Callable[[Asked], Awaitable[Sequence[Prediction]]]
@@ -64,7 +67,20 @@ class Service:
     """None: nobody plans here, or the policy carries no decision."""
     token_digest: bytes | None = None
     """SHA-256 of the bearer token; None where none is needed."""
-    predict_seconds: float = PREDICT_SECONDS
+    predict_seconds: float = 30.0
+    """A prediction that takes longer is given up."""
+    body_seconds: float = 10.0
+    """A body that takes longer to arrive is given up."""
+    request_log: Literal["none", "errors", "all"] = "none"
+    """Requests of which a line is written."""
+    echoes_id: bool = True
+    """False where the server beneath tells each request's id in its answer."""
+    streams: StreamsPort | None = None
+    """Where LSTM states are kept between requests; None: nowhere."""
+    card: str = ""
+    """The model card, as Markdown."""
+    record: Callable[[Passed], None] = lambda passed: None
+    """Counts and logs an answer; the application sets it."""
     ready: bool = False
     tally: Tally = field(default_factory=Tally)
 
@@ -105,7 +121,8 @@ def answer(policy: Policy, batch: Sequence[Asked]) -> list[Any]:
     Raises FloatingPointError where the policy predicts values that are not finite: those never leave the server.
     """
     try:
-        found = policy.predict([item for asked in batch for item in asked.inputs])
+        levels = sorted({level for asked in batch for level in asked.levels})
+        found = policy.predict([item for asked in batch for item in asked.inputs], levels)
     except InputError as error:
         if len(batch) == 1:
             return [error]
@@ -119,7 +136,11 @@ def answer(policy: Policy, batch: Sequence[Asked]) -> list[Any]:
 
 def _values(prediction: Prediction) -> NDArray:
     if isinstance(prediction, Forecast):
-        return prediction.values_HCQ
+        return (
+            prediction.values_HCQ
+            if prediction.mean_HC is None
+            else prediction.values_HCQ + prediction.mean_HC[..., None]
+        )
     return prediction.probabilities if isinstance(prediction, Classification) else prediction.answer_LA
 
 

@@ -49,7 +49,9 @@ def call(
     raw = [(name.encode(), value.encode()) for name, value in given.items()]
     scope = {"type": "http", "method": "POST", "path": root + path, "root_path": root, "headers": raw}
     digest_of = None if token is None else digest(token)
-    gate = Gate(echo, LIMIT, digest_of, lambda where, status, _: recorded.append((where, status)), body_seconds=0.05)
+    gate = Gate(
+        echo, LIMIT, digest_of, lambda passed: recorded.append((passed.route, passed.status)), body_seconds=0.05
+    )
     asyncio.run(gate(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent), recorded
 

@@ -1,0 +1,61 @@
+"""Requests that wait are predicted together. Knows no policy, no HTTP and no Ray.
+
+No timer: what came while a batch was predicted makes the next one, so that a lone request waits for nobody and many share
+a pass. Each policy has a batcher of its own, so no batch mixes two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+class Batcher(Generic[Given, Found]):
+    """Calls ``work`` with what waits, one batch at a time.
+
+    Args:
+        work: returns an answer for each, in order; where it is an exception, it is raised for that one alone.
+        most: requests in a batch at most.
+    """
+
+    def __init__(self, work: Callable[[Sequence[Given]], Awaitable[Sequence[Found | Exception]]], most: int) -> None:
+        self._work, self._most = work, most
+        self._waiting: list[tuple[Given, asyncio.Future[Found]]] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def __call__(self, given: Given) -> Found:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Found] = loop.create_future()
+        self._waiting.append((given, future))
+        if self._working is None:
+            self._working = loop.create_task(self._empty())
+        return await future
+
+    async def _empty(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                # Who gave up waiting, as after a timeout, costs no prediction.
+                if batch := [(given, future) for given, future in batch if not future.done()]:
+                    await self._answer(batch)
+                # Those that were read meanwhile come in before the next batch is closed.
+                await asyncio.sleep(0)
+        finally:
+            self._working = None
+
+    async def _answer(self, batch: list[tuple[Given, asyncio.Future[Found]]]) -> None:
+        try:
+            found: Sequence[Found | Exception] = await self._work([given for given, _ in batch])
+        except Exception as error:  # each of the batch is told
+            found = [error] * len(batch)
+        for (_, future), answer in zip(batch, found, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

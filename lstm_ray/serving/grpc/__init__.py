@@ -1,0 +1,1 @@
+"""gRPC: the contract in policy.proto, its messages, and how they are answered."""

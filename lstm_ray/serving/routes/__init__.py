@@ -1,0 +1,1 @@
+"""The routes of a served policy, by task. Know FastAPI; know no Ray."""

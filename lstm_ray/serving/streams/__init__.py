@@ -1,0 +1,1 @@
+"""Series whose LSTM state is kept between requests."""
