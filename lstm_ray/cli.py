@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, not_installed
 
 if TYPE_CHECKING:
     from lstm_ray.run_dir import Report, RunDir
@@ -138,12 +138,13 @@ def _audit(path: Path, overrides: list[str], run_dir: str) -> None:
     from lstm_ray.evaluate.audit.auditing import audit
     from lstm_ray.report.card.model_card import write_card
     from lstm_ray.run_dir import RunDir
+    from lstm_ray.serving.api import plans
 
     config = load(path, overrides)
     directory = RunDir(run_dir or Path("runs") / config.name)
     console, signs = Console(highlight=False), {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "left out": "[dim]·[/]"}
     found = audit(config, directory)
-    write_card(directory)
+    write_card(directory, plans)
     for check in found:
         advice = f" Advice: {check.advice}" if check.advice else ""
         console.print(
@@ -199,19 +200,20 @@ def compare(
 def forecast(
     source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
     data: Annotated[
-        str, typer.Option("--data", metavar="SOURCE", help="table with the policy's columns, as data.source")
+        list[str],
+        typer.Option("--data", metavar="SOURCE", help="table with the policy's columns, as data.source; repeatable"),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Parquet file to write")],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="OUT", help="folder to write Parquet files to, or one file named .parquet"),
+    ],
     address: Address = "",
 ) -> None:
-    """Forecast what follows each series of a table, with Ray Data: one row per series, step and target."""
-    from lstm_ray.on_ray.forecast import forecast_files
+    """Forecast what follows each series of tables of any size: one row per series, step and target. What was killed goes on."""
+    from lstm_ray.on_ray.forecast import forecast_files, words_of
 
     _use(address)
-    found = forecast_files(source, data, out)
-    words = f"{found['num_rows']:,} rows of {found['num_series']:,} series in {found['out']}"
-    if found["num_skipped"]:
-        words += f"; {found['num_skipped']:,} series could not be predicted, {found['out']}.summary.json says why"
+    words = words_of(forecast_files(source, data[0] if len(data) == 1 else data, out))
     Console(highlight=False).print(f"[green]✓[/] {_escaped(words)}", soft_wrap=True)
 
 
@@ -232,25 +234,103 @@ def serve(
 
 
 @app.command()
+def update(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="[RUN]", help="run directory, or a policy's folder; with --rollback a version's beginning"
+        ),
+    ] = "",
+    canary: Annotated[
+        float | None,
+        typer.Option(
+            "--canary", metavar="SHARE", help="let it answer this share of predictions, 0 to 1; 0: none any more"
+        ),
+    ] = None,
+    shadow: Annotated[
+        bool | None,
+        typer.Option(
+            "--shadow/--no-shadow", help="give it copies of requests and compare its answers, unseen by callers"
+        ),
+    ] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="make the canary the champion")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="back to the champion before this one, or to the version named")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="say what is served, and change nothing")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="also where it needs other inputs or answers otherwise than the champion")
+    ] = False,
+    address: Address = "",
+    application: Annotated[
+        str, typer.Option("--application", metavar="NAME", help="of the server, where a cluster has several")
+    ] = "lstm-ray",
+) -> None:
+    """Put a policy into a server that runs, without a request lost: as champion, canary or shadow; or roll back."""
+    from lstm_ray.on_ray.update import asked, server, told
+
+    change = None if status else asked(source, canary, shadow, promote, rollback, force)
+    running = server(address, application)
+    found = running.status() if change is None else running.change(change)
+    console = Console(highlight=False)
+    if change is not None:
+        words = (
+            f"loaded and warm in {found['ready_seconds']:.1f} s, swapped within {1000 * found['swap_seconds']:.0f} ms"
+        )
+        console.print(f"[green]✓[/] {words}", soft_wrap=True)
+        if found["warning"]:
+            console.print(f"  [yellow]![/] {_escaped(found['warning'])}", soft_wrap=True)
+    for line in told(found):
+        console.print(f"  {_escaped(line)}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
+    kinds: Annotated[
+        list[str], typer.Option("--format", metavar="FORM", help="onnx or torch; repeatable; default: both")
+    ] = [],  # noqa: B006
+    quantised: Annotated[
+        list[str],
+        typer.Option("--quantise", metavar="WEIGHTS", help="int8 (ONNX) or bf16 (torch) beside it; repeatable"),
+    ] = [],  # noqa: B006
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="where to write; default: beside the policy")] = "",
+) -> None:
+    """Write a policy as ONNX and torch.export graphs from the data's units to its answer, each held against the policy."""
+    from lstm_ray.serving.exports import export_run
+
+    export_run(source, kinds, quantised, out)
+
+
+@app.command()
 def benchmark(
     suite: Annotated[
         str,
-        typer.Option("--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan or evaluate"),
+        typer.Option(
+            "--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan, evaluate or serve"
+        ),
     ],
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="about a minute; rougher figures")] = False,
     only: Annotated[
-        list[str], typer.Option("--only", metavar="NAME", help="of the suite's configs, this one; repeatable")
+        list[str], typer.Option("--only", metavar="NAME", help="of the suite's configs or parts, this one; repeatable")
     ] = [],  # noqa: B006
     source: Annotated[
         list[str], typer.Option("--source", metavar="NAME=FILE[,FILE]", help="run a config on another set; repeatable")
     ] = [],  # noqa: B006
+    soak: Annotated[
+        float | None, typer.Option("--soak", metavar="MINUTES", help="length of the long load (suite serve); else 30")
+    ] = None,
+    peers: Annotated[
+        Path | None,
+        typer.Option("--peers", metavar="PYTHON", help="a Python with neuralforecast and darts to measure beside"),
+    ] = None,
 ) -> None:
     """Measure what the project claims on this machine: a table and, last, one line of JSON."""
     from lstm_ray.benchmark.options import Options, parse_sources
     from lstm_ray.benchmark.suites import run_suite
 
-    run_suite(suite, Options(data, quick, only, parse_sources(source)))
+    run_suite(suite, Options(data, quick, only, parse_sources(source), soak, peers))
 
 
 @config_app.command("schema")
@@ -359,7 +439,10 @@ def main(arguments: list[str] | None = None) -> None:
 def guarded(work: Callable[[], Any]) -> None:
     """Do the work; what the user can mend becomes one message and exit code 2."""
     try:
-        work()
+        try:
+            work()
+        except ModuleNotFoundError as error:
+            raise not_installed(error) or error from None
     except InputError as error:
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
         sys.exit(2)

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,15 @@ def call(function: str, *, gpu: bool = False, **arguments: Any) -> Any:
         return _answer(function, process)
 
 
-def watched(function: str, **arguments: Any) -> tuple[Any, int]:
+def watched(function: str, *, python: Path | None = None, **arguments: Any) -> tuple[Any, int]:
     """What a function returns in a new process with all its threads, and the most memory, in bytes, that this process or one
-    that it started has held at once, shared pages included (Linux's VmHWM, read five times a second)."""
+    that it started has held at once, shared pages included (Linux's VmHWM, read five times a second).
+
+    Args:
+        python: of another environment; none: this one.
+    """
     peaks: dict[int, int] = {}
-    with _started(function, {"CUDA_VISIBLE_DEVICES": ""}, arguments) as process:
+    with _started(function, {"CUDA_VISIBLE_DEVICES": ""}, arguments, python) as process:
         over = threading.Event()
 
         def watch() -> None:
@@ -59,6 +64,17 @@ def watched(function: str, **arguments: Any) -> tuple[Any, int]:
     return found, max(peaks.values())
 
 
+@contextmanager
+def beside(function: str, **arguments: Any) -> Iterator[subprocess.Popen[str]]:
+    """A function that runs in a new process with one thread until the block ends, and is ended there."""
+    with _started(function, {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}, arguments) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate()
+
+
 def peak_bytes(pid: int | None = None) -> int:
     """A process's high-water mark (none: this one's); 0 where it is gone. ``resource.getrusage`` would count the process
     that started it, too."""
@@ -69,9 +85,11 @@ def peak_bytes(pid: int | None = None) -> int:
     return 0
 
 
-def _started(function: str, environment: dict[str, str], arguments: dict[str, Any]) -> subprocess.Popen[str]:
+def _started(
+    function: str, environment: dict[str, str], arguments: dict[str, Any], python: Path | None = None
+) -> subprocess.Popen[str]:
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-c", CALL, function, json.dumps(arguments)]
+    command = [str(python or sys.executable), "-c", CALL, function, json.dumps(arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=os.environ | environment | {"PYTHONPATH": paths}
     )

@@ -20,9 +20,13 @@ class Options:
     """Folder of the data files that are not in an installed package."""
     quick: bool = False
     only: Sequence[str] = ()
-    """Configs to run; none: all."""
+    """Configs, or parts of a suite, to run; none: all."""
     source: Mapping[str, list[str]] = field(default_factory=dict)
     """Files of another set for a config."""
+    soak: float | None = None
+    """Minutes of the long load; none: as the suite has it."""
+    peers: Path | None = None
+    """A Python that has the libraries measured beside; none: this one, where it has them."""
 
     def refuse_unknown(self, names: Iterable[str]) -> None:
         """Raises InputError where --only or --source names a config that the suite does not run."""

@@ -16,6 +16,7 @@ SUITES: Mapping[str, str] = {
     "data": "lstm_ray.benchmark.data:data",
     "plan": "lstm_ray.benchmark.plan:plan",
     "evaluate": "lstm_ray.benchmark.evaluate:evaluate",
+    "serve": "lstm_ray.benchmark.serve:serve",
 }
 """``module:function`` with the signature Suite."""
 
@@ -26,6 +27,12 @@ def run_suite(name: str, options: Options) -> None:
         raise InputError(f"there is no suite '{name}'; those that exist: {', '.join(SUITES)}")
     if options.data is not None and not options.data.is_dir():
         raise InputError(f"--data '{options.data}' is no directory; name the folder that holds the data files")
+    if options.peers is not None and not options.peers.is_file():
+        raise InputError(
+            f"--peers '{options.peers}' is no file; name the python of an environment, such as ENV/bin/python"
+        )
+    if options.soak is not None and options.soak <= 0:
+        raise InputError(f"--soak {options.soak:g}: give the minutes of the long load, more than 0")
     module, function = SUITES[name].split(":")
     suite: Suite = getattr(import_module(module), function)
     show(name, suite(options), options.quick)
