@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from lstm_ray.cli import EXPLAINED
+from lstm_ray.errors import EXTRAS
 from lstm_ray.lifecycle import STAGES
 from lstm_ray.model.policy import Policy
 from lstm_ray.report import page
@@ -25,6 +28,7 @@ LAYERS = (
     *(
         "errors",
         "figure",
+        "finding",
         "sections",
         "config",
         "space",
@@ -35,12 +39,43 @@ LAYERS = (
         "environment",
         "explore",
     ),
-    *("model", "evaluate", "plan", "monitor", "report", "serving", "on_ray", "lifecycle", "benchmark", "cli"),
+    *(
+        "model",
+        "evaluate",
+        "plan",
+        "monitor",
+        "report",
+        "serving",
+        "on_ray",
+        "lifecycle",
+        "benchmark",
+        "cli",
+        "__main__",
+    ),
 )
 """Each may import those before it, and itself where it is a folder."""
 TOP = {"README.md", "pyproject.toml", "cluster", "configs", "jobs", "lstm_ray", "tests"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-BLOCK = "import sys\nfor name in ('pyarrow', 'polars', 'ray', 'pandas'): sys.modules[name] = None\n"
+SERVED = ("cluster", "serve", "servers", "replica", "streams", "update")
+PROOFS = ("proof", "stress")
+"""What holds a server against the policy, which is the deploy stage's."""
+TRAINING = (
+    "pyarrow",
+    "polars",
+    "pandas",
+    "plotly",
+    "scipy",
+    "statsmodels",
+    "sklearn",
+    "jinja2",
+    "tensorboardX",
+    "httpx",
+)
+NO_TRAINING = f"import sys\nfor name in {TRAINING}: sys.modules[name] = None\n"
+EXTRA_SERVE = "error: this needs the package 'typer', which is not installed; pip install 'lstm-ray[serve]'\n"
+ALL_EXTRAS = (*TRAINING, "ray", "yaml", "typer", "rich", "fastapi", "onnx", "onnxruntime", "onnxscript")
+BLOCK = f"import sys\nfor name in {ALL_EXTRAS}: sys.modules[name] = None\n"
+"""Leaves what every installation has: torch, NumPy, safetensors and pydantic."""
 
 
 def layer(file: Path) -> str:
@@ -106,19 +141,53 @@ def test_every_module_says_what_it_does_and_runs_nothing_when_imported() -> None
         assert not calls or file.name == "cli.py", f"{file} runs {ast.unparse(calls[0])} when imported"
 
 
+def test_every_folder_of_modules_is_a_package_and_so_is_installed() -> None:
+    assert not [folder for folder in {file.parent for file in MODULES} if not (folder / "__init__.py").exists()]
+
+
 def test_no_module_raises_a_bare_exception() -> None:
     for file in MODULES:
         raised = [n.exc for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Raise) and n.exc]
         assert "Exception" not in {ast.unparse(exc).partition("(")[0] for exc in raised}, file
 
 
-def test_model_imports_where_arrow_polars_and_ray_are_not_installed() -> None:
+def test_model_imports_where_no_extra_is_installed() -> None:
     names = [name_of(file) for file in MODULES if layer(file) == "model"]
     answer = python(f"{BLOCK}import importlib\nfor name in {names}: importlib.import_module(name)")
     assert answer.returncode == 0, answer.stderr
 
 
-def test_a_saved_policy_predicts_where_arrow_polars_and_ray_are_not_installed(tmp_path: Path, policy: Policy) -> None:
+def test_the_serving_path_imports_where_nothing_of_training_is_installed() -> None:
+    """``pip install 'lstm-ray[serve]'``: what ``lstm-ray serve`` and its replicas import, ``on_ray`` before all."""
+    served = [name_of(file) for file in MODULES if layer(file) == "serving" and file.stem not in PROOFS]
+    served += [f"lstm_ray.on_ray.{name}" for name in SERVED if (PACKAGE / f"on_ray/{name}.py").exists()]
+    answer = python(
+        f"{NO_TRAINING}import importlib\nfor name in {['lstm_ray.cli', *served]}: importlib.import_module(name)"
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_a_missing_package_is_told_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: a\ndata: {source: a.csv, target: [b]}\n")
+    answer = python(f"{NO_TRAINING}from lstm_ray.cli import main\nmain(['run', 'config.yaml'])", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: this needs the package 'p")
+    assert "pip install 'lstm-ray[train]'" in answer.stderr
+    answer = python("import sys\nsys.modules['typer'] = None\nfrom lstm_ray.__main__ import main\nmain()")
+    assert (answer.returncode, answer.stderr) == (2, EXTRA_SERVE)
+
+
+def test_every_package_of_the_extras_is_told_by_its_extra() -> None:
+    """What pyproject.toml installs beside a policy's own needs, and what is told where it is missing, are the same."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    import_name = {"pyyaml": "yaml", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX"}
+    for extra in ("serve", "train", "onnx"):
+        named = {re.split(r"[\[<>=]", wanted)[0].lower() for wanted in extras[extra]} - {"lstm-ray"}
+        for package in {import_name.get(name, name) for name in named}:
+            assert EXTRAS[package] == ("serve" if package == "ray" else extra)
+
+
+def test_a_saved_policy_predicts_where_no_extra_is_installed(tmp_path: Path, policy: Policy) -> None:
     policy.save(tmp_path)
     given = made.series_input(made.segments_of(), 100, 12, 6)
     columns: dict[str, Any] = {name: np.asarray(values) for name, values in given.columns.items()}

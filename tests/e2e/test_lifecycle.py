@@ -75,6 +75,7 @@ def test_the_chosen_policy_is_the_best_on_validation_and_loads_from_its_bundle(q
         "weights.safetensors",
         "residuals.safetensors",
         "conformal.safetensors",
+        "smoke.json",
         "model_card.md",
     }
     assert Policy.load(quickstart / "policy").quantiles == [0.1, 0.5, 0.9]
