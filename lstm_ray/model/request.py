@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import index as whole
 from typing import Any
 
@@ -24,6 +25,8 @@ from lstm_ray.sections.prepare import WindowConfig
 
 ALIKE = "0000-00-00T00:00:00Z"
 """How most times are written: digits, and signs at their places."""
+MAX_KEPT = 2_000
+"""Times of a series that are kept as they were read."""
 FAR, OUT_OF_REACH = 6.0, 1e9
 """Training deviations from the mean: those a caller is warned of, and those whose squares float32 could not add up."""
 
@@ -303,15 +306,28 @@ def _padded(values_TF: NDArray, steps: int) -> NDArray:
 
 def _alike(given: Sequence[Any] | NDArray) -> NDArray | None:
     """Times that are all written as ``2024-01-31T23:00:00Z``, as most are, in a third of the time. None where they are not."""
-    length = len(ALIKE)
     try:
-        text = "".join(given)
+        # Signs between them: so much text with all signs at their places is cut in one way alone.
+        text = ",".join(given)
     except TypeError:
         return None
-    signs = all(text[at::length] == len(given) * sign for at, sign in enumerate(ALIKE) if sign != "0")
-    if not (signs and text.isascii() and "\0" not in text and set(map(len, given)) == {length}):
+    if text.count(",") != len(given) - 1:
         return None
-    return np.frombuffer(text.encode(), f"S{length}").astype(f"S{length - 1}").astype("datetime64[us]")
+    return _kept_times(text) if len(given) <= MAX_KEPT else _times_in(text)
+
+
+def _times_in(text: str) -> NDArray | None:
+    length, text = len(ALIKE) + 1, f"{text},"
+    signs = all(text[at::length] == len(text) // length * sign for at, sign in enumerate(f"{ALIKE},") if sign != "0")
+    if not (signs and len(text) % length == 0 and text.isascii() and "\0" not in text):
+        return None
+    return np.frombuffer(text.encode(), f"S{length}").astype(f"S{length - 2}").astype("datetime64[us]")
+
+
+@lru_cache(maxsize=64)
+def _kept_times(text: str) -> NDArray | None:
+    """Series that end together, as most do that are asked about in one hour, have the same times."""
+    return _times_in(text)
 
 
 def _without_zone(time: Any, as_written: bool) -> str:

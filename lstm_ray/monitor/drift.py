@@ -96,13 +96,14 @@ def add(first: Counts, second: Counts) -> Counts:
     }
 
 
-def count(columns: Mapping[str, ArrayLike], reference: Mapping[str, Any], newest: int) -> Counts:
-    """Count one series' newest steps into the reference's bins. ``None`` and NaN are missing values."""
+def count(series: Sequence[Mapping[str, ArrayLike]], reference: Mapping[str, Any], newest: int) -> Counts:
+    """Count the newest steps of each series' columns into the reference's bins. ``None`` and NaN are missing values."""
     counts: Counts = {}
     for name, given in reference.get("columns", {}).items():
-        if name not in columns:
+        sent = [np.asarray(columns[name], dtype=np.float32)[-newest:] for columns in series if name in columns]
+        if not sent:
             continue
-        values = np.asarray(columns[name], dtype=np.float32)[-newest:]
+        values = np.concatenate(sent)
         found = values[np.isfinite(values)]
         edges = np.asarray(given["edges"], dtype=np.float32)
         bins = np.bincount(np.searchsorted(edges, found), minlength=len(edges) + 1).astype(np.float64)

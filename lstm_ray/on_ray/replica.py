@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,8 @@ NAMESPACE = "lstm-ray"
 INLINE_SERIES = 64
 """So many series are predicted where requests are read: handing them to a thread would double a lone request's time.
 More go to a thread, so that probes and small requests are answered meanwhile."""
+GC_THRESHOLD = 20_000
+"""Objects made between two looks for garbage; Python's own is 700."""
 RETRY_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
@@ -186,6 +189,8 @@ class Replica(Calls):
 
     def __init__(self, deploy: Mapping[str, Any], token_digest: bytes | None) -> None:
         torch.set_num_threads(1)
+        # Each request brings lists of thousands of numbers, which the collector would look through every few requests.
+        gc.set_threshold(GC_THRESHOLD)
         self._settings, self._token_digest = DeployConfig.model_validate(deploy), token_digest
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._following: asyncio.Task[None] | None = None

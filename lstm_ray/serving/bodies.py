@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ MAX_SERIES = 10_000
 """Of one request."""
 MAX_STEPS = 100_000
 """Of one series."""
+MAX_KEPT = 1_000
+"""Times whose words are kept for the next answer."""
 MAX_LEVELS = 99
 """Quantiles asked for at a time."""
 
@@ -280,7 +283,20 @@ def time_words(times: NDArray, schema: Schema) -> list[Any]:
     if times.dtype.kind != "M":
         return list(times.tolist())
     zone = "" if schema.on_own_clock else "Z"
-    return [f"{text}{zone}" for text in np.datetime_as_string(times, unit="s" if _whole_seconds(times) else "us")]
+    if len(times) > MAX_KEPT:
+        return _written(times, zone)
+    return list(_kept_words(times.astype("datetime64[us]").tobytes(), zone))
+
+
+@lru_cache(maxsize=64)
+def _kept_words(times: bytes, zone: str) -> list[str]:
+    """Series that are asked about together end together, mostly."""
+    return _written(np.frombuffer(times, "datetime64[us]"), zone)
+
+
+def _written(times: NDArray, zone: str) -> list[str]:
+    whole = bool((times == times.astype("datetime64[s]")).all())
+    return [f"{text}{zone}" for text in np.datetime_as_string(times, unit="s" if whole else "us")]
 
 
 def ticks(times: Sequence[str] | Sequence[int], schema: Schema, where: str) -> NDArray:
@@ -315,7 +331,3 @@ def example_request(policy: Policy) -> dict[str, Any]:
 def _arrays(columns: dict[str, Values]) -> dict[str, NDArray]:
     """null becomes NaN."""
     return {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
-
-
-def _whole_seconds(times: NDArray) -> bool:
-    return bool((times == times.astype("datetime64[s]")).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -109,9 +110,13 @@ def answer_and_count(policy: Policy, batch: Sequence[Asked]) -> tuple[list[Any],
     """Each request's predictions, or the InputError that it deserves, and what to count of them all."""
     found = answer(policy, batch)
     tally = Tally()
-    for asked, predictions in zip(batch, found, strict=True):
-        if asked.live and not isinstance(predictions, InputError):
-            _count(tally, policy, asked.inputs, predictions)
+    answered = [
+        pair
+        for asked, predictions in zip(batch, found, strict=True)
+        if asked.live and not isinstance(predictions, InputError)
+        for pair in zip(asked.inputs, predictions, strict=True)
+    ]
+    _count(tally, policy, answered)
     return found, tally
 
 
@@ -150,12 +155,12 @@ def median(forecast: Forecast, policy: Policy) -> NDArray:
     return values
 
 
-def _count(tally: Tally, policy: Policy, inputs: Sequence[SeriesInput], predictions: Sequence[Prediction]) -> None:
-    reference, history = policy.facts.get("reference", {}), policy.config.window.history
-    for item, prediction in zip(inputs, predictions, strict=True):
-        # Of a labelled series every step is told, not its newest history alone.
-        newest = len(prediction.times) if isinstance(prediction, Labelling) else history
-        tally.inputs = drift.add(tally.inputs, drift.count(item.columns, reference, newest))
+def _count(tally: Tally, policy: Policy, answered: Sequence[tuple[SeriesInput, Prediction]]) -> None:
+    # Of a labelled series every step is told, not its newest history alone.
+    newest = sys.maxsize if policy.config.task == "label" else policy.config.window.history
+    reference = policy.facts.get("reference", {})
+    tally.inputs = drift.count([item.columns for item, _ in answered], reference, newest)
+    for item, prediction in answered:
         tally.num_series += 1
         tally.warned_series += bool(prediction.warnings)
         if item.name:

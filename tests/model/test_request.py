@@ -15,6 +15,7 @@ from lstm_ray.data.schema import Schema
 from lstm_ray.data.store import to_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
+from lstm_ray.model import request
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.model.request import Reader
@@ -184,3 +185,25 @@ def test_a_time_that_is_none_is_refused_beside_good_ones(wrong: str) -> None:
     reader = Reader(made.make_config(), made.schema_of(), made.scaler_of(made.segments_of()))
     with pytest.raises(InputError, match=r"here, times: .*ISO 8601"):
         reader.ticks(["2024-02-29T23:00:00Z", wrong], "here")
+
+
+def test_times_are_read_alike_whether_they_were_read_before_or_not():
+    words = [f"{time}Z" for time in np.datetime64("2024-01-31T22:00:00") + np.arange(5) * np.timedelta64(1, "h")]
+    first, again = request._alike(words), request._alike(list(words))
+    assert first is not None
+    assert [f"{time}Z" for time in first.astype("datetime64[s]").astype(str)] == words
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["2024-01-31T22:00:00Z2", "024-01-31T23:00:00Z"],
+        ["2024-01-31T22:00:00Z,2024-01-31T23:00:00Z"],
+        ["2024-01-31T22:00:00Z,", "2024-01-31T23:00:00Z"],
+        ["2024-01-31T22:00:00Z", ""],
+        [],
+    ],
+)
+def test_times_that_only_join_to_what_is_usual_are_not_taken_for_it(words):
+    assert request._alike(words) is None

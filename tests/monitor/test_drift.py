@@ -22,7 +22,7 @@ def row(drift: Drift, column: str) -> dict:
 
 def drift_of(values: np.ndarray, column: str = "wind") -> dict:
     drift = Drift(REFERENCE)
-    drift.fold(count({column: values}, REFERENCE, len(values)))
+    drift.fold(count([{column: values}], REFERENCE, len(values)))
     return row(drift, column)
 
 
@@ -91,9 +91,9 @@ def test_a_value_that_fills_many_bins_gets_one_of_its_own() -> None:
     found = reference(replace(SEGMENTS, past_RP=rain), PARTS)
     assert max(found["columns"]["wind"]["shares"]) == pytest.approx(0.9, abs=0.01)
     dry, wet, below = Drift(found), Drift(found), Drift(found)
-    dry.fold(count({"wind": rain[:1_200, 0]}, found, 1_200))
-    wet.fold(count({"wind": np.full(1_200, 0.3)}, found, 1_200))
-    below.fold(count({"wind": np.full(1_200, -1.0)}, found, 1_200))
+    dry.fold(count([{"wind": rain[:1_200, 0]}], found, 1_200))
+    wet.fold(count([{"wind": np.full(1_200, 0.3)}], found, 1_200))
+    below.fold(count([{"wind": np.full(1_200, -1.0)}], found, 1_200))
     assert row(dry, "wind")["state"] == "stable"
     assert row(wet, "wind")["state"] == row(below, "wind")["state"] == "shifted"
 
@@ -103,7 +103,7 @@ def test_a_constant_column_is_stable_while_it_stays_and_shifted_when_it_moves() 
     found = reference(replace(SEGMENTS, past_RP=constant), PARTS)
     for value, expected in ((7.1, "stable"), (7.0, "shifted"), (7.2, "shifted")):
         drift = Drift(found)
-        drift.fold(count({"wind": [value] * ENOUGH}, found, ENOUGH))
+        drift.fold(count([{"wind": [value] * ENOUGH}], found, ENOUGH))
         assert row(drift, "wind")["state"] == expected
 
 
@@ -120,7 +120,7 @@ def test_a_few_values_are_not_judged() -> None:
 
 
 def test_only_the_newest_steps_are_counted_and_unknown_columns_are_not() -> None:
-    counts = count({"wind": np.arange(50.0), "nothing": np.arange(50.0)}, REFERENCE, 10)
+    counts = count([{"wind": np.arange(50.0), "nothing": np.arange(50.0)}], REFERENCE, 10)
     assert list(counts) == ["wind"]
     assert counts["wind"].total == 10
     assert counts["wind"].sum == np.arange(40, 50).sum()
@@ -128,8 +128,8 @@ def test_only_the_newest_steps_are_counted_and_unknown_columns_are_not() -> None
 
 def test_counts_of_two_replicas_add_up_to_those_of_one() -> None:
     first, second = SEGMENTS.past_RP[:600, 0], SEGMENTS.past_RP[600:1_200, 0]
-    apart = add(count({"wind": first}, REFERENCE, 600), count({"wind": second}, REFERENCE, 600))
-    together = count({"wind": SEGMENTS.past_RP[:1_200, 0]}, REFERENCE, 1_200)
+    apart = add(count([{"wind": first}], REFERENCE, 600), count([{"wind": second}], REFERENCE, 600))
+    together = count([{"wind": SEGMENTS.past_RP[:1_200, 0]}], REFERENCE, 1_200)
     np.testing.assert_array_equal(apart["wind"].bins_K, together["wind"].bins_K)
     assert apart["wind"].total == together["wind"].total
 
@@ -137,9 +137,9 @@ def test_counts_of_two_replicas_add_up_to_those_of_one() -> None:
 def test_an_old_shift_fades_and_memory_does_not_grow() -> None:
     drift = Drift(REFERENCE)
     normal = SEGMENTS.past_RP[:1_200, 0]
-    drift.fold(count({"wind": np.tile(normal + 10, 20)}, REFERENCE, 100_000))
+    drift.fold(count([{"wind": np.tile(normal + 10, 20)}], REFERENCE, 100_000))
     assert row(drift, "wind")["state"] == "shifted"
-    usual = count({"wind": np.tile(normal, 42)}, REFERENCE, 100_000)
+    usual = count([{"wind": np.tile(normal, 42)}], REFERENCE, 100_000)
     for _ in range(8):
         drift.fold(usual)
     assert row(drift, "wind")["state"] == "stable"
@@ -148,5 +148,5 @@ def test_an_old_shift_fades_and_memory_does_not_grow() -> None:
 
 def test_without_a_reference_there_is_nothing_to_tell() -> None:
     drift = Drift({})
-    drift.fold(count({"wind": [1.0]}, {}, 10))
+    drift.fold(count([{"wind": [1.0]}], {}, 10))
     assert drift.rows() == []

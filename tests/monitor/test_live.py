@@ -157,7 +157,7 @@ def test_drift_is_told_of_the_worst_column() -> None:
     given = reference(segments, {"train": (0, 1_500), "validation": (1_500, 1_700), "test": (1_700, 2_000)})
     monitor = Monitor(watched(reference=given))
     columns = {"load": segments.target_RC[:1_000, 0], "wind": segments.past_RP[:1_000, 0] + 50}
-    monitor.merge(Tally(inputs=count(columns, given, 1_000), num_series=6, warned_series=2))
+    monitor.merge(Tally(inputs=count([columns], given, 1_000), num_series=6, warned_series=2))
     found = monitor.summary()["inputs"]
     assert found["state"].startswith("shifted: 1 of 2 columns, most 'wind'")
     assert (found["series"], found["series_with_warnings"]) == (6, 2)
