@@ -29,13 +29,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lstm_ray.config import with_values
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.stored import POLICY
-from lstm_ray.on_ray import cluster, servers, streams
+from lstm_ray.on_ray import cluster, orphans, servers, streams
 from lstm_ray.on_ray.calls import SERVICER
 from lstm_ray.on_ray.replica import NAMESPACE, Replica
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.gate import digest
-from lstm_ray.serving.switching.history import lay
+from lstm_ray.serving.headers import BEFORE_SERVE
+from lstm_ray.serving.switching.history import lay, require_free
 from lstm_ray.serving.switching.register import Register
 
 APPLICATION = "lstm-ray"
@@ -51,10 +52,13 @@ SHUTDOWN_SECONDS = 30.0
 ENVIRONMENT = {
     # Requests are read and answered by one thread: two would take turns at Python's lock, up to 5 ms a turn.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": BEFORE_SERVE,
 }
 FAST_PROXY = {
     # Five times the throughput of Serve's own proxy (HAProxy passes requests on without unpacking them).
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # Connections on which a client owes the rest of a request; the default is an hour, and there is room for 4096.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # A replica waits this long before it stops, for proxies on other machines to hear of it; the default is 30 s.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
 }
@@ -101,11 +105,16 @@ def running(
     Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
     """
     token_digest = _token_digest(deploy)
+    if history is not None:
+        require_free(history)
     cluster.ensure()
-    with _quiet():
+    with (
+        _quiet(),
+        tempfile.TemporaryDirectory(prefix=orphans.PREFIX, dir=orphans.SOCKETS, ignore_cleanup_errors=True) as private,
+    ):
         client = _get_global_client(raise_if_no_controller_running=False)
         started = client is None
-        deploy = _start_serve(deploy) if client is None else _join_serve(client, deploy, application, route)
+        deploy = _start_serve(deploy, private) if client is None else _join_serve(client, deploy, application, route)
         try:
             with (
                 _streams(application, files, deploy, history) as shards,
@@ -159,10 +168,15 @@ def _stop_signal() -> Iterator[threading.Event]:
             signal.signal(sign, handler)
 
 
-def _start_serve(deploy: DeployConfig) -> DeployConfig:
-    """Start Serve; returns the settings with the port that was picked."""
+def _start_serve(deploy: DeployConfig, private: str) -> DeployConfig:
+    """Start Serve; returns the settings with the port that was picked.
+
+    Args:
+        private: folder of this user alone.
+    """
     host = ipaddress.ip_address(socket.gethostbyname(deploy.host))
     if deploy.port:
+        orphans.end_proxy(deploy.host, deploy.port)
         _require_free(deploy)
     deploy = deploy.model_copy(update={"port": deploy.port or free_port(deploy.host)})
     grpc_options: dict[str, Any] = {}
@@ -173,9 +187,9 @@ def _start_serve(deploy: DeployConfig) -> DeployConfig:
         grpc_options = {"grpc_options": {"port": deploy.grpc_port, "grpc_servicer_functions": [SERVICER]}}
     # The fast proxy connects to replicas by the host they bind to: with several machines that must be every interface.
     fast = len([node for node in ray.nodes() if node["Alive"]]) == 1 or host.is_unspecified
-    environment = (
-        {**ENVIRONMENT, **FAST_PROXY, **{name: str(free_port()) for name in PROXY_PORTS}} if fast else ENVIRONMENT
-    )
+    ports = {name: str(free_port()) for name in PROXY_PORTS}
+    files = {name: str(Path(private, file)) for name, file in orphans.PROXY_FILES.items()}
+    environment = {**ENVIRONMENT, **FAST_PROXY, **ports, **files} if fast else ENVIRONMENT
     serve.start(
         proxy_location="HeadOnly",
         http_options={"host": deploy.host, "port": deploy.port},

@@ -123,6 +123,6 @@ def _words(one: Quantised) -> str:
     name = "mean absolute error" if one.metric == "mae" else "accuracy"
     return (
         f"{one.kind}: {name} on {one.windows} validation windows {one.value_before:.5g} before, {one.value:.5g} after "
-        f"({one.loss:+.2%} worse); {one.size_bytes_before / 1000:,.0f} kB before, {one.size_bytes / 1000:,.0f} after; "
+        f"({one.change}); {one.size_bytes_before / 1000:,.0f} kB before, {one.size_bytes / 1000:,.0f} after; "
         f"{one.ms_before:.2f} ms before, {one.ms:.2f} after. {one.verdict[0].upper()}{one.verdict[1:]}."
     )

@@ -109,7 +109,7 @@ class Gate:
         if length.isdigit() and int(length) > self._max_body_bytes:
             await refuse(send, 413, ["body"], too_large)
             return
-        if scope["method"] == "POST" and (b"transfer-encoding" in headers or length != b"0"):
+        if scope["method"] in ("POST", "PUT") and (b"transfer-encoding" in headers or length != b"0"):
             if headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
                 words = "a compressed body is not read; send it as it is, without the header 'Content-Encoding'"
                 await refuse(send, 415, ["header", "content-encoding"], words, {"accept-encoding": "identity"})

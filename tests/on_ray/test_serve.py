@@ -20,6 +20,7 @@ from ray import serve as ray_serve
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
+from lstm_ray.on_ray.orphans import PREFIX, SOCKETS
 from lstm_ray.on_ray.serve import Served, free_port, running, serve_forever
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import bundle
@@ -104,6 +105,20 @@ def test_bad_input_is_refused_over_the_wire(client: httpx.Client) -> None:
 def test_a_request_id_comes_back(client: httpx.Client) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": "mine-1"}).headers["x-request-id"] == "mine-1"
     assert client.get("/healthz").headers["x-request-id"]
+
+
+@pytest.mark.parametrize("name", ["X-Request-ID", "X-Session-ID", "serve_multiplexed_model_id"])
+def test_a_header_that_is_no_text_fails_no_request(client: httpx.Client, name: str) -> None:
+    answer = client.get("/healthz", headers={name: b"a\xe9b"})
+    assert answer.status_code == 200
+    assert answer.headers["x-request-id"].isascii()
+
+
+def test_the_socket_that_commands_the_proxy_is_its_owners_alone(served: Served) -> None:
+    binds = f"bind {served.url.removeprefix('http://').partition('/')[0]}\n"
+    [config] = [file for file in Path(SOCKETS).glob(f"{PREFIX}*/*/haproxy.cfg") if binds in file.read_text()]
+    assert (config.parent / "admin.sock").is_socket()
+    assert config.parent.parent.stat().st_mode & 0o077 == 0
 
 
 def test_it_is_ready_and_its_page_is_there(client: httpx.Client) -> None:

@@ -30,6 +30,7 @@ def call(
     token: bytes | None = None,
     path: str = "/v1/forecast",
     root: str = "",
+    method: str = "POST",
 ) -> tuple[int, bytes, list[tuple[str, int]]]:
     """Status, body, and what was recorded. A body without its last part never ends."""
     recorded: list[tuple[str, int]] = []
@@ -47,7 +48,7 @@ def call(
 
     given = {"content-type": "application/json", **(headers or {})}
     raw = [(name.encode(), value.encode()) for name, value in given.items()]
-    scope = {"type": "http", "method": "POST", "path": root + path, "root_path": root, "headers": raw}
+    scope = {"type": "http", "method": method, "path": root + path, "root_path": root, "headers": raw}
     digest_of = None if token is None else digest(token)
     gate = Gate(
         echo, LIMIT, digest_of, lambda passed: recorded.append((passed.route, passed.status)), body_seconds=0.05
@@ -87,3 +88,11 @@ def test_a_token_opens_everything_and_nothing_else_does() -> None:
         assert call([b""], given, b"secret")[0] == 401
     assert call([b""], {"authorization": "Bearer secret"}, b"secret")[0] == 200
     assert call([b""], token=b"secret", path="/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("headers", [{"content-type": "text/plain"}, {"content-encoding": "gzip"}])
+def test_a_body_that_is_no_plain_json_is_refused_whatever_brings_it(method: str, headers: dict[str, str]) -> None:
+    status, answer, _ = call([b"{}", b""], {"transfer-encoding": "chunked", **headers}, method=method)
+    assert status == 415
+    assert json.loads(answer)["detail"][0]["loc"] == ["header", next(iter(headers))]

@@ -119,7 +119,9 @@ def test_a_stream_is_begun_advanced_forecast_told_of_and_deleted(client: Client)
     assert answer.status_code == 200, answer.text
     assert answer.json()["policy"] == POLICY.version
     require_alike(answer.json()["forecasts"][0], expected(80, 109))
-    assert client.get("/v1/streams/one").json()["steps"] == 29
+    facts = client.get("/v1/streams/one")
+    assert facts.json()["steps"] == 29
+    assert answer.headers["x-policy-version"] == facts.headers["x-policy-version"] == POLICY.version
     assert client.request("DELETE", "/v1/streams/one").status_code == 204
     assert client.get("/v1/streams/one").status_code == 404
     assert client.get("/v1/policy").json()["streams"] is True

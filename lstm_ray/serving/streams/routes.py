@@ -10,7 +10,7 @@ from lstm_ray.model.policy import Policy
 from lstm_ray.model.streaming import OutOfStepError
 from lstm_ray.serving import bodies
 from lstm_ray.serving.refusals import detail
-from lstm_ray.serving.routes.common import GET_REFUSALS, REFUSALS, as_json, documented
+from lstm_ray.serving.routes.common import GET_REFUSALS, REFUSALS, documented
 from lstm_ray.serving.streams.messages import (
     Ahead,
     Steps,
@@ -53,7 +53,7 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
         ),
     )
     async def put(id: Id, body: bodies.Series) -> Response:
-        return as_json(await streams.put(sane(id), body))
+        return _answered(await streams.put(sane(id), body))
 
     @app.post(
         "/v1/streams/{id}/observe",
@@ -67,17 +67,22 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
         ),
     )
     async def observe(id: Id, body: Steps) -> Response:
-        return as_json(await streams.observe(sane(id), body))
+        return _answered(await streams.observe(sane(id), body))
 
     @app.post(
         "/v1/streams/{id}/forecast",
         response_model=bodies.ForecastAnswer,
         **_stream(
-            "Forecast a stream", "The steps after the newest one, from the state: no history is sent.", ahead, UNKNOWN
+            "Forecast a stream",
+            "The steps after the newest one, from the state: no history is sent. The state has read every step since the "
+            f"stream began; POST /v1/forecast reads the newest {policy.config.window.history} of a history, so their answers "
+            "may part once a stream is longer.",
+            ahead,
+            UNKNOWN,
         ),
     )
     async def forecast(id: Id, body: Ahead) -> Response:
-        return as_json(await streams.forecast(sane(id), body))
+        return _answered(await streams.forecast(sane(id), body))
 
     if not policy.schema.known:
 
@@ -89,7 +94,7 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
             responses=READ_REFUSALS,
         )
         async def plain_forecast(id: Id) -> Response:
-            return as_json(await streams.forecast(id, Ahead()))
+            return _answered(await streams.forecast(id, Ahead()))
 
     @app.get(
         "/v1/streams/{id}",
@@ -99,7 +104,7 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
         responses=READ_REFUSALS,
     )
     async def facts(id: Id) -> Response:
-        return as_json(await streams.facts(id))
+        return _answered(await streams.facts(id))
 
     @app.delete(
         "/v1/streams/{id}",
@@ -111,6 +116,11 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
     async def forget(id: Id) -> Response:
         await streams.forget(id)
         return Response(status_code=204)
+
+
+def _answered(answer: StreamAnswer | bodies.ForecastAnswer) -> Response:
+    """With the policy that reads the stream, which need not be that of the lane: a canary's is asked for the same streams."""
+    return Response(answer.model_dump_json(), 200, {"x-policy-version": answer.policy}, "application/json")
 
 
 def _stream(

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ ACCOUNT, LOCK = "served.json", "lock"
 MAX_KEPT = 10
 """Policies on disk."""
 SHORTEST_PREFIX = 4
+FREE_SECONDS = 5.0
+"""A killed server's processes end within so many."""
 
 
 class Kept(BaseModel):
@@ -57,18 +60,7 @@ class History:
 
     def __init__(self, folder: Path, session: str) -> None:
         self._folder, self._session = folder, session
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Closed, and so unlocked, with the process, however it ends.
-            self._lock = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise InputError(
-                f"another server keeps its policies in '{folder}'; serve with a deploy.port of its own"
-            ) from None
-        except OSError as error:
-            raise InputError(f"served policies cannot be kept in '{folder}': {error.strerror}") from None
+        self._lock = _locked(folder)
 
     def close(self) -> None:
         """Let another have the folder."""
@@ -124,6 +116,40 @@ class History:
             return None
         account.policies = [kept for kept in account.policies if (self._folder / kept.version).is_dir()]
         return account
+
+
+def require_free(folder: Path, seconds: float = FREE_SECONDS) -> None:
+    """Raises InputError where another server holds a folder, and does not let go of it soon, as one that was killed does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            os.close(_locked(folder))
+            return
+        except InputError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
+
+
+def _locked(folder: Path) -> int:
+    """The file that says whose a folder is. Closed, and so unlocked, with the process, however it ends.
+
+    Raises InputError where another has it, or there can be none.
+    """
+    lock = -1
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise InputError(
+            f"another server serves this run: it keeps its policies in '{folder}'. Change what it serves with 'lstm-ray "
+            "update', stop it, or serve a copy of the policy's folder, in a folder of its own"
+        ) from None
+    except OSError as error:
+        raise InputError(f"served policies cannot be kept in '{folder}': {error.strerror}") from None
+    return lock
 
 
 def meant(prefix: str, policies: list[Kept]) -> str:

@@ -70,7 +70,10 @@ class Switch:
 
         async def send_named(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), version]}
+                headers = list(message.get("headers", ()))
+                # A stream tells its own: all lanes share the streams.
+                if not any(name == VERSION for name, _ in headers):
+                    message = {**message, "headers": [*headers, version]}
             await send(message)
 
         with lane.busy():

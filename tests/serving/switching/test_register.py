@@ -13,7 +13,7 @@ import pytest
 from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY, Files
 from lstm_ray.serving.switching.fits import breaks
-from lstm_ray.serving.switching.history import MAX_KEPT, History, lay
+from lstm_ray.serving.switching.history import MAX_KEPT, History, lay, require_free
 from lstm_ray.serving.switching.register import Change, Register
 from tests.serving import services as serving
 
@@ -118,8 +118,10 @@ def test_nobody_shares_a_history_and_it_keeps_so_many_policies_and_those_that_ar
     first = packed()
     history = History(tmp_path, "one")
     account = history.begin("first", lay(tmp_path, first))
-    with pytest.raises(InputError, match="another server keeps its policies"):
+    with pytest.raises(InputError, match=r"another server serves this run.*'lstm-ray update'"):
         History(tmp_path, "two")
+    with pytest.raises(InputError, match="another server serves this run"):
+        require_free(tmp_path, seconds=0)
     for number in range(1, MAX_KEPT + 5):
         history.keep(account, packed(number), f"run {number}")
     assert len(account.policies) == MAX_KEPT
@@ -127,6 +129,7 @@ def test_nobody_shares_a_history_and_it_keeps_so_many_policies_and_those_that_ar
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == MAX_KEPT
     assert history.files(version(first)) == first
     history.close()
+    require_free(tmp_path, seconds=0)
 
 
 def test_no_change_is_made_where_no_replica_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

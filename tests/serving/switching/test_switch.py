@@ -263,3 +263,20 @@ def test_the_servers_end_closes_every_policy_after_its_last_request() -> None:
         assert not new.open
 
     run(work)
+
+
+def test_an_answer_that_tells_another_policy_than_its_lane_keeps_its_word() -> None:
+    async def work() -> None:
+        server = Server(Policy(OLD))
+
+        async def streams(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"x-policy-version", NEW.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"{}"})
+
+        await server.turn(champion=OLD)
+        server.switch.champion.app = streams
+        answer = await server.ask("/v1/streams/one/forecast")
+        assert answer.headers.get_list("x-policy-version") == [NEW]
+
+    asyncio.run(work())
