@@ -29,11 +29,15 @@ EXTRAS = {
 """Packages that an installation may do without, and the extra that brings each."""
 
 
-def not_installed(error: ModuleNotFoundError) -> InputError | None:
-    """What a user is told where a package of an extra is missing; None where the module is no such package's."""
+def not_installed(error: ModuleNotFoundError, extra: str | None = None) -> InputError | None:
+    """What a user is told where a package of an extra is missing; None where the module is no such package's.
+
+    Args:
+        extra: to name in place of the least that brings it.
+    """
     package = (error.name or "").partition(".")[0]
     if package not in EXTRAS:
         return None
     return InputError(
-        f"this needs the package '{package}', which is not installed; pip install 'lstm-ray[{EXTRAS[package]}]'"
+        f"this needs the package '{package}', which is not installed; pip install 'lstm-ray[{extra or EXTRAS[package]}]'"
     )

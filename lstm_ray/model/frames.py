@@ -33,6 +33,19 @@ def is_table(given: Any) -> bool:
     return isinstance(given, Mapping) or hasattr(type(given), "columns") or hasattr(type(given), "column_names")
 
 
+def require_series(given: Any) -> None:
+    """Raises InputError for what is neither a table nor a sequence of series."""
+    if isinstance(given, SeriesInput):
+        raise InputError("one series is given on its own; put it into a list: predict([series])")
+    listed = isinstance(given, (list, tuple))
+    if wrong := [one for one in (given if listed else [given]) if not isinstance(one, SeriesInput)]:
+        found = f"{'a list of ' if listed else ''}{type(wrong[0]).__name__}"
+        raise InputError(
+            f"{found} is no table and no list of SeriesInput; give a polars or pandas DataFrame, a pyarrow Table, a mapping of "
+            "column names to arrays, or a list of SeriesInput"
+        )
+
+
 def series_of(table: Any, reader: Reader) -> list[SeriesInput]:
     """The series of a table, in the order in which they first appear.
 
@@ -168,6 +181,10 @@ def _columns(table: Any) -> dict[str, Any]:
     elif hasattr(table, "column_names"):
         found = {name: table.column(name) for name in table.column_names}
     else:
+        # What pandas groups by or reads with index_col is no column of its own.
+        named = [name for name in getattr(getattr(table, "index", None), "names", []) if name is not None]
+        if named and not {*named} & {*table.columns}:
+            table = table.reset_index()
         found = {str(name): table[name] for name in table.columns}
     if not found:
         raise InputError("the table has no columns")
@@ -182,6 +199,9 @@ def _columns(table: Any) -> dict[str, Any]:
 
 
 def _array(column: Any) -> NDArray:
+    if hasattr(column, "null_count") and hasattr(column, "buffers"):
+        # A pyarrow Array, as a RecordBatch holds them, copies only where it is told to.
+        return np.asarray(column.to_numpy(zero_copy_only=False))
     found = column.to_numpy() if hasattr(column, "to_numpy") else column
     return np.asarray(found)
 
@@ -196,7 +216,7 @@ def _numbers(column: Any, name: str) -> NDArray:
         values = np.array([np.nan if _missing(value) else value for value in values], dtype=object)
     texts = [value for value in values if isinstance(value, (str, bytes))] if values.dtype.kind in "OUS" else []
     try:
-        if texts or values.dtype.kind in "mM":
+        if texts or values.dtype.kind in "mMc":
             raise TypeError
         return values.astype(np.float64)
     except (TypeError, ValueError):

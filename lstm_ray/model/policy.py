@@ -325,6 +325,7 @@ class Policy:
         """
         if frames.is_table(series):
             series = frames.series_of(series, self.requests)
+        frames.require_series(series)
         if not series:
             raise InputError("no series given; send at least one")
         names = [item.name or str(index) for index, item in enumerate(series)]

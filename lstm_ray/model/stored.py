@@ -30,7 +30,7 @@ MOST_BYTES = 1 << 33
 """A file larger than 8 GB is no policy's."""
 Files = Mapping[str, bytes]
 """Name to content."""
-ALTERED = "'{}' was altered after it was saved: its hashes do not match; take a fresh copy"
+ALTERED = "'{}' was altered after it was saved: the hashes do not match, {}; take a fresh copy"
 UNREADABLE = "'{}' holds no readable policy: {}"
 
 
@@ -92,9 +92,9 @@ def opened(files: Files, where: str) -> dict[str, Any]:
     content = _content(files[POLICY], where)
     for name, expected in content["files"].items():
         if name not in files:
-            raise InputError(UNREADABLE.format(where, f"{name} is missing"))
+            raise InputError(UNREADABLE.format(where, f"{name} is missing; copy the whole folder"))
         if _sha256(files[name]) != expected:
-            raise InputError(ALTERED.format(where))
+            raise InputError(ALTERED.format(where, f"{name} is not the one that {POLICY} names"))
     return content
 
 
@@ -112,7 +112,7 @@ def _content(told: bytes, where: str) -> dict[str, Any]:
     version = content.pop("version", None)
     try:
         if version != _version(content):
-            raise InputError(ALTERED.format(where))
+            raise InputError(ALTERED.format(where, f"{POLICY} says other than its version"))
         for number in range(found, FORMAT):
             content = UPGRADES[number](content)
         files = content["files"]
@@ -120,6 +120,8 @@ def _content(told: bytes, where: str) -> dict[str, Any]:
             raise InputError(UNREADABLE.format(where, f"it names {unknown[0]!r}, and may name {', '.join(HELD)}"))
         if WEIGHTS not in files:
             raise InputError(UNREADABLE.format(where, f"it names no {WEIGHTS}"))
+    except InputError:
+        raise
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise InputError(UNREADABLE.format(where, f"{POLICY} is not as a policy is saved ({error!r})")) from None
     return {**content, "version": version}
@@ -159,6 +161,8 @@ def _bytes(folder: Path, name: str) -> bytes:
         if not file.is_file() or file.stat().st_size > MOST_BYTES:
             raise InputError(UNREADABLE.format(folder, f"{name} is no file of at most {MOST_BYTES / 1e9:.0f} GB"))
         return file.read_bytes()
+    except FileNotFoundError:
+        raise InputError(UNREADABLE.format(folder, f"{name} is missing; copy the whole folder")) from None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         raise InputError(UNREADABLE.format(folder, error)) from None
 

@@ -25,6 +25,9 @@ from lstm_ray.on_ray.forecasting.predicting import Told, roles_of
 from lstm_ray.on_ray.forecasting.writing import Out
 from lstm_ray.serving.bundle import find, unpack
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk, a quota and a limit on files answer with."""
+
 
 def forecast_files(run: str | Path, data: str | list[str], out: str | Path) -> dict[str, Any]:
     """Predict what follows the last step of every series of some files.
@@ -58,7 +61,12 @@ def _forecast(run: str | Path, data: str | list[str], out: str | Path) -> dict[s
     config = roles_of(policy, data)
     pieces = pieces_of(config)
     spreads = bool(os.environ.get("RAY_ADDRESS")) or sum(piece.num_bytes for piece in pieces) >= WHOLE_BYTES
-    if (summary := place.begin(_key(policy, config, spreads))) is not None:
+    key = _key(policy, config, spreads)
+    try:
+        summary = place.begin(key)
+    except OSError as error:
+        raise InputError(f"--out '{out}' cannot be written: {error}; name a folder that is yours to write to") from None
+    if summary is not None:
         progress.note(f"'{out}' holds all of these forecasts already: nothing is done")
         return summary
     try:
@@ -87,7 +95,7 @@ def _forecast(run: str | Path, data: str | list[str], out: str | Path) -> dict[s
         }
         place.end(tables.schema_of(policy), summary)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise InputError(
             f"--out '{out}' has no room for more ({error.strerror}); make room: the same command goes on after the "

@@ -155,6 +155,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a column misspelt": ({"load": None, "laod": np.zeros(40)}, r"no column 'load'.*did you mean 'laod'"),
     "a name missing": ({"when": None}, r"no column 'when', which holds the time"),
     "text for numbers": ({"wind": np.array(["calm"] * 40)}, r"column 'wind' holds 'calm', which is no number"),
+    "complex numbers": ({"wind": np.full(40, 1j)}, r"column 'wind' holds '1j', which is no number"),
     "numbers for times": ({"when": np.arange(40)}, r"column 'when' holds numbers such as 0.*give datetimes"),
     "no time": ({"when": np.full(40, "soon")}, r"column 'when', times: .*soon"),
     "a missing time": ({"when": np.full(40, np.datetime64("NaT", "us"))}, r"a time is missing"),
@@ -186,6 +187,32 @@ def test_a_table_that_cannot_be_read_is_refused_with_the_fix(name: str, priced: 
     columns = {key: value for key, value in (table() | change).items() if value is not None}
     with pytest.raises(InputError, match=words):
         priced.predict(columns)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([{"load": 1.0}], "a list of dict is no table and no list of SeriesInput; give a polars or pandas DataFrame"),
+        (np.zeros((40, 2)), "ndarray is no table"),
+        (pd.Series(np.zeros(40)), "Series is no table"),
+        ("newest.parquet", "str is no table"),
+        (None, "NoneType is no table"),
+        (SeriesInput(HOURS, {}), r"put it into a list"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_what_is(given: Any, words: str, priced: Policy) -> None:
+    with pytest.raises(InputError, match=words):
+        priced.predict(given)
+
+
+def test_a_record_batch_and_an_index_are_read_as_columns(priced: Policy) -> None:
+    frame = pd.DataFrame(table())
+    wanted = priced.predict(frame)
+    batch = pa.table(table()).to_batches()[0]
+    for given in (batch, frame.set_index("when"), frame.set_index(["site", "when"])):
+        for found, one in zip(priced.predict(given), wanted, strict=True):
+            np.testing.assert_array_equal(found.times, one.times)
+            np.testing.assert_array_equal(found.values_HCQ, one.values_HCQ)  # type: ignore[union-attr]
 
 
 def test_an_empty_and_a_lazy_table_and_a_short_history_say_so(priced: Policy) -> None:

@@ -117,7 +117,9 @@ def test_the_first_format_is_refused_with_the_reason() -> None:
 
 @pytest.mark.parametrize("name", [WEIGHTS, SMOKE, CARD])
 def test_every_file_is_held_by_its_hash(files: dict[str, bytes], name: str, tmp_path: Path) -> None:
-    assert "hashes do not match" in complaint({**files, name: files[name] + b" "})
+    found = complaint({**files, name: files[name] + b" "})
+    assert "hashes do not match" in found
+    assert f"{name} is not the one" in found
     assert f"{name} is missing" in complaint({held: files[held] for held in files if held != name})
     stored.write(tmp_path, {**files, name: files[name] + b" "})
     for read in (Policy.load, bundle.pack, bundle.find):
@@ -127,6 +129,18 @@ def test_every_file_is_held_by_its_hash(files: dict[str, bytes], name: str, tmp_
     for read in (Policy.load, bundle.pack, bundle.find):
         with pytest.raises(InputError, match="holds no readable policy"):
             read(tmp_path)  # type: ignore[operator]
+
+
+def test_a_complaint_is_told_once_and_names_the_file(files: dict[str, bytes], tmp_path: Path) -> None:
+    told = json.loads(files[POLICY])
+    for spoilt in (told | {"facts": {"mae": 0}}, told | {"files": told["files"] | {"evil.pkl": "0" * 64}}):
+        found = complaint({**files, POLICY: json.dumps(spoilt).encode()})
+        assert f"{POLICY} says other than its version" in found
+        assert "InputError" not in found
+    stored.write(tmp_path, files)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(InputError, match=f"{WEIGHTS} is missing; copy the whole folder"):
+        Policy.load(tmp_path)
 
 
 def test_a_card_may_change_and_the_version_stays(files: dict[str, bytes]) -> None:

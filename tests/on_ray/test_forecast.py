@@ -308,6 +308,13 @@ def test_a_wide_file_is_forecast_from_its_end(tmp_path: Path) -> None:
     np.testing.assert_allclose(own["median"], expected.values_HCQ[:, 0, 0], rtol=1e-5)  # type: ignore[union-attr]
 
 
+def test_a_labelled_series_without_a_name_is_not_given_anothers(tmp_path: Path) -> None:
+    config = made.label_config(data__label_kind="value", data__past=["load"])
+    policy = made.random_policy(config, made.labelled_of((240,), kind="value"))
+    found = predicted(policy, write(tmp_path / "a.csv", rows("", 20), rows("0", 30)))
+    assert found.group_by("series").len().sort("series").rows() == [("", 20), ("0", 30)]
+
+
 @pytest.mark.parametrize("kind", ["class", "value"])
 def test_every_step_is_labelled_with_a_row_each_and_needs_no_label(tmp_path: Path, kind: str) -> None:
     config = made.label_config(data__label_kind=kind, data__past=["load"])

@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from runpy import run_path
 from subprocess import run as run_command
@@ -138,6 +139,21 @@ def test_other_inputs_begin_anew_and_say_so(
     assert found.height == summary["num_rows"]
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_parts_that_a_killed_removal_left_are_not_taken_for_todays(
+    work: Path, finished: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not finished:
+        killed_after(4, monkeypatch)
+    with suppress(KeyboardInterrupt):
+        forecast(work)
+    (work / "out" / ATTEMPT).unlink()
+    write(work / "a.csv", *(rows(f"new{index}", 30) for index in range(3)))
+    assert forecast(work)["num_series"] == 3
+    found = pl.read_parquet(work / "out" / "*.parquet")
+    assert found["series"].unique().sort().to_list() == ["new0", "new1", "new2"]
+
+
 def test_a_folder_of_other_files_is_left_alone(work: Path) -> None:
     (work / "theirs").mkdir()
     (work / "theirs" / "thesis.tex").write_text("years of work")
@@ -156,6 +172,19 @@ def test_what_is_neither_a_parquet_file_nor_a_folder_is_refused(work: Path, out:
     with pytest.raises(InputError, match=words):
         forecast(work, out)
     assert (work / out).read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("plain/x", r"--out '.*plain/x' cannot be written: .*name a folder that is yours"),
+        ("plain/x.parquet", "is a file"),
+    ],
+)
+def test_where_nothing_can_be_written_it_is_said_without_a_traceback(work: Path, out: str, words: str) -> None:
+    (work / "plain").write_text("a file")
+    with pytest.raises(InputError, match=words):
+        forecast(work, out)
 
 
 def test_a_full_disk_is_told_and_leaves_what_is_finished(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

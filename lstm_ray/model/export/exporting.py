@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,29 @@ def output_of(policy: Policy) -> tuple[str, tuple[str | int, ...]]:
     return "labels", (BATCH, STEPS, len(schema.classes) or 1)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As where a policy is served: what is timed side by side shares no threads, and small products gain none by them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_turns(*works: Callable[[], Any], rounds: int = ROUNDS) -> list[float]:
+    """Median milliseconds of each, by the wall; in turns, so that a busy machine is as busy for one as for another."""
+    taken = np.empty((rounds + 1, len(works)))
+    for turn, work in product(range(rounds + 1), range(len(works))):
+        begin = time.perf_counter()
+        works[work]()
+        taken[turn, work] = time.perf_counter() - begin
+    found: list[float] = (1000 * np.median(taken[1:], axis=0)).tolist()
+    return found
+
+
+@one_thread()
 def compared(policy: Policy, kind: str, file: Path, series: Sequence[SeriesInput]) -> Parity:
     """A file, opened again, against the policy."""
     ask = OPENERS[kind](file)
@@ -136,6 +161,7 @@ def compared(policy: Policy, kind: str, file: Path, series: Sequence[SeriesInput
             gaps.append(np.abs(_cut(own, answer, trial.feeds, policy) - answer) / scale)
     fed, asked = padded(feeds(policy, series[:1]), policy), list(series[:1])
     content = file.read_bytes()
+    ms, ms_policy = in_turns(lambda: ask(fed), lambda: policy.predict(asked))
     return Parity(
         kind=kind,
         file=file.name,
@@ -143,23 +169,12 @@ def compared(policy: Policy, kind: str, file: Path, series: Sequence[SeriesInput
         sha256=hashlib.sha256(content).hexdigest(),
         largest=float(max(gap.max() for gap in gaps)),
         mean=float(np.concatenate([gap.ravel() for gap in gaps]).mean()),
-        ms=milliseconds(lambda: ask(fed)),
-        ms_policy=milliseconds(lambda: policy.predict(asked)),
+        ms=ms,
+        ms_policy=ms_policy,
         batches=sorted(batches),
         steps=sorted(steps),
         unit=unit,
     )
-
-
-def milliseconds(work: Callable[[], Any], rounds: int = ROUNDS) -> float:
-    """Median wall time."""
-    work()
-    taken = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - begin)
-    return 1000 * float(np.median(taken))
 
 
 def write_report(folder: Path, policy: Policy, made: Sequence[Any]) -> None:

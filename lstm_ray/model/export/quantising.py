@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.export import writing
-from lstm_ray.model.export.exporting import FILES, OPENERS, milliseconds, program
+from lstm_ray.model.export.exporting import FILES, OPENERS, in_turns, one_thread, program
 from lstm_ray.model.export.feeds import feeds
 from lstm_ray.model.export.lengths import padded
 from lstm_ray.model.export.writing import Answers
@@ -29,7 +29,8 @@ OF = {"int8": "onnx", "bf16": "torch"}
 """The form that each kind of weights is of."""
 QUANTISED = {"int8": "policy.int8.onnx", "bf16": "policy.bf16.pt2"}
 LOSS, GAIN = 0.01, 0.8
-"""Worth it below this relative loss of accuracy, and below this share of the time or size before."""
+"""Worth it below this relative loss of accuracy, and below this share of the time or size before, if the other grows by no
+more than it would shrink by."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,23 @@ class Quantised:
         return change / self.value_before if self.value_before else 0.0
 
     @property
+    def change(self) -> str:
+        """The loss in words."""
+        if not self.loss:
+            return "as good"
+        return f"{abs(self.loss):.2%} {'worse' if self.loss > 0 else 'better'}"
+
+    @property
     def verdict(self) -> str:
         size, speed = self.size_bytes / self.size_bytes_before, self.ms / self.ms_before
         if self.loss > LOSS:
             return f"not worth it: it answers {self.loss:.1%} worse"
-        if size > GAIN and speed > GAIN:
+        if min(size, speed) > GAIN or max(size, speed) > 1 / GAIN:
             return f"not worth it: {size:.2f} of the size and {speed:.2f} of the time"
-        change = f"{abs(self.loss):.2%} {'worse' if self.loss > 0 else 'better'}"
-        return f"worth it: {size:.2f} of the size, {speed:.2f} of the time, {change}"
+        return f"worth it: {size:.2f} of the size, {speed:.2f} of the time, {self.change}"
 
 
+@one_thread()
 def quantise(
     policy: Policy, folder: Path, kind: str, series: Sequence[SeriesInput], actual: Sequence[NDArray]
 ) -> Quantised:
@@ -92,6 +100,7 @@ def quantise(
     ask, ask_before = OPENERS[OF[kind]](file), OPENERS[OF[kind]](before)
     metric = "mae" if policy.config.answers == "values" else "accuracy"
     one, content = padded(feeds(policy, series[:1]), policy), file.read_bytes()
+    ms, ms_before = in_turns(lambda: ask(one), lambda: ask_before(one))
     return Quantised(
         kind=kind,
         file=file.name,
@@ -102,8 +111,8 @@ def quantise(
         value=_judged(ask, policy, series, actual),
         value_before=_judged(ask_before, policy, series, actual),
         windows=len(series),
-        ms=milliseconds(lambda: ask(one)),
-        ms_before=milliseconds(lambda: ask_before(one)),
+        ms=ms,
+        ms_before=ms_before,
     )
 
 

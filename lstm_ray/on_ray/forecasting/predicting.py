@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -24,7 +24,7 @@ from lstm_ray.data.preparing.unseen import require_same_grid
 from lstm_ray.data.timeline import grid
 from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.errors import InputError
-from lstm_ray.model.policy import Policy
+from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.model.together import input_of, read_together
 from lstm_ray.on_ray.forecasting import tables
 from lstm_ray.on_ray.forecasting.tables import WARNINGS
@@ -134,19 +134,25 @@ def _answered(policy: Policy, histories: Histories) -> tuple[pa.Table, dict[str,
     inputs = [input_of(histories, s, policy.schema) for s in range(len(histories.names))]
     refused: dict[str, str] = {}
     try:
-        found: list[Any] = list(policy.predict(inputs))
+        found: list[Any] = _named(policy, inputs)
     except InputError:
         # Each on its own, so that a wrong one spoils no other's answer.
         found = []
         for item in inputs:
             try:
-                found += policy.predict([item])
+                found += _named(policy, [item])
             except InputError as error:
                 refused[item.name] = str(error)
     if not found:
         return tables.schema_of(policy).empty_table(), refused
     table = tables.classified if policy.config.task == "classify" else tables.labelled
     return table(policy, found), refused
+
+
+def _named(policy: Policy, inputs: Sequence[SeriesInput]) -> list[Any]:
+    """Answers under the series' own names, also where one is empty: a number in its place might be another's."""
+    answers: list[Any] = list(policy.predict(inputs))
+    return [replace(one, name=item.name) for one, item in zip(answers, inputs, strict=True)]
 
 
 def _skipped(reasons: dict[str, str]) -> Told:

@@ -85,9 +85,10 @@ class Out:
                 f"--out '{self.out}' holds other files, such as '{held[0]}'; name a new folder, or one of earlier forecasts"
             )
         found: Any = {}
-        if ATTEMPT in held:
+        if held:
+            # Parts that no attempt owns are what a removal left that was killed.
             with suppress(InputError):
-                found = folder.read_json(ATTEMPT)
+                found = folder.read_json(ATTEMPT) if ATTEMPT in held else {}
             if not isinstance(found, dict) or found.get("digest") != wanted["digest"]:
                 self._forget(held, found, wanted)
                 held = []

@@ -29,7 +29,7 @@ from lstm_ray.model.export.exporting import FILES, OPENERS, TOLERANCE, export
 from lstm_ray.model.export.feeds import feeds, inputs_of
 from lstm_ray.model.export.graph import graph
 from lstm_ray.model.export.lengths import answer_of, least, of_length, padded, traced, trials
-from lstm_ray.model.export.quantising import quantise
+from lstm_ray.model.export.quantising import Quantised, quantise
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
 from tests import made
@@ -220,6 +220,23 @@ def test_coarser_weights_tell_what_they_cost(exported: tuple[Policy, Path]) -> N
         assert found.value_before < 1e-5 < found.value < 1.0
     else:
         assert found.value_before == 1.0
+
+
+@pytest.mark.parametrize(
+    ("size", "ms", "value", "worth"),
+    [
+        (31, 9.7, 1.001, True),
+        (76, 42.6, 1.0, False),
+        (31, 12.0, 1.0, True),
+        (95, 9.5, 1.0, False),
+        (31, 5.0, 1.02, False),
+    ],
+)
+def test_coarser_weights_are_worth_it_where_nothing_gets_much_worse(
+    size: int, ms: float, value: float, worth: bool
+) -> None:
+    found = Quantised("int8", "x", size, 100, "", "mae", value, 1.0, 3, ms, 10.0)
+    assert found.verdict.startswith("worth it") == worth
 
 
 def test_what_no_graph_holds_is_refused_by_the_name_of_its_setting() -> None:
