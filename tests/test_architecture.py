@@ -175,6 +175,11 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(tmp_path: Path)
     assert "pip install 'lstm-ray[train]'" in answer.stderr
     answer = python("import sys\nsys.modules['typer'] = None\nfrom lstm_ray.__main__ import main\nmain()")
     assert (answer.returncode, answer.stderr) == (2, EXTRA_SERVE)
+    answer = python(
+        "import sys\nsys.modules['typer'] = None\nsys.argv[1:] = ['run', 'a.yaml']\n"
+        "from lstm_ray.__main__ import main\nmain()"
+    )
+    assert (answer.returncode, answer.stderr) == (2, EXTRA_SERVE.replace("serve", "train")), "told once, not twice"
 
 
 def test_every_package_of_the_extras_is_told_by_its_extra() -> None:
