@@ -26,7 +26,7 @@ from lstm_ray.evaluate.forecasts.evaluation import evaluate_forecast
 from lstm_ray.evaluate.gather import narrow
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
-from lstm_ray.on_ray import forecast
+from lstm_ray.on_ray.forecasting.predicting import part_of, roles_of
 from tests.data.staged import staged
 from tests.made import make_config
 
@@ -158,10 +158,9 @@ def test_a_raw_history_is_answered_as_its_segments_are(seed: int, tmp_path: Path
     for origin in one.origin_M:
         near, row = narrow(segments, np.array([origin]), steps, 6)
         evaluated.append(policy.forecast_windows(near, row)[0, ..., 0])
-        one.file(origin).write_parquet(tmp_path / "new.parquet")
-        prepared = forecast.prepare(str(tmp_path / "new.parquet"), policy)
-        assert not prepared.skipped
-        batch.append(forecast.predict_block(policy, prepared.rows)["median"].to_numpy().reshape(6, -1))
+        part, told = part_of(policy, roles_of(policy, "new.parquet"), one.file(origin).to_arrow())
+        assert not told.num_skipped
+        batch.append(pl.read_parquet(part)["median"].to_numpy().reshape(6, -1))
 
     size = np.maximum(np.abs(expected_MHC), np.abs(expected_MHC).mean())
     for how, found in (("predict", served_MHC), ("evaluate", np.stack(evaluated)), ("files", np.stack(batch))):

@@ -12,7 +12,7 @@ import torch
 from lstm_ray.config import Config
 from lstm_ray.data.lags import num_known, reach
 from lstm_ray.data.windows import Segments
-from lstm_ray.model.network import Ensemble, Forecaster, Inputs, build
+from lstm_ray.model.network import Forecaster, Inputs, build
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.recall import freed
 from tests import made
@@ -77,8 +77,6 @@ def test_parts_answer_as_the_whole_does(values: dict[str, Any]) -> None:
         first, state = network(*inputs, part=(2, 4), state=state)
         second, _ = network(*inputs, part=(4, 6), state=state)
         answers = torch.cat([first, second], -4)
-        if isinstance(network, Ensemble):
-            answers = torch.einsum("e,ebnhcp->bnhcp", network.weight_E, answers)
     torch.testing.assert_close(answers, whole, rtol=1e-4, atol=1e-4)
 
 
