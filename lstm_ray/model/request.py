@@ -109,7 +109,7 @@ class Reader:
             lagged_BTJ = self._lagged(told.filled_TF[:, : len(schema.target)], told.first, told.own)
             batch = replace(batch, known_BTK=np.concatenate([batch.known_BTK, lagged_BTJ], axis=2))
         columns = [*schema.target, *schema.past, *schema.known]
-        warnings = told.warnings + _range_words(reach_F, columns, where)
+        warnings = told.warnings + range_words(reach_F, columns, where)
         return Read(batch, told.own, told.time_T if whole else told.time_A, warnings)
 
     def told(self, item: SeriesInput, where: str, ahead: int, whole: bool = False) -> Told:
@@ -124,13 +124,13 @@ class Reader:
         if ahead and len(times) < window.history:
             raise InputError(f"{where} has {len(times)} steps of history; send at least {window.history}")
         columns = [*schema.target, *schema.past, *schema.known]
-        _refuse_unknown(item.columns, columns, f"{where}, columns")
-        _refuse_unknown(item.future, schema.known, f"{where}, future")
+        refuse_unknown(item.columns, columns, f"{where}, columns")
+        refuse_unknown(item.future, schema.known, f"{where}, future")
         kept = len(times) if whole else min(len(times), window.history)
-        given_TF = np.stack([_floats(item.columns, c, len(times), where) for c in columns], axis=1)
+        given_TF = np.stack([floats(item.columns, c, len(times), where) for c in columns], axis=1)
         future_AK = np.empty((ahead, len(schema.known)))
         for k, name in enumerate(schema.known):
-            future_AK[:, k] = _floats(item.future, name, ahead, f"{where}, future") if ahead else 0
+            future_AK[:, k] = floats(item.future, name, ahead, f"{where}, future") if ahead else 0
         later = schema.of_ticks(schema.ticks(times[-1:]) + schema.step * np.arange(1, ahead + 1))
         # What a caller sends from before the history fills gaps in it, as it did in training: from its own segment alone.
         first = self._first_step(~np.isnan(given_TF[:, : len(schema.target)]))
@@ -139,20 +139,20 @@ class Reader:
         measured_LF, out_LF = ~np.isnan(given_TF[-kept:]), out_TF[-kept:]
         masks = self.scaler.cleaning is not None and self.scaler.cleaning.action == "mask"
         observed_LF = measured_LF & ~out_LF if masks else measured_LF
-        category_BS, unseen = _codes(item.static, schema, where)
+        category_BS, unseen = codes(item.static, schema, where)
         warnings = (
             unseen
-            + self._unknown_words(item.name)
-            + _missing_words(measured_LF, columns)
-            + _outlier_words(out_LF, columns, "masked" if masks else "clipped")
-            + _missing_words(~np.isnan(future_AK), schema.known, " ahead")
+            + self.unknown_words(item.name)
+            + missing_words(measured_LF, columns)
+            + outlier_words(out_LF, columns, "masked" if masks else "clipped")
+            + missing_words(~np.isnan(future_AK), schema.known, " ahead")
         )
         if window.lags:
-            warnings += _absent_words(len(times) - first, window)
+            warnings += absent_words(len(times) - first, window)
         own = self._own(item.name, filled_TF[-kept:], observed_LF)
         return Told(times, later, given_TF, out_TF, filled_TF, observed_LF, known_XK, first, category_BS, own, warnings)
 
-    def _unknown_words(self, name: str) -> list[str]:
+    def unknown_words(self, name: str) -> list[str]:
         """Where each series has its own units, those of one that training did not see are of what was sent."""
         if self.scaler.series is None or name in self.scaler.series.of:
             return []
@@ -278,9 +278,9 @@ class Reader:
         return times
 
 
-def _codes(given: Mapping[str, str], schema: Schema, where: str) -> tuple[NDArray, list[str]]:
+def codes(given: Mapping[str, str], schema: Schema, where: str) -> tuple[NDArray, list[str]]:
     """A series' categorical values as codes, int64 [1, K], and a warning for each that training did not see."""
-    _refuse_unknown(given, list(schema.categories), f"{where}, static")
+    refuse_unknown(given, list(schema.categories), f"{where}, static")
     codes, warnings = [], []
     for column, values in schema.categories.items():
         word = given.get(column)
@@ -348,7 +348,7 @@ def _without_zone(time: Any, as_written: bool) -> str:
     return text
 
 
-def _floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str) -> NDArray:
+def floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str) -> NDArray:
     if name not in columns:
         raise InputError(f"{where}: column '{name}' is missing; send {length} values, null where unknown")
     try:
@@ -364,12 +364,12 @@ def _floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str
     return values
 
 
-def _refuse_unknown(given: Mapping[str, Any], wanted: Sequence[str], where: str) -> None:
+def refuse_unknown(given: Mapping[str, Any], wanted: Sequence[str], where: str) -> None:
     if unknown := sorted(set(given) - set(wanted)):
         raise InputError(f"{where}: '{unknown[0]}' is no input of this policy; it reads {', '.join(wanted) or 'none'}")
 
 
-def _missing_words(observed_TF: NDArray, columns: Sequence[str], when: str = "") -> list[str]:
+def missing_words(observed_TF: NDArray, columns: Sequence[str], when: str = "") -> list[str]:
     missing = (~observed_TF).sum(0)
     return [
         f"{n} of {len(observed_TF)} values of '{c}'{when} were missing and filled"
@@ -378,7 +378,7 @@ def _missing_words(observed_TF: NDArray, columns: Sequence[str], when: str = "")
     ]
 
 
-def _absent_words(num_steps: int, window: WindowConfig) -> list[str]:
+def absent_words(num_steps: int, window: WindowConfig) -> list[str]:
     if num_steps >= reach(window):
         return []
     return [
@@ -387,7 +387,7 @@ def _absent_words(num_steps: int, window: WindowConfig) -> list[str]:
     ]
 
 
-def _outlier_words(out_LF: NDArray, columns: Sequence[str], done: str) -> list[str]:
+def outlier_words(out_LF: NDArray, columns: Sequence[str], done: str) -> list[str]:
     return [
         f"{n} of {len(out_LF)} values of '{c}' {'was an outlier' if n == 1 else 'were outliers'} and {done}"
         for c, n in zip(columns, out_LF.sum(0), strict=True)
@@ -395,7 +395,7 @@ def _outlier_words(out_LF: NDArray, columns: Sequence[str], done: str) -> list[s
     ]
 
 
-def _range_words(reach_F: NDArray, columns: Sequence[str], where: str) -> list[str]:
+def range_words(reach_F: NDArray, columns: Sequence[str], where: str) -> list[str]:
     words = []
     for column, deviation in zip(columns, reach_F, strict=True):
         reach = f"'{column}' reaches {deviation:.4g} training deviations from its mean"

@@ -44,10 +44,10 @@ def _side_by_side(reader: Reader, series: Sequence[SeriesInput]) -> Histories:
         if len(tick_T) < window.history or (np.diff(tick_T) != schema.step).any():
             raise InputError("too short, or not on the grid")
         for sent, known in ((item.columns, columns), (item.future, schema.known), (item.static, schema.categories)):
-            request._refuse_unknown(sent, list(known), "")
-        given.append(np.stack([request._floats(item.columns, c, len(tick_T), "") for c in columns], axis=1))
+            request.refuse_unknown(sent, list(known), "")
+        given.append(np.stack([request.floats(item.columns, c, len(tick_T), "") for c in columns], axis=1))
         for k, name in enumerate(schema.known):
-            future_SHK[s, :, k] = request._floats(item.future, name, window.horizon, "")
+            future_SHK[s, :, k] = request.floats(item.future, name, window.horizon, "")
         words.append([item.static.get(column) for column in schema.categories])
         if not all(isinstance(word, str) for word in words[-1]):
             raise InputError("a word is missing")

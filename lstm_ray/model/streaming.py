@@ -114,8 +114,8 @@ def heard(policy: Policy, state: State, times: Sequence[Any], columns: Mapping[s
     names, tick_T = _columns(policy), policy.requests.ticks(times, where)
     if not len(tick_T):
         raise InputError(f"{where}: no step was sent; send its time and columns")
-    request._refuse_unknown(columns, names, f"{where}, columns")
-    given_TF = np.stack([request._floats(columns, c, len(tick_T), where) for c in names], axis=1).astype(np.float32)
+    request.refuse_unknown(columns, names, f"{where}, columns")
+    given_TF = np.stack([request.floats(columns, c, len(tick_T), where) for c in names], axis=1).astype(np.float32)
     newest = schema.of_ticks(np.array([state.tick]))[0]
     number_T, off_T = np.divmod(tick_T - state.tick, schema.step)
     if off_T.any() or (np.diff(number_T) <= 0).any():
@@ -181,13 +181,13 @@ def forecast(
         levels: of further quantiles.
     """
     where, schema, window = f"stream '{state.name}'", policy.schema, policy.config.window
-    request._refuse_unknown(future or {}, schema.known, f"{where}, future")
+    request.refuse_unknown(future or {}, schema.known, f"{where}, future")
     ahead_HK = np.empty((window.horizon, len(schema.known)))
     for k, name in enumerate(schema.known):
-        ahead_HK[:, k] = request._floats(future or {}, name, window.horizon, f"{where}, future")
+        ahead_HK[:, k] = request.floats(future or {}, name, window.horizon, f"{where}, future")
     words = _words(policy, state, ahead_HK)
     ahead_HK = policy.requests.filled(_tail(policy, state), ahead_HK, 0)[1][-window.horizon :]
-    words += request._range_words(_reach(policy, state, window.history, ahead_HK), _columns(policy), where)
+    words += request.range_words(_reach(policy, state, window.history, ahead_HK), _columns(policy), where)
     length = _steps_read(policy, state)
     columns = _inputs(policy, state, length, _patch_read(policy, length), ahead_HK)
     patches = length // window.patch
@@ -321,10 +321,10 @@ def _words(policy: Policy, state: State, ahead_HK: NDArray) -> list[str]:
     window, scaler, columns = policy.config.window, policy.scaler, _columns(policy)
     masks = scaler.cleaning is not None and scaler.cleaning.action == "mask"
     return [
-        *request._missing_words(~np.isnan(state.given_RF[-window.history :]), columns),
-        *request._outlier_words(state.out_RF[-window.history :], columns, "masked" if masks else "clipped"),
-        *request._missing_words(~np.isnan(ahead_HK), policy.schema.known, " ahead"),
-        *(request._absent_words(state.steps, window) if window.lags else []),
+        *request.missing_words(~np.isnan(state.given_RF[-window.history :]), columns),
+        *request.outlier_words(state.out_RF[-window.history :], columns, "masked" if masks else "clipped"),
+        *request.missing_words(~np.isnan(ahead_HK), policy.schema.known, " ahead"),
+        *(request.absent_words(state.steps, window) if window.lags else []),
     ]
 
 
@@ -347,4 +347,4 @@ def _reach(policy: Policy, state: State, newest: int, ahead_HK: NDArray) -> NDAr
 def _require_near(policy: Policy, state: State, newest: int, where: str) -> None:
     """Raises InputError for values too large to compute with."""
     none = np.empty((0, len(policy.schema.known)), np.float32)
-    request._range_words(_reach(policy, state, newest, none), _columns(policy), where)
+    request.range_words(_reach(policy, state, newest, none), _columns(policy), where)

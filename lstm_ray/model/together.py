@@ -47,7 +47,7 @@ def read_together(reader: Reader, histories: Histories) -> Together:
     read = _Read(reader, histories)
     far_S: NDArray = np.any(read.reach_SF > request.OUT_OF_REACH, axis=1)
     warnings = _words(reader, read, coded, far_S)
-    batch, own, kept = read.batch(_codes(histories, coded, reader.schema)), read.own, np.flatnonzero(~far_S)
+    batch, own, kept = read.batch(_category_codes(histories, coded, reader.schema)), read.own, np.flatnonzero(~far_S)
     if len(kept) < len(far_S):
         more, histories = _sorted_out(reader, histories, far_S)
         refused |= more
@@ -82,7 +82,7 @@ def _unreadable(histories: Histories, schema: Schema) -> tuple[NDArray, Coded]:
             given = {name: word for name, word in zip(histories.words, words, strict=True) if word is not None}
             coded[words] = None
             with suppress(InputError):
-                coded[words] = request._codes(given, schema, "")
+                coded[words] = request.codes(given, schema, "")
         wrong_S[s] |= coded[words] is None
     return wrong_S, {words: code for words, code in coded.items() if code is not None}
 
@@ -226,23 +226,23 @@ def _words(reader: Reader, read: _Read, coded: Coded, refused_S: NDArray) -> lis
     missing_S, out_S = ~read.measured_SLF.all((1, 2)), read.out_SLF.any((1, 2))
     missing_ahead_S = ~ahead_SHK.all((1, 2))
     words: list[Callable[[int], list[str]]] = [
-        lambda s: request._missing_words(read.measured_SLF[s], columns),
-        lambda s: request._outlier_words(read.out_SLF[s], columns, read.done),
-        lambda s: request._missing_words(ahead_SHK[s], schema.known, " ahead"),
-        lambda s: request._absent_words(steps_S[s], window),
-        lambda s: request._range_words(read.reach_SF[s], columns, ""),
+        lambda s: request.missing_words(read.measured_SLF[s], columns),
+        lambda s: request.outlier_words(read.out_SLF[s], columns, read.done),
+        lambda s: request.missing_words(ahead_SHK[s], schema.known, " ahead"),
+        lambda s: request.absent_words(steps_S[s], window),
+        lambda s: request.range_words(read.reach_SF[s], columns, ""),
     ]
     absent_S = steps_S < reach(window) if window.lags else np.zeros_like(out_S)
     far_S = (read.reach_SF > request.FAR).any(1) & ~refused_S
     unseen = zip(_told(histories), histories.names, strict=True)
-    said = [[*coded[words][1], *reader._unknown_words(name)] for words, name in unseen]
+    said = [[*coded[words][1], *reader.unknown_words(name)] for words, name in unseen]
     for concerned_S, tell in zip((missing_S, out_S, missing_ahead_S, absent_S, far_S), words, strict=True):
         for s in np.flatnonzero(concerned_S):
             said[s] += tell(int(s))
     return said
 
 
-def _codes(histories: Histories, coded: Coded, schema: Schema) -> NDArray:
+def _category_codes(histories: Histories, coded: Coded, schema: Schema) -> NDArray:
     """Codes of the categorical columns, int64 [S, columns]."""
     none = np.empty((0, len(schema.categories)), np.int64)
     return np.concatenate([none, *(coded[words][0] for words in _told(histories))])
