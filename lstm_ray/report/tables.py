@@ -9,6 +9,9 @@ from pydantic import BaseModel, model_validator
 
 from lstm_ray.report import scores, words
 
+MANY_COLUMNS, SENTENCE = 4, 40
+"""Columns, and characters of a cell, beyond which a table takes a page's whole width."""
+
 
 class TableData(BaseModel):
     """A table as a stage leaves it in its report, under ``tables``."""
@@ -61,6 +64,12 @@ class Table:
     rows: list[Row]
     mark: str = "best"
     """The word that a highlighted row carries, for colour is not enough."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether half a page's width would squeeze it: many columns, or sentences in cells."""
+        longest = max((len(cell.text) for row in self.rows for cell in row.cells), default=0)
+        return len(self.columns) > MANY_COLUMNS or longest > SENTENCE
 
 
 def from_stage(data: TableData) -> Table:

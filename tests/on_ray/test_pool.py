@@ -11,6 +11,7 @@ import ray
 from lstm_ray.errors import InputError
 from lstm_ray.on_ray import pool as module
 from lstm_ray.on_ray.pool import ATTEMPTS, WAITING, Pool, actor_pool
+from lstm_ray.serving.bundle import pack
 from tests import made
 
 
@@ -183,7 +184,7 @@ def _weights(policy, world):
 
 def test_a_policy_that_was_altered_is_no_reason_to_wait(local_ray, tmp_path, policy):
     policy.save(tmp_path)
-    (tmp_path / "weights.safetensors").write_bytes(b"nothing")
+    files = {**pack(tmp_path), "weights.safetensors": b"nothing"}
     words = r"no actor can hold the policy: .*was altered after it was saved"
-    with actor_pool(tmp_path, made.segments_of(), 1, cpus=0.1) as pool, pytest.raises(InputError, match=words):
+    with actor_pool(files, made.segments_of(), 1, cpus=0.1) as pool, pytest.raises(InputError, match=words):
         list(pool.each(_weights, [()]))
