@@ -53,6 +53,8 @@ ENVIRONMENT = {
     # Requests are read and answered by one thread: two would take turns at Python's lock, up to 5 ms a turn.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": BEFORE_SERVE,
+    # A proxy that is not up by then is killed, and Serve's start fails with it: on a busy machine 5 s are too few.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 FAST_PROXY = {
     # Five times the throughput of Serve's own proxy (HAProxy passes requests on without unpacking them).
