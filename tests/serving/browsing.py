@@ -50,6 +50,7 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+    del playwright, browser
     # Playwright leaves the pipe to its driver for the garbage collector, which would blame whatever test runs then.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
