@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,8 +48,3 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
-    del playwright, browser
-    # Playwright leaves the pipe to its driver for the garbage collector, which would blame whatever test runs then.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
