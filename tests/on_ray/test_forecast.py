@@ -337,6 +337,7 @@ def test_every_step_is_labelled_with_a_row_each_and_needs_no_label(tmp_path: Pat
 
 
 def test_lags_are_read_from_before_the_history_where_there_is_any(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     policy = policy_of(window__lags=[6, 20])
     torch.nn.init.normal_(policy.network.recall.weigh.weight)
     table = write(tmp_path / "a.csv", rows("long", 40), rows("short", 14))
