@@ -36,10 +36,11 @@ from lstm_ray.evaluate.choosing.candidates import metric_of
 from lstm_ray.evaluate.intervals.calibrating import calibrated
 from lstm_ray.evaluate.told import Evaluation, Told
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.threads import threads
 from lstm_ray.on_ray import pieces
 from lstm_ray.on_ray.ingest import summed
 from lstm_ray.on_ray.pool import Pool, actor_pool
-from lstm_ray.on_ray.train import threads, train_here
+from lstm_ray.on_ray.train import train_here
 from lstm_ray.run_dir import Finding, RunDir
 
 MEND = "lower evaluate.workers, or give each node more memory; the same command goes on after what is done"

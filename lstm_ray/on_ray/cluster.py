@@ -16,6 +16,8 @@ from lstm_ray.errors import InputError
 from lstm_ray.model.heap import HUGE_PAGES
 
 CONNECT_SECONDS = 5.0
+NAMESPACE = "lstm-ray"
+"""Of a server's actors."""
 SETTINGS = {
     # Ray warns that it will stop hiding GPUs from tasks that ask for none; nothing here relies on either.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

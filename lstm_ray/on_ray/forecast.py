@@ -6,12 +6,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from lstm_ray import __version__, progress
 from lstm_ray.config import Config
@@ -19,6 +15,7 @@ from lstm_ray.data.preparing.blocks import BLOCK_ROWS, WHOLE_BYTES, pieces_of
 from lstm_ray.data.source import files as source
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.threads import threads
 from lstm_ray.on_ray.forecasting import tables
 from lstm_ray.on_ray.forecasting.here import Here
 from lstm_ray.on_ray.forecasting.predicting import Told, roles_of
@@ -50,7 +47,8 @@ def forecast_files(run: str | Path, data: str | list[str], out: str | Path) -> d
     Raises:
         InputError: no policy or no data there, rows that do not fit it, or no series that can be predicted.
     """
-    with _one_thread():
+    # Blocks are forecast side by side, and each by one thread: small products lose more by waiting than they gain.
+    with threads(1):
         return _forecast(run, data, out)
 
 
@@ -116,17 +114,6 @@ def words_of(summary: dict[str, Any]) -> str:
     if summary["num_skipped"]:
         words += f"; {summary['num_skipped']:,} series could not be predicted, {summary['summary']} says why"
     return words
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Blocks are forecast side by side, and each by one thread: small products lose more by waiting than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write(blocks: Any, place: Out) -> None:

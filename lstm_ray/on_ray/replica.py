@@ -23,6 +23,7 @@ from lstm_ray.monitor.live import Watched
 from lstm_ray.monitor.traffic import Compared, Tally
 from lstm_ray.on_ray import streams
 from lstm_ray.on_ray.calls import Calls
+from lstm_ray.on_ray.cluster import NAMESPACE
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import planning
 from lstm_ray.serving.api import make_app
@@ -36,8 +37,6 @@ from lstm_ray.serving.switching.switch import Switch
 
 MAX_BATCH = 256
 """Requests predicted together at most; those that came while a batch was predicted make the next one."""
-NAMESPACE = "lstm-ray"
-"""Of the server's actors."""
 INLINE_SERIES = 64
 """So many series are predicted where requests are read: handing them to a thread would double a lone request's time.
 More go to a thread, so that probes and small requests are answered meanwhile."""

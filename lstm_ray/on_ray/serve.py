@@ -31,11 +31,12 @@ from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.stored import POLICY
 from lstm_ray.on_ray import cluster, orphans, servers, streams
 from lstm_ray.on_ray.calls import SERVICER
-from lstm_ray.on_ray.replica import NAMESPACE, Replica
+from lstm_ray.on_ray.cluster import NAMESPACE
+from lstm_ray.on_ray.replica import Replica
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
-from lstm_ray.serving.gate import digest
 from lstm_ray.serving.headers import BEFORE_SERVE
+from lstm_ray.serving.secret import token_digest
 from lstm_ray.serving.switching.history import lay, require_free
 from lstm_ray.serving.switching.register import Register
 
@@ -47,7 +48,6 @@ QUEUE_FACTOR = 4
 RETRY_SECONDS = 1.0
 REPLICA_CPUS = 0.5
 """Reserved for a replica: where a machine has two, other work must still find one."""
-MIN_TOKEN_BYTES = 16
 SHUTDOWN_SECONDS = 30.0
 ENVIRONMENT = {
     # Requests are read and answered by one thread: two would take turns at Python's lock, up to 5 ms a turn.
@@ -106,7 +106,7 @@ def running(
 
     Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
     """
-    token_digest = _token_digest(deploy)
+    needed = token_digest(deploy)
     if history is not None:
         require_free(history)
     cluster.ensure()
@@ -124,7 +124,7 @@ def running(
             ):
                 options = {**_options(deploy), "user_config": {"register": register_of(application)}}
                 deployment: Any = serve.deployment(name="policy", **options)(Replica)
-                serve.run(deployment.bind(deploy.model_dump(), token_digest), name=application, route_prefix=route)
+                serve.run(deployment.bind(deploy.model_dump(), needed), name=application, route_prefix=route)
                 url, grpc = f"http://{_named(deploy)}{route.rstrip('/')}", None
                 if deploy.grpc_port is not None:
                     grpc = _named(deploy.model_copy(update={"port": deploy.grpc_port}))
@@ -306,49 +306,6 @@ def _history(source: str | Path) -> Path | None:
     folder = Path(source).expanduser().absolute()
     beside = (folder.parent if (folder / POLICY).exists() else folder) / HISTORY
     return beside if os.access(beside.parent, os.W_OK) else None
-
-
-def _token_digest(deploy: DeployConfig) -> bytes | None:
-    """Raises InputError where the host needs a token and there is none."""
-    try:
-        address = ipaddress.ip_address(socket.gethostbyname(deploy.host))
-    except OSError as error:
-        raise InputError(f"deploy.host '{deploy.host}' is no address of this machine: {error}") from None
-    token, origin = _token(deploy)
-    if token is None:
-        if not address.is_loopback:
-            raise InputError(
-                f"deploy.host {deploy.host} can be reached by others, and deploy.token_file is not set, nor the variable "
-                f"{deploy.token_variable}; name a file that holds a secret, put it into that variable, or bind to 127.0.0.1"
-            )
-        if deploy.grpc_port is not None:
-            raise InputError(
-                "deploy.grpc_port is set, and Ray Serve opens gRPC on every interface of this machine, whatever deploy.host "
-                f"says; set deploy.token_file or the variable {deploy.token_variable}, or leave deploy.grpc_port out"
-            )
-        return None
-    if len(token) < MIN_TOKEN_BYTES:
-        raise InputError(
-            f"{origin} holds {len(token)} characters; write at least {MIN_TOKEN_BYTES}, such as by 'openssl rand -hex 32'"
-        )
-    if any(character < 32 or character >= 127 for character in token):
-        raise InputError(
-            f"{origin} holds a line break or a letter beyond ASCII, which no header can carry; write one token of letters, "
-            "digits and signs"
-        )
-    return digest(token)
-
-
-def _token(deploy: DeployConfig) -> tuple[bytes | None, str]:
-    """The secret, and where it is from. The file has the last word."""
-    if deploy.token_file is not None:
-        try:
-            return Path(deploy.token_file).read_bytes().strip(), f"deploy.token_file '{deploy.token_file}'"
-        except OSError as error:
-            raise InputError(f"deploy.token_file '{deploy.token_file}' cannot be read: {error.strerror}") from None
-    if (found := os.environ.get(deploy.token_variable)) is not None:
-        return found.strip().encode(), f"the variable {deploy.token_variable}"
-    return None, ""
 
 
 def free_port(host: str = "127.0.0.1") -> int:

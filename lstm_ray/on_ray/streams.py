@@ -23,8 +23,6 @@ from lstm_ray.serving.bundle import Packed, unpack
 from lstm_ray.serving.streams.messages import Ahead, Steps, StreamAnswer, StreamsLostError
 
 __all__ = ["Following", "RemoteStreams", "ended", "found", "shard_of", "started", "use"]
-NAMESPACE = "lstm-ray"
-"""Of the server's actors."""
 RETRIES = 3
 """A call whose process dies is made again: what it did already, it does not do twice."""
 END_SECONDS = 10.0
@@ -91,10 +89,10 @@ def started(application: str, files: Packed, deploy: DeployConfig, beside: Path 
     for number in range(num_shards):
         name = _name(application, number)
         with suppress(ValueError):
-            ray.kill(ray.get_actor(name, namespace=NAMESPACE))
+            ray.kill(ray.get_actor(name, namespace=cluster.NAMESPACE))
         made: Any = ray.remote(Shard).options(
             name=name,
-            namespace=NAMESPACE,
+            namespace=cluster.NAMESPACE,
             lifetime="detached",
             num_cpus=0,
             max_restarts=-1,
@@ -116,7 +114,7 @@ def found(application: str) -> list[Any]:
     actors: list[Any] = []
     with suppress(ValueError):
         while True:
-            actors.append(ray.get_actor(_name(application, len(actors)), namespace=NAMESPACE))
+            actors.append(ray.get_actor(_name(application, len(actors)), namespace=cluster.NAMESPACE))
     return actors
 
 

@@ -27,6 +27,7 @@ from lstm_ray.model.network import build
 from lstm_ray.model.objective import precision
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.schedules import num_epochs
+from lstm_ray.model.threads import threads
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved, start
 from lstm_ray.on_ray import cluster, stream
 from lstm_ray.on_ray.reading import Batches, Way, choose
@@ -143,17 +144,6 @@ def begin(
     torch.manual_seed(config.seed)
     network = build(config, scaled.schema).to(device)
     return start(network, config, scaler=scaler, class_weight_K=class_weights(scaled, bounds, config))
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Run torch with this many CPU threads, and as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def training_figures(training: Training) -> list[Figure]:

@@ -19,7 +19,7 @@ from lstm_ray.evaluate.choosing.trial_tables import tables
 from lstm_ray.evaluate.choosing.trials import Search, Trial, findings, summary
 from lstm_ray.model import checkpoint
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.train import threads
+from lstm_ray.model.threads import threads
 from lstm_ray.on_ray.tuning.legs import TRIALS, Ended
 from lstm_ray.on_ray.tuning.running import FORMS
 from lstm_ray.on_ray.tuning.searching import RAY_TUNE, search

@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError
 
 from lstm_ray.errors import InputError
 from lstm_ray.on_ray import cluster, servers
-from lstm_ray.on_ray.replica import NAMESPACE
+from lstm_ray.on_ray.cluster import NAMESPACE
 from lstm_ray.on_ray.serve import APPLICATION, register_of
 from lstm_ray.serving.bundle import find
 from lstm_ray.serving.switching.register import Change

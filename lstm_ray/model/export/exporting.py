@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -29,6 +28,7 @@ from lstm_ray.model.export.lengths import least, padded, traced, trials
 from lstm_ray.model.export.writing import Answers
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.request import SeriesInput
+from lstm_ray.model.threads import threads
 
 FILES = {"onnx": "policy.onnx", "torch": "policy.pt2"}
 """By kind."""
@@ -125,17 +125,6 @@ def output_of(policy: Policy) -> tuple[str, tuple[str | int, ...]]:
     return "labels", (BATCH, STEPS, len(schema.classes) or 1)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As where a policy is served: what is timed side by side shares no threads, and small products gain none by them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def in_turns(*works: Callable[[], Any], rounds: int = ROUNDS) -> list[float]:
     """Median milliseconds of each, by the wall; in turns, so that a busy machine is as busy for one as for another."""
     taken = np.empty((rounds + 1, len(works)))
@@ -147,7 +136,8 @@ def in_turns(*works: Callable[[], Any], rounds: int = ROUNDS) -> list[float]:
     return found
 
 
-@one_thread()
+# As where a policy is served: what is timed side by side shares no threads, and small products gain none by them.
+@threads(1)
 def compared(policy: Policy, kind: str, file: Path, series: Sequence[SeriesInput]) -> Parity:
     """A file, opened again, against the policy."""
     ask = OPENERS[kind](file)

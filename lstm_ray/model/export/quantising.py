@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.export import writing
-from lstm_ray.model.export.exporting import FILES, OPENERS, in_turns, one_thread, program
+from lstm_ray.model.export.exporting import FILES, OPENERS, in_turns, program
 from lstm_ray.model.export.feeds import feeds
 from lstm_ray.model.export.lengths import padded
 from lstm_ray.model.export.writing import Answers
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.request import SeriesInput
+from lstm_ray.model.threads import threads
 
 OF = {"int8": "onnx", "bf16": "torch"}
 """The form that each kind of weights is of."""
@@ -74,7 +75,7 @@ class Quantised:
         return f"worth it: {size:.2f} of the size, {speed:.2f} of the time, {self.change}"
 
 
-@one_thread()
+@threads(1)
 def quantise(
     policy: Policy, folder: Path, kind: str, series: Sequence[SeriesInput], actual: Sequence[NDArray]
 ) -> Quantised:
