@@ -9,14 +9,13 @@ from typing import Any
 import httpx
 import numpy as np
 from fastapi import FastAPI
-from numpy.typing import NDArray
 
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.monitor.drift import reference
 from lstm_ray.monitor.live import Monitor
-from lstm_ray.monitor.traffic import Tally
+from lstm_ray.monitor.traffic import Rows, Tally
 from lstm_ray.serving.service import Asked, Service, answer_and_count, watched
 from tests import made
 
@@ -82,11 +81,11 @@ class Client:
     """HTTP to an application in this process, between its start-up and its shutdown."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._app, self._loop = app, asyncio.new_event_loop()
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here")
         self._lifespan = app.router.lifespan_context(app)
 
     def __enter__(self) -> Client:
+        self._loop = asyncio.new_event_loop()
         try:
             self._loop.run_until_complete(self._lifespan.__aenter__())
         except BaseException:
@@ -95,9 +94,11 @@ class Client:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._loop.run_until_complete(self._lifespan.__aexit__(*error))
-        self._loop.run_until_complete(self._client.aclose())
-        self._loop.close()
+        try:
+            self._loop.run_until_complete(self._lifespan.__aexit__(*error))
+            self._loop.run_until_complete(self._client.aclose())
+        finally:
+            self._loop.close()
 
     def request(self, method: str, path: str, **values: Any) -> httpx.Response:
         return self._loop.run_until_complete(self._client.request(method, path, **values))
@@ -118,8 +119,8 @@ class MonitorHere:
     async def merge(self, tally: Tally) -> None:
         self.monitor.merge(tally)
 
-    async def observe(self, name: str, tick_T: NDArray, actual_TC: NDArray) -> int:
-        return self.monitor.observe(name, tick_T, actual_TC)
+    async def observe(self, rows: Rows) -> int:
+        return self.monitor.observe(rows)
 
     async def summary(self) -> dict[str, Any]:
         return self.monitor.summary()

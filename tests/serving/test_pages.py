@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,8 +17,9 @@ PATHS = [*pages.PAGES, *(pages.ASSETS + name for name in sorted(pages.NAMES))]
 
 
 @pytest.fixture(scope="module")
-def client() -> Client:
-    return Client(make_app(serving.service(serving.classifier(), token_digest=digest(b"a long secret"))))
+def client() -> Iterator[Client]:
+    with Client(make_app(serving.service(serving.classifier(), token_digest=digest(b"a long secret")))) as client:
+        yield client
 
 
 @pytest.mark.parametrize("path", PATHS)
