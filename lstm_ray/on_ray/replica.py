@@ -12,7 +12,6 @@ from typing import Any
 
 import ray
 import torch
-from numpy.typing import NDArray
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 
@@ -20,10 +19,11 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import smoke
 from lstm_ray.model.request import SeriesInput
 from lstm_ray.monitor.live import Watched
-from lstm_ray.monitor.traffic import Compared, Tally
+from lstm_ray.monitor.traffic import Compared, Rows, Tally
 from lstm_ray.on_ray import streams
 from lstm_ray.on_ray.calls import Calls
 from lstm_ray.on_ray.cluster import NAMESPACE
+from lstm_ray.registry.lineup import Lineup
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import planning
 from lstm_ray.serving.api import make_app
@@ -32,7 +32,6 @@ from lstm_ray.serving.bundle import Packed, card, unpack, versions
 from lstm_ray.serving.service import Asked, MonitorLostError, Service, answer_and_count, watched
 from lstm_ray.serving.switching.comparing import comparing
 from lstm_ray.serving.switching.lane import Lane
-from lstm_ray.serving.switching.lineup import Lineup
 from lstm_ray.serving.switching.switch import Switch
 
 MAX_BATCH = 256
@@ -82,17 +81,21 @@ class RemoteMonitor:
     def __init__(self, actor: Any, of: Watched) -> None:
         self._actor, self._watched = actor, of
 
+    async def watch(self) -> None:
+        """Begin a policy's account, so that it is told also before anything was counted."""
+        await self._call("watch", self._watched)
+
     async def merge(self, tally: Tally) -> None:
         if not await self._call("merge", self._watched.version, tally):
-            await self._call("watch", self._watched)
+            await self.watch()
             await self._call("merge", self._watched.version, tally)
 
-    async def observe(self, name: str, tick_T: NDArray, actual_TC: NDArray) -> int:
-        scored: int = await self._call("observe", self._watched.version, name, tick_T, actual_TC)
+    async def observe(self, rows: Rows) -> int:
+        scored: int = await self._call("observe", self._watched.version, rows)
         return scored
 
     async def summary(self) -> dict[str, Any]:
-        await self._call("watch", self._watched)
+        await self.watch()
         found: dict[str, Any] = await self._call("summary", self._watched.version)
         return found
 
@@ -126,6 +129,7 @@ class Held:
             self._answer, min(MAX_BATCH, settings.max_ongoing_requests)
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self.monitor = RemoteMonitor(register, watched(self.policy))
         # A thread of its own: a plan takes seconds, in which forecasts that wait for the other would be late.
         self._planner = ThreadPoolExecutor(1, thread_name_prefix="plan")
         self.service = Service(
@@ -133,7 +137,7 @@ class Held:
             versions=versions(files),
             predict=self._batcher,
             plan=self._plan if planning.can_plan(self.policy) else None,
-            monitor=RemoteMonitor(register, watched(self.policy)),
+            monitor=self.monitor,
             max_body_bytes=settings.max_body_bytes,
             token_digest=token_digest,
             streams=streams.RemoteStreams(shards, settings.predict_seconds) if shards else None,
@@ -260,4 +264,5 @@ class Replica(Calls):
         files, loop = await self._register.files(version), asyncio.get_running_loop()
         given = (files, self._actor, self._settings, self._token_digest, self._shards)
         held = await loop.run_in_executor(self._loader, Held, *given)
+        await held.monitor.watch()
         await self._switch.add(held.lane())
