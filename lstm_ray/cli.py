@@ -5,7 +5,6 @@ Only light modules are imported here; a command imports what it needs, so that `
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from lstm_ray.commands import using
+from lstm_ray.commands.options import Address, escaped, use
 from lstm_ray.errors import InputError, not_installed
 
 if TYPE_CHECKING:
@@ -36,10 +37,6 @@ Overrides = Annotated[
 ]
 RunDirOption = Annotated[str, typer.Option("--run-dir", metavar="DIR", help="where stages write; default runs/NAME")]
 Force = Annotated[bool, typer.Option("--force", help="run even where nothing has changed")]
-Address = Annotated[
-    str, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default: a local one if needed")
-]
-
 EXPLAINED = {
     "explore": "Look at the raw table: trends, seasonality, gaps, outliers, drift, lags.",
     "preprocess": "Raw table to segments on a regular grid, and the scaler of the training part.",
@@ -148,7 +145,7 @@ def _audit(path: Path, overrides: list[str], run_dir: str) -> None:
     for check in found:
         advice = f" Advice: {check.advice}" if check.advice else ""
         console.print(
-            f"{signs[check.verdict]} {check.name} ({check.verdict}): {_escaped(check.text + advice)}", soft_wrap=True
+            f"{signs[check.verdict]} {check.name} ({check.verdict}): {escaped(check.text + advice)}", soft_wrap=True
         )
     _write_report(directory, True, console)
     if any(check.verdict == "failed" for check in found):
@@ -196,110 +193,8 @@ def compare(
     compare_runs(runs, out, baselines)
 
 
-@app.command()
-def forecast(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
-    data: Annotated[
-        list[str],
-        typer.Option("--data", metavar="SOURCE", help="table with the policy's columns, as data.source; repeatable"),
-    ],
-    out: Annotated[
-        str,
-        typer.Option("--out", metavar="OUT", help="folder to write Parquet files to, or one file named .parquet"),
-    ],
-    address: Address = "",
-) -> None:
-    """Forecast what follows each series of tables of any size: one row per series, step and target. What was killed goes on."""
-    from lstm_ray.on_ray.forecast import forecast_files, words_of
-
-    _use(address)
-    words = words_of(forecast_files(source, data[0] if len(data) == 1 else data, out))
-    Console(highlight=False).print(f"[green]✓[/] {_escaped(words)}", soft_wrap=True)
-
-
-@app.command()
-def serve(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
-    overrides: Annotated[
-        list[str],
-        typer.Option("--set", metavar="deploy.FIELD=VALUE", help="change how it is served, such as deploy.port"),
-    ] = [],  # noqa: B006
-    address: Address = "",
-) -> None:
-    """Serve a policy over HTTP until Ctrl-C."""
-    from lstm_ray.on_ray.serve import serve_forever
-
-    _use(address)
-    serve_forever(source, overrides)
-
-
-@app.command()
-def update(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="[RUN]", help="run directory, or a policy's folder; with --rollback a version's beginning"
-        ),
-    ] = "",
-    canary: Annotated[
-        float | None,
-        typer.Option(
-            "--canary", metavar="SHARE", help="let it answer this share of predictions, 0 to 1; 0: none any more"
-        ),
-    ] = None,
-    shadow: Annotated[
-        bool | None,
-        typer.Option(
-            "--shadow/--no-shadow", help="give it copies of requests and compare its answers, unseen by callers"
-        ),
-    ] = None,
-    promote: Annotated[bool, typer.Option("--promote", help="make the canary the champion")] = False,
-    rollback: Annotated[
-        bool, typer.Option("--rollback", help="back to the champion before this one, or to the version named")
-    ] = False,
-    status: Annotated[bool, typer.Option("--status", help="say what is served, and change nothing")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="also where it needs other inputs or answers otherwise than the champion")
-    ] = False,
-    address: Address = "",
-    application: Annotated[
-        str, typer.Option("--application", metavar="NAME", help="of the server, where a cluster has several")
-    ] = "lstm-ray",
-) -> None:
-    """Put a policy into a server that runs, without a request lost: as champion, canary or shadow; or roll back."""
-    from lstm_ray.on_ray.update import asked, server, told
-
-    change = None if status else asked(source, canary, shadow, promote, rollback, force)
-    running = server(address, application)
-    found = running.status() if change is None else running.change(change)
-    console = Console(highlight=False)
-    if change is not None:
-        words = (
-            f"loaded and warm in {found['ready_seconds']:.1f} s, swapped within {1000 * found['swap_seconds']:.0f} ms"
-        )
-        console.print(f"[green]✓[/] {words}", soft_wrap=True)
-        if found["warning"]:
-            console.print(f"  [yellow]![/] {_escaped(found['warning'])}", soft_wrap=True)
-    for line in told(found):
-        console.print(f"  {_escaped(line)}", soft_wrap=True)
-
-
-@app.command()
-def export(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
-    kinds: Annotated[
-        list[str], typer.Option("--format", metavar="FORM", help="onnx or torch; repeatable; default: both")
-    ] = [],  # noqa: B006
-    quantised: Annotated[
-        list[str],
-        typer.Option("--quantise", metavar="WEIGHTS", help="int8 (ONNX) or bf16 (torch) beside it; repeatable"),
-    ] = [],  # noqa: B006
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="where to write; default: beside the policy")] = "",
-) -> None:
-    """Write a policy as ONNX and torch.export graphs from the data's units to its answer, each held against the policy."""
-    from lstm_ray.serving.exports import export_run
-
-    export_run(source, kinds, quantised, out)
+for _command in (using.forecast, using.serve, using.update, using.export):
+    app.command()(_command)
 
 
 @app.command()
@@ -355,10 +250,10 @@ def config_check(config: ConfigPath, overrides: Overrides = []) -> None:  # noqa
     columns = header(loaded.data, also)
     words = f"{config}: task {loaded.task}, {len(columns)} columns in the source"
     console = Console(highlight=False)
-    console.print(f"[green]ok[/] {_escaped(words)}", soft_wrap=True)
+    console.print(f"[green]ok[/] {escaped(words)}", soft_wrap=True)
     for finding in findings(loaded.data, also):
         sign, advice = ("[yellow]![/]" if finding.severity == "warning" else "·"), finding.advice
-        console.print(f"  {sign} {_escaped(finding.text + (f' Advice: {advice}.' if advice else ''))}", soft_wrap=True)
+        console.print(f"  {sign} {escaped(finding.text + (f' Advice: {advice}.' if advice else ''))}", soft_wrap=True)
 
 
 def _suggest(source: str, out: str, force: bool) -> None:
@@ -379,11 +274,9 @@ def _suggest(source: str, out: str, force: bool) -> None:
             raise InputError(f"cannot write '{out}': {error.strerror}; name a file in a folder that exists") from None
     console = Console(stderr=True, highlight=False)
     for doubt in found.unsure:
-        console.print(f"  [yellow]?[/] {_escaped(doubt)}", soft_wrap=True)
+        console.print(f"  [yellow]?[/] {escaped(doubt)}", soft_wrap=True)
     if out:
-        console.print(
-            f"[green]✓[/] {_escaped(out)}; look at it, then: lstm-ray explore {_escaped(out)}", soft_wrap=True
-        )
+        console.print(f"[green]✓[/] {escaped(out)}; look at it, then: lstm-ray explore {escaped(out)}", soft_wrap=True)
 
 
 def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, force: bool, address: str) -> None:
@@ -392,7 +285,7 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
     from lstm_ray.lifecycle import run_stages
     from lstm_ray.run_dir import RunDir
 
-    _use(address)
+    use(address)
     config = load(path, overrides)
     directory = RunDir(run_dir or Path("runs") / config.name)
     console = Console(highlight=False)
@@ -402,11 +295,11 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
         nonlocal changed
         changed = changed or not skipped
         took = "[dim]unchanged, skipped[/]" if skipped else f"{report.wall_seconds:6.1f} s"
-        console.print(f"[green]✓[/] {name:<12} {took}  {_escaped(report.summary)}", soft_wrap=True)
+        console.print(f"[green]✓[/] {name:<12} {took}  {escaped(report.summary)}", soft_wrap=True)
         if not skipped:
             for finding in report.findings:
                 if finding.severity == "warning":
-                    console.print(f"  [yellow]![/] {_escaped(finding.text)}", soft_wrap=True)
+                    console.print(f"  [yellow]![/] {escaped(finding.text)}", soft_wrap=True)
 
     run_stages(
         config,
@@ -419,16 +312,11 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
     _write_report(directory, changed, console)
 
 
-def _use(address: str) -> None:
-    if address:
-        os.environ["RAY_ADDRESS"] = address
-
-
 def _write_report(directory: RunDir, changed: bool, console: Console) -> None:
     from lstm_ray.report.page import PAGE, write_report
 
     page = write_report(directory) if changed or not directory.exists(PAGE) else f"{directory.uri}/{PAGE}"
-    console.print(f"report: {_escaped(page)}", soft_wrap=True)
+    console.print(f"report: {escaped(page)}", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -444,18 +332,11 @@ def guarded(work: Callable[[], Any]) -> None:
         except ModuleNotFoundError as error:
             raise not_installed(error) or error from None
     except InputError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escaped(error)}", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(error)}", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; the same command goes on from here")
         sys.exit(1)
-
-
-def _escaped(words: object) -> str:
-    """Brackets, as in a column 'load [MW]', are no markup."""
-    from rich.markup import escape
-
-    return escape(str(words))
 
 
 def job(name: str | None) -> None:

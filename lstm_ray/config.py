@@ -17,6 +17,7 @@ from lstm_ray.sections.decision import require_agreement
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.model import ModelConfig
+from lstm_ray.sections.operate import MonitorConfig, RetrainConfig, StressConfig
 from lstm_ray.sections.plan import PlanConfig
 from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
 from lstm_ray.sections.space import require_space
@@ -48,6 +49,9 @@ class Config(Section):
     tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     deploy: DeployConfig = DeployConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    stress: StressConfig = StressConfig()
 
     @model_validator(mode="after")
     def _agrees_with_its_task(self) -> Config:

@@ -24,6 +24,10 @@ EXTRAS = {
         ("pyarrow", "polars", "pandas", "scipy", "statsmodels", "sklearn", "jinja2", "plotly", "tensorboardX", "httpx"),
         "train",
     ),
+    "river": "monitor",
+    "locust": "stress",
+    "mlflow": "mlflow",
+    "opacus": "private",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
 }
 """Packages that an installation may do without, and the extra that brings each."""

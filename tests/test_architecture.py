@@ -41,6 +41,8 @@ LAYERS = (
     ),
     *(
         "model",
+        "registry",
+        "live",
         "evaluate",
         "plan",
         "monitor",
@@ -48,7 +50,11 @@ LAYERS = (
         "serving",
         "on_ray",
         "lifecycle",
+        "retrain",
+        "stress",
+        "operate",
         "benchmark",
+        "commands",
         "cli",
         "__main__",
     ),
@@ -159,7 +165,7 @@ def test_model_imports_where_no_extra_is_installed() -> None:
 
 def test_the_serving_path_imports_where_nothing_of_training_is_installed() -> None:
     """``pip install 'lstm-ray[serve]'``: what ``lstm-ray serve`` and its replicas import, ``on_ray`` before all."""
-    served = [name_of(file) for file in MODULES if layer(file) == "serving" and file.stem not in PROOFS]
+    served = [name_of(file) for file in MODULES if layer(file) in ("serving", "registry") and file.stem not in PROOFS]
     served += [f"lstm_ray.on_ray.{name}" for name in SERVED if (PACKAGE / f"on_ray/{name}.py").exists()]
     answer = python(
         f"{NO_TRAINING}import importlib\nfor name in {['lstm_ray.cli', *served]}: importlib.import_module(name)"
@@ -185,8 +191,13 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(tmp_path: Path)
 def test_every_package_of_the_extras_is_told_by_its_extra() -> None:
     """What pyproject.toml installs beside a policy's own needs, and what is told where it is missing, are the same."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    import_name = {"pyyaml": "yaml", "scikit-learn": "sklearn", "tensorboardx": "tensorboardX"}
-    for extra in ("serve", "train", "onnx"):
+    import_name = {
+        "pyyaml": "yaml",
+        "mlflow-skinny": "mlflow",
+        "scikit-learn": "sklearn",
+        "tensorboardx": "tensorboardX",
+    }
+    for extra in ("serve", "monitor", "train", "onnx", "stress", "mlflow", "private"):
         named = {re.split(r"[\[<>=]", wanted)[0].lower() for wanted in extras[extra]} - {"lstm-ray"}
         for package in {import_name.get(name, name) for name in named}:
             assert EXTRAS[package] == ("serve" if package == "ray" else extra)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lstm_ray.monitor.drift import Drift, state
-from lstm_ray.monitor.traffic import EDGES_SECONDS, Answer, Compared, Tally, latency_quantile
+from lstm_ray.monitor.traffic import EDGES_SECONDS, Answer, Compared, Rows, Tally, latency_quantile
 
 MAX_WAITING_VALUES = 1_000_000
 """Predicted values that wait for their truth, over all series."""
@@ -36,6 +36,8 @@ class Watched:
     version: str
     task: str
     targets: list[str]
+    columns: list[str]
+    """Of rows: targets first, then past and known inputs."""
     classes: list[str]
     step: int
     """Length of a step in ticks."""
@@ -87,17 +89,16 @@ class Monitor:
         for answer in tally.answers:
             self._remember(answer)
 
-    def observe(self, name: str, tick_T: NDArray, actual_TC: NDArray) -> int:
+    def observe(self, rows: Rows) -> int:
         """Score every answer that predicted these times; each predicted value is scored once.
 
         Args:
-            name: the series, as the requests named it.
-            tick_T: int64 times; for the class of a whole sequence they do not matter.
-            actual_TC: the truth, NaN where not measured; for classes their index, [1, 1] or [T, 1].
+            rows: the truth in its first columns; for classes their index, [1, 1], and then times do not matter, or [T, 1].
 
         Returns:
             How many values were scored.
         """
+        name, tick_T, actual_TC = rows.name, rows.tick_T, rows.values_TF[:, : len(self._watched.targets) or 1]
         self._num_observed += int(np.isfinite(actual_TC).sum())
         scored = 0
         for number in list(self._numbers.get(name, ())):

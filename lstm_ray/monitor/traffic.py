@@ -27,6 +27,17 @@ class Answer:
     """[H, C]; a classification has shape [1, 1] and holds the index of the class."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Steps of one named series as they came, with a request or as an observation."""
+
+    name: str
+    tick_T: NDArray
+    """int64, microseconds since 1970 or whole steps; in any order, and any of them may have come before."""
+    values_TF: NDArray
+    """Columns as in ``Watched.columns``, targets first; NaN where not measured, or not told."""
+
+
 @dataclass
 class Compared:
     """What came of copies of the champion's requests: sums over those that a shadow answered."""
@@ -77,6 +88,8 @@ class Tally:
     """Predictions by latency bin."""
     inputs: Counts = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
+    """Of live requests' histories, what the replica has not met before."""
     num_series: int = 0
     warned_series: int = 0
     """Series answered with a warning."""
@@ -94,6 +107,7 @@ class Tally:
         self.latency_K += other.latency_K
         self.inputs = add(self.inputs, other.inputs)
         self.answers += other.answers[: MAX_ANSWERS - len(self.answers)]
+        self.rows += other.rows
         self.num_series += other.num_series
         self.warned_series += other.warned_series
         self.compared.add(other.compared)

@@ -33,11 +33,11 @@ from lstm_ray.on_ray import cluster, orphans, servers, streams
 from lstm_ray.on_ray.calls import SERVICER
 from lstm_ray.on_ray.cluster import NAMESPACE
 from lstm_ray.on_ray.replica import Replica
+from lstm_ray.registry.policies import lay, require_free
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.headers import BEFORE_SERVE
 from lstm_ray.serving.secret import token_digest
-from lstm_ray.serving.switching.history import lay, require_free
 from lstm_ray.serving.switching.register import Register
 
 APPLICATION = "lstm-ray"

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from lstm_ray.errors import InputError
 from lstm_ray.model import stored
-from lstm_ray.serving.switching.lineup import Lineup
+from lstm_ray.registry.lineup import Lineup
 
 ACCOUNT, LOCK = "served.json", "lock"
 MAX_KEPT = 10
@@ -52,7 +52,7 @@ class Account(BaseModel):
     """Versions in the order in which they came to be champion, the present one last; a rollback takes the last away."""
 
 
-class History:
+class Registry:
     """One server's account and policies.
 
     Raises InputError where another server holds the folder, or it cannot be written.

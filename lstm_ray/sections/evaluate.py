@@ -89,3 +89,11 @@ class EvaluateConfig(Section):
     backtest: BacktestConfig | None = Field(
         default=None, description="how the scores spread over time and seeds; trains one policy for each fold and seed"
     )
+    groups: list[str] = Field(
+        default=[],
+        description="columns, constant in a series (data.series_id, static, categorical), by whose values errors are told; "
+        "gaps between groups are flagged",
+    )
+    max_gap: float = Field(
+        default=1.25, gt=1, description="error of the worst group over that of all from which it is flagged"
+    )

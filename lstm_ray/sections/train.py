@@ -31,6 +31,18 @@ class AugmentConfig(Section):
     mixup: float = Field(default=0.0, ge=0, description="alpha of the Beta distribution that mixes pairs of sequences")
 
 
+class PrivateConfig(Section):
+    """Differential privacy (DP-SGD, Abadi et al. 2016): no single training sequence can be told from the weights."""
+
+    epsilon: float = Field(
+        default=8.0, gt=0, description="privacy lost over all epochs at most; smaller is more private"
+    )
+    delta: float | None = Field(
+        default=None, gt=0, lt=1, description="chance that more is lost; none: one over the training sequences"
+    )
+    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of one sequence's gradient")
+
+
 class TrainConfig(Section):
     """How weights are found."""
 
@@ -84,6 +96,13 @@ class TrainConfig(Section):
         default=0.0, ge=0, lt=1, description="share by which validation loss must fall to count as better"
     )
     augment: AugmentConfig = AugmentConfig()
+    start_from: str | None = Field(
+        default=None,
+        description="policy's folder (or run directory) whose weights training starts from, where they fit; none: drawn anew",
+    )
+    private: PrivateConfig | None = Field(
+        default=None, description="train with differential privacy (lstm-ray[private]); none: without"
+    )
     workers: int | tuple[int, int] = Field(
         default=0,
         description="0: in this process; N: Ray Train with N processes (DDP); [min, max]: as many as there are",

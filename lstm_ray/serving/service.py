@@ -14,7 +14,7 @@ from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, Prediction, SeriesInput
 from lstm_ray.monitor import drift
 from lstm_ray.monitor.live import Watched
-from lstm_ray.monitor.traffic import Answer, Tally
+from lstm_ray.monitor.traffic import Answer, Rows, Tally
 from lstm_ray.serving.log import Passed
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class MonitorPort(Protocol):
 
     async def merge(self, tally: Tally) -> None: ...
 
-    async def observe(self, name: str, tick_T: NDArray, actual_TC: NDArray) -> int: ...
+    async def observe(self, rows: Rows) -> int: ...
 
     async def summary(self) -> dict[str, Any]: ...
 
@@ -95,10 +95,12 @@ class Service:
 def watched(policy: Policy) -> Watched:
     """What a monitor must know of a policy."""
     schema, facts = policy.schema, policy.facts
+    targets = [schema.label] if schema.label else schema.target
     return Watched(
         version=policy.version,
         task=policy.config.task,
-        targets=[schema.label] if schema.label and not schema.classes else schema.target,
+        targets=targets,
+        columns=[*targets, *schema.past, *schema.known],
         classes=schema.classes,
         step=schema.step,
         reference=facts.get("reference", {}),

@@ -11,7 +11,7 @@ import pytest
 from lstm_ray.monitor import live
 from lstm_ray.monitor.drift import count, reference
 from lstm_ray.monitor.live import Monitor, Watched
-from lstm_ray.monitor.traffic import Answer, Tally
+from lstm_ray.monitor.traffic import Answer, Rows, Tally
 from tests import made
 
 HOUR = made.HOUR
@@ -19,7 +19,7 @@ HOUR = made.HOUR
 
 def watched(**values: Any) -> Watched:
     given = {"version": "v1", "task": "forecast", "targets": ["load"], "classes": [], "step": HOUR}
-    return Watched(**(given | {"reference": {}, "validation": {"mae": 1.0}} | values))
+    return Watched(**(given | {"columns": ["load"], "reference": {}, "validation": {"mae": 1.0}} | values))
 
 
 class Clock:
@@ -74,7 +74,7 @@ def test_a_summary_is_plain_json_also_before_anything_happened() -> None:
 def test_the_truth_is_held_against_the_forecast_of_its_time() -> None:
     monitor = Monitor(watched())
     monitor.merge(answers(forecast(first=10)))
-    assert monitor.observe("a", ticks(11, 12), actual(2.5, 7.0)) == 2
+    assert monitor.observe(Rows("a", ticks(11, 12), actual(2.5, 7.0))) == 2
     found = monitor.summary()["performance"]
     assert found["rolling"] == pytest.approx((0.5 + 4.0) / 2)
     assert found["validation"] == 1.0
@@ -84,8 +84,8 @@ def test_the_truth_is_held_against_the_forecast_of_its_time() -> None:
 def test_a_value_is_scored_once_and_each_forecast_of_its_time_is() -> None:
     monitor = Monitor(watched())
     monitor.merge(answers(forecast(first=0), forecast(first=1)))
-    assert monitor.observe("a", ticks(1), actual(2.0)) == 2, "two forecasts cover hour 1"
-    assert monitor.observe("a", ticks(1), actual(2.0)) == 0
+    assert monitor.observe(Rows("a", ticks(1), actual(2.0))) == 2, "two forecasts cover hour 1"
+    assert monitor.observe(Rows("a", ticks(1), actual(2.0))) == 0
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,20 @@ def test_other_series_other_times_and_missing_values_are_not_scored(
 ) -> None:
     monitor = Monitor(watched())
     monitor.merge(answers(forecast()))
-    assert monitor.observe(name, ticks(*hours), actual(*values)) == 0
+    assert monitor.observe(Rows(name, ticks(*hours), actual(*values))) == 0
 
 
 def test_times_between_the_steps_are_not_scored() -> None:
     monitor = Monitor(watched())
     monitor.merge(answers(forecast()))
-    assert monitor.observe("a", ticks(1) + HOUR // 2, actual(2.0)) == 0
+    assert monitor.observe(Rows("a", ticks(1) + HOUR // 2, actual(2.0))) == 0
 
 
 @pytest.mark.parametrize(("error", "words"), [(0.9, "as good as"), (1.6, "worse than"), (5.0, "much worse than")])
 def test_the_live_error_is_told_beside_that_of_validation(error: float, words: str) -> None:
     monitor = Monitor(watched())
     monitor.merge(answers(Answer("a", 0, np.zeros((30, 1)))))
-    monitor.observe("a", ticks(*range(30)), np.full((30, 1), error))
+    monitor.observe(Rows("a", ticks(*range(30)), np.full((30, 1), error)))
     found = monitor.summary()["performance"]
     assert found["state"].startswith(words)
     assert found["ratio"] == pytest.approx(error)
@@ -126,7 +126,7 @@ def test_a_class_is_right_or_wrong_and_compared_by_its_shortfall() -> None:
     monitor = Monitor(watched(**given))
     monitor.merge(answers(*(Answer(str(i), 0, np.array([[float(i % 2)]])) for i in range(40))))
     for i in range(40):
-        monitor.observe(str(i), np.zeros(1, np.int64), np.array([[1.0 if i < 8 else float(i % 2)]]))
+        monitor.observe(Rows(str(i), np.zeros(1, np.int64), np.array([[1.0 if i < 8 else float(i % 2)]])))
     found = monitor.summary()["performance"]
     assert found["metric"] == "accuracy"
     assert found["rolling"] == pytest.approx(0.9)
@@ -141,14 +141,14 @@ def test_answers_that_wait_for_their_truth_are_bounded_and_forgotten_oldest_firs
     for index in range(100):
         monitor.merge(answers(forecast(name=f"s{index}")))
     assert monitor.summary()["performance"]["waiting"] == 30
-    assert monitor.observe("s89", ticks(0), actual(1.0)) == 0
-    assert monitor.observe("s90", ticks(0), actual(1.0)) == 1
+    assert monitor.observe(Rows("s89", ticks(0), actual(1.0))) == 0
+    assert monitor.observe(Rows("s90", ticks(0), actual(1.0))) == 1
 
 
 def test_an_answer_whose_truth_has_all_arrived_waits_no_longer() -> None:
     monitor = Monitor(watched())
     monitor.merge(answers(forecast()))
-    monitor.observe("a", ticks(0, 1, 2), actual(1.0, 2.0, 3.0))
+    monitor.observe(Rows("a", ticks(0, 1, 2), actual(1.0, 2.0, 3.0)))
     assert monitor.summary()["performance"]["waiting"] == 0
 
 

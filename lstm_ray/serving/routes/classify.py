@@ -6,6 +6,7 @@ import numpy as np
 from fastapi import FastAPI, Response
 
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies, observed, scenarios
 from lstm_ray.serving.routes.common import TRUTH, as_json, documented, held_against, predict, predict_scenarios
 from lstm_ray.serving.service import Asked, Service
@@ -54,5 +55,5 @@ def add(app: FastAPI, service: Service) -> None:
                 raise InputError(
                     f"series '{item.name}': label '{item.label}' is no class{nearest(item.label, classes)}"
                 )
-        told = [(s.name, np.zeros(1, np.int64), np.array([[float(classes.index(s.label))]])) for s in body.series]
+        told = [Rows(s.name, np.zeros(1, np.int64), np.array([[float(classes.index(s.label))]])) for s in body.series]
         return await held_against(service, told)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Response
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies
 from lstm_ray.serving.observed import ObservationsAnswer
 from lstm_ray.serving.scenarios import Scenario
@@ -80,8 +80,8 @@ async def predict_scenarios(
 TRUTH = "What was measured since, to be held against the predictions that were answered for series of the same name."
 
 
-async def held_against(service: Service, told: Sequence[tuple[str, NDArray, NDArray]]) -> Response:
-    """Bring name, ticks [T] and values [T, C] of series to the monitor; the answer of POST /v1/observations."""
+async def held_against(service: Service, told: Sequence[Rows]) -> Response:
+    """Bring what was observed of series to the monitor; the answer of POST /v1/observations."""
     await service.flush()
-    scored = [await service.monitor.observe(*item) for item in told]
+    scored = [await service.monitor.observe(rows) for rows in told]
     return as_json(ObservationsAnswer(scored=sum(scored)))

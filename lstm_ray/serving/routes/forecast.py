@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Response
 
 from lstm_ray.data.lags import reach
+from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies, observed, planning, scenarios
 from lstm_ray.serving.routes.common import TRUTH, as_json, documented, held_against, predict, predict_scenarios
 from lstm_ray.serving.service import Asked, Service
@@ -65,7 +66,7 @@ def add(app: FastAPI, service: Service) -> None:
     async def observations(body: observed.Observations) -> Response:
         schema = policy.schema
         told = [
-            (s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.actual_values(s, schema))
+            Rows(s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.actual_values(s, schema))
             for s in body.series
         ]
         return await held_against(service, told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Response
 
+from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies, observed, scenarios
 from lstm_ray.serving.routes.common import TRUTH, as_json, documented, held_against, predict, predict_scenarios
 from lstm_ray.serving.service import Asked, Service
@@ -52,7 +53,7 @@ def add(app: FastAPI, service: Service) -> None:
     @app.post("/v1/observations", response_model=observed.ObservationsAnswer, **truth)
     async def observations(body: observed.ObservedLabels) -> Response:
         told = [
-            (s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.true_labels(s, schema))
+            Rows(s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.true_labels(s, schema))
             for s in body.series
         ]
         return await held_against(service, told)

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY, Files
 from lstm_ray.monitor.live import Monitor, Watched
-from lstm_ray.monitor.traffic import Tally
+from lstm_ray.monitor.traffic import Rows, Tally
+from lstm_ray.registry.lineup import Lineup
+from lstm_ray.registry.policies import Registry, meant
 from lstm_ray.serving.switching.fits import breaks
-from lstm_ray.serving.switching.history import History, meant
-from lstm_ray.serving.switching.lineup import Lineup
 
 POLL_SECONDS = 2.0
 """A replica's question is answered after so long even where nothing has changed."""
@@ -80,8 +78,8 @@ class Register:
         version: str,
         on_champion: Callable[[Files], Awaitable[None]] | None = None,
     ) -> None:
-        self._history = History(folder, session)
-        self._account = self._history.begin(source, version)
+        self._registry = Registry(folder, session)
+        self._account = self._registry.begin(source, version)
         self._on_champion = on_champion
         self._replicas: dict[str, _Replica] = {}
         self._monitors: dict[str, Monitor] = {}
@@ -90,7 +88,7 @@ class Register:
 
     def close(self) -> None:
         """Let another register have the folder."""
-        self._history.close()
+        self._registry.close()
 
     async def lineup(self, replica: str) -> Lineup:
         """For a replica that starts."""
@@ -115,7 +113,7 @@ class Register:
 
     async def files(self, version: str) -> Files:
         """Raises InputError where the policy is not kept here, or its files were altered."""
-        return self._history.files(version)
+        return self._registry.files(version)
 
     async def watch(self, watched: Watched) -> None:
         """A policy's account begins, where it has not yet."""
@@ -127,9 +125,9 @@ class Register:
             monitor.merge(tally)
         return monitor is not None
 
-    async def observe(self, version: str, name: str, tick_T: NDArray, actual_TC: NDArray) -> int:
+    async def observe(self, version: str, rows: Rows) -> int:
         monitor = self._monitors.get(version)
-        return monitor.observe(name, tick_T, actual_TC) if monitor is not None else 0
+        return monitor.observe(rows) if monitor is not None else 0
 
     async def summary(self, version: str) -> dict[str, Any]:
         """A policy's account; the champion's with those of the policies beside it."""
@@ -192,7 +190,7 @@ class Register:
         if self._on_champion is None:
             return ""
         try:
-            await self._on_champion(self._history.files(self._account.lineup.champion))
+            await self._on_champion(self._registry.files(self._account.lineup.champion))
         except Exception as error:  # the swap is made; whoever asked for it is told
             _log.exception("the new champion is not followed everywhere")
             return f"streams go on with the champion before: {str(error).strip().splitlines()[-1]}"
@@ -231,7 +229,7 @@ class Register:
 
     def _version(self, change: Change) -> str:
         if change.files is not None:
-            return self._history.keep(self._account, change.files, change.source)
+            return self._registry.keep(self._account, change.files, change.source)
         if change.version:
             return meant(change.version, self._account.policies)
         if change.role == "rollback":
@@ -246,7 +244,7 @@ class Register:
 
     def _require_fit(self, version: str, force: bool) -> None:
         """Raises InputError where clients of the champion could not go on as they are."""
-        present, new = (json.loads(self._history.files(v)[POLICY]) for v in (self._account.lineup.champion, version))
+        present, new = (json.loads(self._registry.files(v)[POLICY]) for v in (self._account.lineup.champion, version))
         if not force and (found := breaks(present, new)):
             raise InputError(
                 f"clients of policy {self._account.lineup.champion[:12]} would break: policy {version[:12]} "
@@ -268,7 +266,7 @@ class Register:
         account = self._account.model_copy(
             update={"lineup": lineup.model_copy(update=following), "champions": champions}
         )
-        self._history.write(account)
+        self._registry.write(account)
         self._account = account
         self._changed.set()
         self._changed = asyncio.Event()

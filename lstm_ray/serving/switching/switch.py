@@ -13,10 +13,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from lstm_ray.registry.lineup import Lineup
 from lstm_ray.serving.gate import Receive, Scope, Send, refuse
 from lstm_ray.serving.switching.copies import COPIED, Copies, Copy
 from lstm_ray.serving.switching.lane import Lane
-from lstm_ray.serving.switching.lineup import Lineup
 
 CHOICE, VERSION, REQUEST_ID = b"x-policy", b"x-policy-version", b"x-request-id"
 """Headers: the policy asked for (champion, canary, or the beginning of a version), the one that answered, the request's own."""

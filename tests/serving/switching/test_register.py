@@ -12,8 +12,8 @@ import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY, Files
+from lstm_ray.registry.policies import MAX_KEPT, Registry, lay, require_free
 from lstm_ray.serving.switching.fits import breaks
-from lstm_ray.serving.switching.history import MAX_KEPT, History, lay, require_free
 from lstm_ray.serving.switching.register import Change, Register
 from tests.serving import services as serving
 
@@ -116,10 +116,10 @@ def test_a_register_that_restarts_says_what_it_said_and_a_new_session_begins_wit
 
 def test_nobody_shares_a_history_and_it_keeps_so_many_policies_and_those_that_are_served(tmp_path: Path) -> None:
     first = packed()
-    history = History(tmp_path, "one")
+    history = Registry(tmp_path, "one")
     account = history.begin("first", lay(tmp_path, first))
     with pytest.raises(InputError, match=r"another server serves this run.*'lstm-ray update'"):
-        History(tmp_path, "two")
+        Registry(tmp_path, "two")
     with pytest.raises(InputError, match="another server serves this run"):
         require_free(tmp_path, seconds=0)
     for number in range(1, MAX_KEPT + 5):

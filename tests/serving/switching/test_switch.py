@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from lstm_ray.monitor.traffic import Compared
+from lstm_ray.registry.lineup import Lineup
 from lstm_ray.serving.gate import App, Receive, Scope, Send
 from lstm_ray.serving.switching.lane import Lane
-from lstm_ray.serving.switching.lineup import Lineup
 from lstm_ray.serving.switching.switch import Switch
 
 OLD, NEW, THIRD = ("a" * 64, "b" * 64, "c" * 64)

@@ -1,0 +1,24 @@
+"""What several sub-commands share: options, and words for a terminal."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+Address = Annotated[
+    str, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default: a local one if needed")
+]
+
+
+def use(address: str) -> None:
+    """Have Ray connect to the cluster at an address; where there is none, to what it finds or starts."""
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+
+
+def escaped(words: object) -> str:
+    """Brackets, as in a column 'load [MW]', are no markup."""
+    return escape(str(words))

@@ -1,0 +1,1 @@
+"""Learning on: what asks for a challenger, what it learns from, whether it takes over. Runs the lifecycle once more."""

@@ -1,0 +1,1 @@
+"""A server under load: steps, spikes, a soak, slow and hostile clients, a killed replica; what breaks first."""
