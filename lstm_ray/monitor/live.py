@@ -1,93 +1,84 @@
-"""One running account of a served policy: load, latency, input drift, and its error once the truth arrives.
+"""One running account of a served policy: load, latency, drift, anomalies, its error once the truth arrives, and alarms.
 
-Replicas merge what they counted and ask for the summary; nothing here knows how they reach it. Memory is bounded: answers
-waiting for their truth are dropped oldest first, errors and rates are kept over a rolling stretch.
-Shapes: T steps, H horizon, C targets.
+Replicas merge what they counted and ask for the summary; nothing here knows how they reach it. What is measured lives in the
+modules beside this one; this one brings it together. Time is a clock that never goes back: whoever sets the machine's changes
+no rate and no age. Memory is bounded, and what is done at a merge is bounded, too: alarms are looked at every second or so.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lstm_ray.monitor.alarms import Alarms, Reading, surely_over
+from lstm_ray.monitor.anomalies import MAX_STEPS, Anomalies
+from lstm_ray.monitor.changes import Changes
 from lstm_ray.monitor.drift import Drift, state
-from lstm_ray.monitor.traffic import EDGES_SECONDS, Answer, Compared, Rows, Tally, latency_quantile
+from lstm_ray.monitor.history import History
+from lstm_ray.monitor.performance import Performance
+from lstm_ray.monitor.requests import Requests
+from lstm_ray.monitor.traffic import Compared, Rows, Tally
+from lstm_ray.monitor.watched import Watched
 
-MAX_WAITING_VALUES = 1_000_000
-"""Predicted values that wait for their truth, over all series."""
-ROLLING = 5_000
-"""Newest scored values that the rolling error is taken over."""
-ENOUGH_SCORED = 24
-WORSE, MUCH_WORSE = 1.25, 2.0
-"""Rolling error over validation error at which the words change."""
-MINUTE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What the monitor must know of the policy, as plain values."""
-
-    version: str
-    task: str
-    targets: list[str]
-    columns: list[str]
-    """Of rows: targets first, then past and known inputs."""
-    classes: list[str]
-    step: int
-    """Length of a step in ticks."""
-    reference: Mapping[str, Any]
-    """``drift.reference``, or empty."""
-    validation: Mapping[str, float]
-    """Metrics of the validation part."""
-
-
-@dataclass
-class _Waiting:
-    answer: Answer
-    open_HC: NDArray
-    """Which values have not been scored."""
+__all__ = ["Monitor", "Watched"]
+LOOK_SECONDS, DRIFT_SECONDS = 1.0, 5.0
+"""How often alarms are looked at while counts come in; those of drift take longer to tell."""
+FALLBACK_SECONDS = 300.0
+"""After an answer that was not finite its alarm stands for so long."""
+ENOUGH_TO_ALARM = 100
+"""Scored values without which no error raises an alarm."""
+UNUSUAL = 5.0
+"""Times the stated rate of anomalies from which their share raises an alarm."""
+CLASS = "class"
+"""What sequences that are classified whole have for a target."""
+MAX_SERIES = 200_000
+"""Of which it is known how far they have come."""
 
 
 class Monitor:
     """Merges tallies of any number of replicas.
 
     Args:
-        clock: seconds, for rates.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, watched: Watched, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
         self._watched, self._clock = watched, clock
-        self._started = clock()
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._latency_K = np.zeros(len(EDGES_SECONDS) + 1, np.int64)
-        self._recent: deque[tuple[float, int]] = deque(maxlen=2_000)
-        self._drift = Drift(watched.reference)
-        self._num_series = self._warned_series = 0
-        # Oldest first, by a running number; and the numbers of each series.
-        self._waiting: dict[int, _Waiting] = {}
-        self._numbers: dict[str, dict[int, None]] = {}
-        self._next_number = self._num_waiting = 0
-        self._errors: deque[tuple[int, float]] = deque(maxlen=ROLLING)
-        self._num_observed = self._num_scored = 0
+        self._requests = Requests(watched.settings, clock)
+        self._drift = Drift(watched.reference, watched.columns, watched.targets, _step(watched))
+        self._anomalies = Anomalies(watched)
+        self._performance = Performance(watched)
+        self._changes = Changes(watched.targets or [CLASS], watched.settings.window, watched.settings.false_alarms)
+        self._alarms, self._history = Alarms(clock), History()
         self._compared = Compared()
+        self._num_series = self._warned_series = self._fallbacks = self._num_rows = 0
+        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._looked = self._drift_looked = self._fell_back = -np.inf
+        self._drift_readings: list[Reading] = []
 
     def merge(self, tally: Tally) -> None:
         """Take in what a replica counted since it last did so."""
-        self._requests.update(tally.requests)
-        self._latency_K += tally.latency_K
-        self._recent.append((self._clock(), sum(tally.requests.values())))
+        self._requests.add(tally)
         self._num_series += tally.num_series
         self._warned_series += tally.warned_series
-        self._drift.fold(tally.inputs)
+        if tally.fallbacks:
+            self._fallbacks += tally.fallbacks
+            self._fell_back = self._clock()
         self._compared.add(tally.compared)
+        self._drift.fold(tally.inputs)
+        self._drift.answered(tally.answers)
         for answer in tally.answers:
-            self._remember(answer)
+            self._performance.remember(answer)
+        for rows in tally.rows:
+            self._anomalies.take(rows)
+            if (new := self._new(rows)) is not None:
+                self._num_rows += len(new.tick_T)
+                self._drift.take(new)
+        self._look(LOOK_SECONDS, DRIFT_SECONDS)
 
     def observe(self, rows: Rows) -> int:
         """Score every answer that predicted these times; each predicted value is scored once.
@@ -98,116 +89,133 @@ class Monitor:
         Returns:
             How many values were scored.
         """
-        name, tick_T, actual_TC = rows.name, rows.tick_T, rows.values_TF[:, : len(self._watched.targets) or 1]
-        self._num_observed += int(np.isfinite(actual_TC).sum())
-        scored = 0
-        for number in list(self._numbers.get(name, ())):
-            waiting = self._waiting[number]
-            scored += self._score(waiting, tick_T, actual_TC)
-            if not waiting.open_HC.any():
-                self._forget(number)
-        self._num_scored += scored
-        return scored
+        scored = self._performance.observe(rows)
+        if scored is not None:
+            self._changes.take(scored.tick_N, scored.target_N, self._performance.relative(scored))
+        self._anomalies.take(rows)
+        if scored is not None and not self._watched.classes:
+            self._anomalies.residuals(rows.name, scored)
+        self._look(LOOK_SECONDS, DRIFT_SECONDS)
+        return len(scored.tick_N) if scored is not None else 0
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Those that stand, as plain values."""
+        self._look(0.0, 0.0)
+        return self._alarms.rows()
 
     def compared(self) -> dict[str, Any]:
         """How its answers to copies of the champion's requests lay beside the champion's."""
         return self._compared.summary()
 
+    def forget(self, name: str) -> None:
+        """Drop whatever is kept under a series' name."""
+        self._performance.forget(name)
+        self._anomalies.forget(name)
+        self._newest.pop(name, None)
+
     def summary(self) -> dict[str, Any]:
         """Everything, as plain values for JSON."""
-        by_route: dict[str, int] = {}
-        for (route, _), number in self._requests.items():
-            by_route[route] = by_route.get(route, 0) + number
         rows = self._drift.rows()
         return {
             "policy": self._watched.version,
-            "seconds": round(self._clock() - self._started, 1),
-            "requests": {
-                "total": sum(by_route.values()),
-                "refused": self._number(400, 500),
-                "errors": self._number(500, 600),
-                "per_second_last_minute": self._rate(),
-                "by_route": by_route,
-            },
-            "latency_ms": {f"p{share}": latency_quantile(self._latency_K, share / 100) for share in (50, 95, 99)},
+            "seconds": round(self._clock() - self._requests.started, 1),
+            "alarms": self.alarms(),
+            **self._requests.summary(),
+            "load": self._requests.load(),
+            "fallbacks": self._fallbacks,
             "inputs": {
                 "series": self._num_series,
                 "series_with_warnings": self._warned_series,
-                "state": _worst(rows) if rows else "the policy carries no reference to compare with",
+                "rows": self._num_rows,
+                "state": _worst(rows) if rows else self._drift.words(),
+                "lacks": self._drift.words(),
                 "columns": rows,
             },
-            "performance": self._performance(),
+            "predictions": self._drift.predictions(),
+            "changes": self._changes.rows(),
+            "changes_lack": self._changes.words(),
+            "anomalies": self._anomalies.summary(),
+            "performance": self._performance.summary(),
+            "history": self._history.points(),
         }
 
-    def _performance(self) -> dict[str, Any]:
-        classify = bool(self._watched.classes)
-        metric = "accuracy" if classify else "mae"
-        values = np.array([value for _, value in self._errors])
-        rolling = float(values.mean()) if len(values) else None
-        before = self._watched.validation.get(metric)
-        ratio = None
-        if rolling is not None and before is not None:
-            # Accuracy is compared by its shortfall, so that above 1 always means worse.
-            now, then = (1 - rolling, 1 - before) if classify else (rolling, before)
-            ratio = now / then if then > 0 else None
-        names = self._watched.targets if not classify else []
-        return {
-            "metric": metric,
-            "observations": self._num_observed,
-            "scored": self._num_scored,
-            "waiting": self._num_waiting,
-            "rolling": rolling,
-            "rolling_over": len(values),
-            "rolling_by_target": {
-                name: float(np.mean(own))
-                for c, name in enumerate(names)
-                if (own := [v for i, v in self._errors if i == c])
-            },
-            "validation": before,
-            "ratio": ratio,
-            "state": _performance_words(ratio, len(values)),
-        }
+    def _new(self, rows: Rows) -> Rows | None:
+        """What is newer than all that has come of this series, from whichever replica; None where nothing is."""
+        before = self._newest.pop(rows.name, None)
+        # A clock that once ran ahead makes nothing old for good.
+        if before is not None and rows.tick_T.max(initial=before) < before - MAX_STEPS * self._watched.step:
+            before = None
+        later_T = rows.tick_T > before if before is not None else np.ones(len(rows.tick_T), bool)
+        newest = int(rows.tick_T.max()) if later_T.any() else before
+        if newest is not None:
+            self._newest[rows.name] = newest
+        if len(self._newest) > MAX_SERIES:
+            self._newest.popitem(last=False)
+        return Rows(rows.name, rows.tick_T[later_T], rows.values_TF[later_T]) if later_T.any() else None
 
-    def _remember(self, answer: Answer) -> None:
-        open_HC = np.ones(answer.median_HC.shape, dtype=bool)
-        self._waiting[self._next_number] = _Waiting(answer, open_HC)
-        self._numbers.setdefault(answer.name, {})[self._next_number] = None
-        self._next_number += 1
-        self._num_waiting += open_HC.size
-        while self._num_waiting > MAX_WAITING_VALUES:
-            self._forget(next(iter(self._waiting)))
-
-    def _forget(self, number: int) -> None:
-        waiting = self._waiting.pop(number)
-        self._num_waiting -= waiting.open_HC.size
-        of_series = self._numbers[waiting.answer.name]
-        del of_series[number]
-        if not of_series:
-            del self._numbers[waiting.answer.name]
-
-    def _score(self, waiting: _Waiting, tick_T: NDArray, actual_TC: NDArray) -> int:
-        answer = waiting.answer
-        if self._watched.task == "classify":
-            lead_T, inside_T = np.zeros(1, np.int64), np.ones(1, bool)
-        else:
-            ahead_T = tick_T - answer.first_tick
-            lead_T = ahead_T // self._watched.step
-            inside_T = (ahead_T % self._watched.step == 0) & (lead_T >= 0) & (lead_T < len(answer.median_HC))
-        lead_T, actual_TC = lead_T[inside_T], actual_TC[inside_T]
-        new_TC = waiting.open_HC[lead_T] & np.isfinite(actual_TC)
-        difference_TC = np.abs(actual_TC - answer.median_HC[lead_T])
-        values_TC = (difference_TC == 0).astype(float) if self._watched.classes else difference_TC
-        self._errors.extend((int(c), float(values_TC[t, c])) for t, c in np.argwhere(new_TC))
-        waiting.open_HC[lead_T] &= ~new_TC
-        return int(new_TC.sum())
-
-    def _number(self, first: int, end: int) -> int:
-        return sum(number for (_, status), number in self._requests.items() if first <= status < end)
-
-    def _rate(self) -> float:
+    def _look(self, every: float, drift_every: float) -> None:
+        """See what is wrong, unless that was done a moment ago."""
         now = self._clock()
-        recent = sum(number for at, number in self._recent if now - at <= MINUTE_SECONDS)
-        return round(recent / min(MINUTE_SECONDS, max(1.0, now - self._started)), 2)
+        if now - self._looked < every:
+            return
+        self._looked = now
+        if now - self._drift_looked >= drift_every:
+            self._drift_looked = now
+            found = [*self._drift.alarms(), *self._changes.alarms()]
+            self._drift_readings = [
+                Reading(one["kind"], one["what"], one["value"], one["limit"], one["text"], over=True) for one in found
+            ]
+        own = [*self._requests.readings(), *self._error_readings(), *self._other_readings()]
+        self._alarms.take([*self._drift_readings, *own])
+        if self._history.due(now - self._requests.started):
+            self._history.add(now - self._requests.started, self._point())
+
+    def _error_readings(self) -> list[Reading]:
+        names, limit = self._watched.targets, self._watched.settings.worse
+        found, wanted = [], [(None, "")] + [(c, name) for c, name in enumerate(names) if len(names) > 1]
+        for target, name in wanted:
+            ratio, number = self._performance.ratio(target)
+            if ratio is None or number < ENOUGH_TO_ALARM:
+                continue
+            whose = f"of '{name}' " if name else ""
+            text = f"the error {whose}over the newest {number:,} scored values is {ratio:.2f} times validation's; "
+            text += f"the limit is {limit:g}"
+            found.append(Reading("performance", name, ratio, limit, text))
+        return found
+
+    def _other_readings(self) -> list[Reading]:
+        judged, found = self._anomalies.recent()
+        rate, readings = self._watched.settings.anomalies, []
+        if judged:
+            limit, share = min(1.0, UNUSUAL * rate), found / judged
+            text = (
+                f"{found} of the newest {judged:,} values are anomalies, {share:.2%}; of usual ones {rate:.2%} would be"
+            )
+            over = share >= limit and surely_over(found, judged, rate)
+            readings.append(Reading("anomalies", "", share, limit, text, over=over))
+        if self._clock() - self._fell_back < FALLBACK_SECONDS:
+            text = f"{self._fallbacks} answers so far were not finite, and a fallback was told in their place"
+            readings.append(Reading("fallbacks", "", self._fallbacks, 1, text))
+        return readings
+
+    def _point(self) -> dict[str, float | int | None]:
+        performance = self._performance.summary()
+        over = [row["over_limit"] for row in self._drift.rows() if row.get("over_limit") is not None]
+        judged, found = self._anomalies.recent()
+        return {
+            "requests_per_second": self._requests.rate(),
+            "p99_ms": self._requests.recent_p99(),
+            "error": performance["rolling"],
+            "ratio": performance["ratio"],
+            "coverage": performance["coverage"],
+            "drift_over_limit": max(over, default=None),
+            "anomalies_share": found / judged if judged else None,
+            "alarms": len(self._alarms.rows()),
+        }
+
+
+def _step(watched: Watched) -> int:
+    return 0 if watched.task == "classify" else watched.step
 
 
 def _worst(rows: list[dict[str, Any]]) -> str:
@@ -220,13 +228,3 @@ def _worst(rows: list[dict[str, Any]]) -> str:
         return f"stable: all {len(judged)} columns look like the training part"
     number = sum(row["state"] == worst for row in judged)
     return f"{worst}: {number} of {len(judged)} columns, most '{judged[0]['column']}' with PSI {judged[0]['psi']:.2f}"
-
-
-def _performance_words(ratio: float | None, number: int) -> str:
-    if not number:
-        return "no truth has arrived yet"
-    if number < ENOUGH_SCORED or ratio is None:
-        return f"too few values scored to say ({number})"
-    if ratio < WORSE:
-        return "as good as on the validation part"
-    return "worse than on the validation part" if ratio < MUCH_WORSE else "much worse than on the validation part"

@@ -22,7 +22,7 @@ from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.figure import Figure
-from lstm_ray.monitor import drift
+from lstm_ray.monitor import distances, drift
 from lstm_ray.run_dir import Finding
 
 MOST_VALUES = 50_000
@@ -227,7 +227,7 @@ def _where(row: Row, given: Mapping[str, Any], share_K: NDArray) -> Figure:
 
 def _distances(given: Mapping[str, Any], new: NDArray, train: NDArray | None) -> Row:
     bins = _bins(given, new)
-    psi = drift.psi(given["shares"], bins) if len(new) >= drift.ENOUGH else None
+    psi = distances.psi(given["shares"], bins) if len(new) >= drift.ENOUGH else None
     # A column that stood still in training has no deviation; its own units stand in.
     unit = given["deviation"] if given["deviation"] > 1e-12 * (abs(given["mean"]) + 1) else 1.0
     found: Row = {
@@ -266,7 +266,7 @@ def _usual(
     for at in np.unique(np.linspace(0, num - 1, min(num, MOST_STRETCHES)).round().astype(int)).tolist():
         inside = train_R & (steps_R >= first + at * length) & (steps_R < first + (at + 1) * length)
         if inside.sum() >= drift.ENOUGH:
-            found.append(drift.psi(given["shares"], _bins(given, values_R[inside])))
+            found.append(distances.psi(given["shares"], _bins(given, values_R[inside])))
     return max(found, default=None)
 
 

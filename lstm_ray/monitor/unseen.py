@@ -56,7 +56,7 @@ def evaluate_unseen(source: str, data: str | list[str], out: str = "") -> tuple[
     """
     started = time.perf_counter()
     found = find(source)
-    holder, name = _place(found, data, out)
+    holder, name = place(found, data, out, UNSEEN, METRICS)
     new = prepared(found.config, found.policy.schema, found.policy.scaler, data)
     training = load_segments(found.run) if found.run is not None else None
     shared = overlap(found, new, *training) if training else 0
@@ -100,7 +100,7 @@ def evaluate_unseen(source: str, data: str | list[str], out: str = "") -> tuple[
             topics=[part.topic for part in answer.told],
         )
         work.write_json(REPORT, report)
-    _tidy(holder)
+    tidy(holder)
     return holder, name, report
 
 
@@ -134,18 +134,24 @@ def _as_in(run: RunDir, config: Config) -> Config:
     return parse(config.model_dump() | {"evaluate": asked}) if asked else config
 
 
-def _place(found: Source, data: str | list[str], out: str) -> tuple[RunDir, str]:
+def place(found: Source, data: str | list[str], out: str, folder: str, holds: str) -> tuple[RunDir, str]:
+    """Where to write what is found of some data: the folder's own, and its name in there.
+
+    Args:
+        out: the folder that was asked for; empty: one named as the first file in the run's ``folder``.
+        holds: a file by which an earlier one is known, which may be written over.
+    """
     if out:
         path = Path(out).expanduser().absolute()
-        if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / METRICS).exists()):
-            raise InputError(f"--out '{out}' is no folder of an evaluation; name a new one")
+        if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / holds).exists()):
+            raise InputError(f"--out '{out}' holds other things; name a new folder")
         return RunDir(path.parent), path.name
     if found.run is None:
-        raise InputError("a policy's folder has no place for an evaluation; say where with --out DIR")
+        raise InputError("a policy's folder has no place for what is found; say where with --out DIR")
     first = data if isinstance(data, str) else data[0]
     stem = re.sub(r"\.(gz|zst|bz2|xz)$", "", first.rstrip("/").split("/")[-1].split("?")[0])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem.rsplit(".", 1)[0] if "." in stem else stem).strip("-.")
-    return RunDir(f"{found.run.uri}/{UNSEEN}"), name or "data"
+    return RunDir(f"{found.run.uri}/{folder}"), name or "data"
 
 
 def _beside(
@@ -222,7 +228,7 @@ def _headline(found: Source, answer: Evaluation, rows: list[shift.Row]) -> dict[
     return told
 
 
-def _tidy(holder: RunDir) -> None:
+def tidy(holder: RunDir) -> None:
     """The folder of what is under way, where nothing else uses it."""
     if holder.local is not None:
         work = holder.local / ".work"

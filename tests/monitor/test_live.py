@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lstm_ray.monitor import live
+from lstm_ray.monitor import performance, usual
 from lstm_ray.monitor.drift import count, reference
 from lstm_ray.monitor.live import Monitor, Watched
-from lstm_ray.monitor.traffic import Answer, Rows, Tally
+from lstm_ray.monitor.traffic import Answer, Load, Rows, Tally
+from lstm_ray.sections.operate import MonitorConfig
 from tests import made
+from tests.monitor import labelled
 
 HOUR = made.HOUR
 
@@ -136,7 +139,7 @@ def test_a_class_is_right_or_wrong_and_compared_by_its_shortfall() -> None:
 def test_answers_that_wait_for_their_truth_are_bounded_and_forgotten_oldest_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live, "MAX_WAITING_VALUES", 30)
+    monkeypatch.setattr(performance, "MAX_WAITING_VALUES", 30)
     monitor = Monitor(watched())
     for index in range(100):
         monitor.merge(answers(forecast(name=f"s{index}")))
@@ -161,3 +164,175 @@ def test_drift_is_told_of_the_worst_column() -> None:
     found = monitor.summary()["inputs"]
     assert found["state"].startswith("shifted: 1 of 2 columns, most 'wind'")
     assert (found["series"], found["series_with_warnings"]) == (6, 2)
+
+
+def alarms_of(monitor: Monitor) -> dict[str, dict[str, Any]]:
+    return {row["kind"]: row for row in monitor.summary()["alarms"]}
+
+
+def requests(number: int, status: int = 200, seconds: float = 0.01) -> Tally:
+    tally = Tally()
+    for _ in range(number):
+        tally.add_request("/v1/forecast", status, seconds if status == 200 else None)
+    return tally
+
+
+def test_an_error_beyond_the_limit_is_an_alarm_that_knows_its_age() -> None:
+    clock = Clock()
+    monitor = Monitor(watched(settings=MonitorConfig(worse=1.5)), clock)
+    for first in range(0, 300, 30):
+        monitor.merge(answers(Answer("a", first * HOUR, np.zeros((30, 1)))))
+        monitor.observe(Rows("a", ticks(*range(first, first + 30)), np.full((30, 1), 1.6)))
+        clock.seconds += 10
+    row = alarms_of(monitor)["performance"]
+    assert row["value"] == pytest.approx(1.6)
+    assert row["limit"] == 1.5
+    assert row["since_seconds"] == 60
+    assert "1.60 times validation's" in row["text"]
+
+
+def test_a_few_values_raise_no_alarm_of_error() -> None:
+    monitor = Monitor(watched())
+    monitor.merge(answers(Answer("a", 0, np.zeros((50, 1)))))
+    monitor.observe(Rows("a", ticks(*range(50)), np.full((50, 1), 9.0)))
+    assert not alarms_of(monitor)
+
+
+def test_one_bad_target_of_several_is_told_by_its_name() -> None:
+    given = {
+        "forecasts": usual.forecasts(np.zeros((60, 1, 2, 1)), np.ones((60, 1, 2)), 0, ["load", "wind"], np.ones(2))
+    }
+    monitor = Monitor(watched(targets=["load", "wind"], columns=["load", "wind"], reference=given))
+    monitor.merge(answers(*(Answer(str(i), 0, np.zeros((1, 2))) for i in range(120))))
+    for i in range(120):
+        monitor.observe(Rows(str(i), ticks(0), np.array([[0.5, 1.6]])))
+    rows = [row for row in monitor.summary()["alarms"] if row["kind"] == "performance"]
+    assert [row["what"] for row in rows] == ["wind"]
+
+
+def test_slow_and_failing_requests_are_alarms_until_better_ones_come() -> None:
+    clock = Clock()
+    monitor = Monitor(watched(settings=MonitorConfig(p99_ms=100, errors=0.02)), clock)
+    monitor.merge(requests(200))
+    assert not alarms_of(monitor)
+    clock.seconds += 30
+    monitor.merge(requests(20, seconds=0.5))
+    monitor.merge(requests(20, status=500))
+    found = alarms_of(monitor)
+    assert set(found) == {"latency", "errors"}
+    assert found["errors"]["value"] == pytest.approx(20 / 240)
+    for _ in range(40):
+        clock.seconds += 30
+        monitor.merge(requests(100))
+    assert not alarms_of(monitor)
+    assert monitor.summary()["latency_ms"]["p99"] > 0
+
+
+def test_old_failures_do_not_stand_for_ever_where_nobody_asks() -> None:
+    clock = Clock()
+    monitor = Monitor(watched(), clock)
+    monitor.merge(requests(20, status=500))
+    assert "errors" in alarms_of(monitor)
+    clock.seconds += 3_700
+    assert not alarms_of(monitor)
+
+
+def test_load_is_that_of_all_replicas_that_are_heard_of() -> None:
+    clock = Clock()
+    monitor = Monitor(watched(), clock)
+    monitor.merge(Tally(loads={"one": Load(3, 4, 1, 4), "two": Load(2, 4, 0, 4)}))
+    assert monitor.summary()["load"] == {
+        "replicas": 2,
+        "in_flight": 5,
+        "most": 8,
+        "queued": 1,
+        "capacity": 8,
+        "saturation": 1.0,
+    }
+    assert not alarms_of(monitor), "a moment is no saturation"
+    for _ in range(6):
+        clock.seconds += 1
+        monitor.merge(Tally(loads={"one": Load(3, 4, 1, 4), "two": Load(2, 4, 0, 4)}))
+    assert "8 of 8 requests" in alarms_of(monitor)["saturation"]["text"]
+    clock.seconds += 15
+    monitor.merge(Tally(loads={"two": Load(0, 1, 0, 4)}))
+    clock.seconds += 15
+    found = monitor.summary()
+    assert (found["load"]["replicas"], found["load"]["capacity"]) == (1, 4)
+    assert not found["alarms"]
+
+
+def test_answers_that_were_not_finite_are_an_alarm_for_a_while() -> None:
+    clock = Clock()
+    monitor = Monitor(watched(), clock)
+    monitor.merge(Tally(fallbacks=2))
+    assert "2 answers" in alarms_of(monitor)["fallbacks"]["text"]
+    clock.seconds += 301
+    assert not alarms_of(monitor)
+    assert monitor.summary()["fallbacks"] == 2
+
+
+def test_far_more_anomalies_than_the_rate_are_an_alarm() -> None:
+    series = labelled.labelled(0).value_TF
+    monitor = Monitor(labelled.watched(series, rate=0.004))
+    for number in range(60):
+        monitor.merge(Tally(rows=[Rows(f"s{number}", ticks(*range(40)), series[:40])]))
+    assert "anomalies" not in alarms_of(monitor)
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        wild = series[:40] + rng.choice([0, 60], p=[0.96, 0.04], size=(40, 2))
+        monitor.merge(Tally(rows=[Rows(f"t{number}", ticks(*range(40)), wild)]))
+    row = alarms_of(monitor)["anomalies"]
+    assert row["value"] > row["limit"] == pytest.approx(0.02)
+
+
+def test_a_clock_that_is_set_changes_no_rate_and_no_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = Monitor(watched(settings=MonitorConfig(p99_ms=100)))
+    for wall in (1e9, 9e9, 1.0, 5e9):
+        monkeypatch.setattr(time, "time", lambda wall=wall: wall)
+        monitor.merge(requests(40, seconds=0.5))
+        found = monitor.summary()
+        assert 0 <= found["seconds"] < 60
+        assert all(0 <= row["since_seconds"] < 60 for row in found["alarms"])
+    assert found["requests"]["per_second_last_minute"] > 2
+    assert "latency" in alarms_of(monitor)
+
+
+def test_history_holds_the_whole_time_in_bounded_room() -> None:
+    clock = Clock()
+    monitor = Monitor(watched(), clock)
+    for _ in range(3_000):
+        clock.seconds += 5
+        monitor.merge(requests(1))
+    points = monitor.summary()["history"]
+    assert 100 <= len(points) <= 240
+    assert points[0]["seconds"] < 200
+    assert points[-1]["seconds"] > 14_800
+    gaps = np.diff([point["seconds"] for point in points])
+    assert gaps.max() <= 2 * gaps.min()
+
+
+def test_two_replicas_that_bring_the_same_step_bring_one_row() -> None:
+    monitor = Monitor(watched())
+    for _ in range(2):
+        monitor.merge(Tally(rows=[Rows("a", ticks(0, 1, 2), actual(1.0, 2.0, 3.0))]))
+    assert monitor.summary()["inputs"]["rows"] == 3
+
+
+def test_a_forgotten_series_is_told_nowhere() -> None:
+    monitor = Monitor(watched())
+    monitor.merge(answers(forecast(name="secret-7")))
+    monitor.observe(Rows("secret-7", ticks(0), actual(5.0)))
+    monitor.forget("secret-7")
+    assert "secret-7" not in json.dumps(monitor.summary())
+    assert monitor.observe(Rows("secret-7", ticks(1), actual(5.0))) == 0
+
+
+def test_a_merge_of_many_series_takes_a_bounded_time() -> None:
+    """The register answers everybody from one thread."""
+    series = labelled.labelled(0).value_TF
+    monitor = Monitor(labelled.watched(series))
+    tally = Tally(rows=[Rows(f"s{number}", ticks(*range(168)), series[:168]) for number in range(200)])
+    began = time.process_time()
+    monitor.merge(tally)
+    assert time.process_time() - began < 2

@@ -22,7 +22,7 @@ from tests import made
 QUICK = {"evaluate__statistical_windows": 0, "evaluate__damage": [], "evaluate__explain": "none"}
 
 
-def _finished(config: Config, folder: Path) -> RunDir:
+def finished_run(config: Config, folder: Path) -> RunDir:
     """A run whose stages have run but for training: its network is as it was built."""
     run = made.prepared_run(config, folder)
     with run.stage("split", "0" * 64) as work:
@@ -43,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, Path]:
     """A finished run of ``made.write_table``, and the table."""
     folder = tmp_path_factory.mktemp("unseen")
     table = made.write_table(folder / "table.csv", steps=480)
-    return _finished(made.make_config(table, **QUICK), folder / "run"), table
+    return finished_run(made.make_config(table, **QUICK), folder / "run"), table
 
 
 def _cases(run: RunDir, place: str) -> pl.DataFrame:
@@ -131,7 +131,7 @@ def test_a_policy_alone_is_judged_beside_what_needs_no_fitting(finished: tuple[R
 def test_series_with_units_of_their_own_that_are_new_are_told_in_those_of_their_histories(tmp_path: Path) -> None:
     table = made.write_table(tmp_path / "table.csv", steps=480)
     config = made.make_config(table, **QUICK, preprocess__scale_by="series")
-    run = _finished(config, tmp_path / "run")
+    run = finished_run(config, tmp_path / "run")
     frame = pl.read_csv(table).filter(pl.col("site") == "a")
     frame.with_columns(site=pl.lit("c"), load=100 * pl.col("load")).write_csv(tmp_path / "large.csv")
     holder, name, _ = evaluate_unseen(run.uri, str(tmp_path / "large.csv"))
@@ -148,7 +148,9 @@ def test_labels_of_steps_are_scored_as_the_stage_scored_them(tmp_path: Path) -> 
         rows += [(site, str(made.START + t) + ":00Z", float(load[t]), "on" if state[t] else "off") for t in range(480)]
     table = tmp_path / "labelled.csv"
     pl.DataFrame(rows, schema=["site", "when", "load", "state"], orient="row").write_csv(table)
-    run = _finished(made.label_config(data__source=str(table), preprocess__engine="polars", **QUICK), tmp_path / "run")
+    run = finished_run(
+        made.label_config(data__source=str(table), preprocess__engine="polars", **QUICK), tmp_path / "run"
+    )
     holder, name, _ = evaluate_unseen(run.uri, str(table))
     theirs, ours = _cases(run, "evaluate"), _cases(holder, name)
     both = theirs.join(ours, on=["series_id", "time"], suffix=" new")
@@ -170,7 +172,7 @@ def test_sequences_to_classify_are_scored_as_the_stage_scored_them(tmp_path: Pat
         ]
     table = tmp_path / "days.csv"
     pl.DataFrame(rows, schema=["day", "when", "load", "kind"], orient="row").write_csv(table)
-    run = _finished(
+    run = finished_run(
         made.classify_config(data__source=str(table), preprocess__engine="polars", **QUICK), tmp_path / "run"
     )
     holder, name, _ = evaluate_unseen(run.uri, str(table))
