@@ -34,13 +34,15 @@ class Server:
     token: str
     """Of its Ray; empty where Ray finds one by itself."""
     pid: int
+    registry: str = ""
+    """Folder of the policies that it serves and served; empty where it keeps none."""
 
 
 @contextmanager
-def announced(application: str, url: str) -> Iterator[None]:
+def announced(application: str, url: str, registry: Path | None = None) -> Iterator[None]:
     """Let this user's other processes find the server of this one until the block ends."""
     context, pid = ray.get_runtime_context(), os.getpid()
-    server = Server(application, url, context.gcs_address, os.environ.get(TOKEN, ""), pid)
+    server = Server(application, url, context.gcs_address, os.environ.get(TOKEN, ""), pid, str(registry or ""))
     file = _folder() / f"{pid}-{application}.json"
     file.unlink(missing_ok=True)
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:

@@ -27,7 +27,9 @@ from lstm_ray.model.policy import Policy
 from lstm_ray.model.smoke import smoke_of
 from lstm_ray.on_ray import servers
 from lstm_ray.on_ray.serve import Served, free_port, running
-from lstm_ray.on_ray.update import Server, asked, server, told
+from lstm_ray.on_ray.update import Server, asked, challenge, server, told
+from lstm_ray.registry.folder import REGISTRY
+from lstm_ray.registry.ledger import Ledger
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import bundle
 from tests.serving import services as serving
@@ -325,6 +327,10 @@ def test_another_process_finds_this_users_server_and_updates_it(
         assert done.returncode == 0, done.stderr
         assert f"champion  quickstart {versions['b'][:12]}" in done.stdout or versions["b"][:12] in done.stdout
         assert now(f"http://127.0.0.1:{port}") == {versions["b"]}
+        # This process is in another Ray, and stays there.
+        kept = challenge(folders["a"], bundle.pack(folders["c"]), "c", "judged", {"p": 0.5})
+        assert kept == versions["c"]
+        assert "judged" in [entry.event for entry in Ledger(folders["a"].parent / REGISTRY).read()]
         refused = update(str(folders["wrong"]))
         assert refused.returncode == 2
         assert "smoke input" in refused.stderr
@@ -336,7 +342,7 @@ def test_another_process_finds_this_users_server_and_updates_it(
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
     assert not servers.known()
-    assert (folders["a"].parent / "served" / versions["b"] / "policy.json").exists()
+    assert (folders["a"].parent / "registry" / versions["b"] / "policy.json").exists()
 
 
 def test_lines_for_people_name_what_is_served_and_what_was(at: Server) -> None:

@@ -15,9 +15,8 @@ from typing import Any
 from lstm_ray.monitor.traffic import Compared
 from lstm_ray.serving.switching.lane import Lane
 
-PREDICTED, OBSERVED = ("/v1/forecast", "/v1/classify", "/v1/label"), "/v1/observations"
-COPIED = (*PREDICTED, OBSERVED)
-"""Paths of which copies are made: what really happened, not what-if."""
+COPIED = ("/v1/forecast", "/v1/classify", "/v1/label")
+"""Paths of which copies are made: what really happened, not what-if. Truth reaches every policy through the register."""
 MAX_WAITING = 64
 """Copies that wait for one policy."""
 _log = logging.getLogger(__name__)
@@ -38,15 +37,11 @@ class Copies:
     """The copies that one policy gets, one after the other in the order of their answers."""
 
     def __init__(self, lane: Lane) -> None:
-        self.predictions = True
-        """Whether it gets predictions too, or observations alone."""
         self._lane = lane
         self._waiting: asyncio.Queue[Copy] = asyncio.Queue(MAX_WAITING)
         self._task = asyncio.get_running_loop().create_task(self._work())
 
     def offer(self, copy: Copy) -> None:
-        if not self.predictions and not copy.scope["path"].endswith(OBSERVED):
-            return
         try:
             self._waiting.put_nowait(copy)
         except asyncio.QueueFull:
@@ -66,8 +61,6 @@ class Copies:
         try:
             status, answer = await _ask(self._lane, copy)
             seconds = time.perf_counter() - began
-            if copy.scope["path"].endswith(OBSERVED):
-                return Compared()
             if status != 200:
                 return Compared(num_failed=1)
             found = self._lane.compare(copy.answer, answer)

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+from lstm_ray.errors import InputError
+from lstm_ray.model.stored import POLICY, Files, version
+
+
+def require_fit(present: Files, new: Files, force: bool = False) -> None:
+    """Raises InputError where clients of the present policy could not go on as they are with the new one."""
+    if not force and (found := breaks(*(json.loads(files[POLICY]) for files in (present, new)))):
+        raise InputError(
+            f"clients of policy {version(present)[:12]} would break: policy {version(new)[:12]} {'; it '.join(found)}. Add "
+            "--force where they are ready for that, or serve it beside, with a port of its own"
+        )
 
 
 def breaks(present: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

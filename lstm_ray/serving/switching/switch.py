@@ -115,13 +115,10 @@ class Switch:
     def turn(self, lineup: Lineup) -> None:
         """Serve as the line-up says, from the next request on. Lanes that it does not name are closed after their last."""
         self._lineup = lineup
-        beside = {version for version in (lineup.canary, lineup.shadow) if version is not None}
-        for version in set(self._copies) - beside:
+        for version in set(self._copies) - {lineup.shadow}:
             self._copies.pop(version).stop()
-        for version in beside:
-            copies = self._copies.setdefault(version, Copies(self.lanes[version]))
-            # A canary's own answers are scored by the truth that comes for all; it answers nothing twice.
-            copies.predictions = version == lineup.shadow
+        if lineup.shadow is not None and lineup.shadow not in self._copies:
+            self._copies[lineup.shadow] = Copies(self.lanes[lineup.shadow])
         for version in set(self.lanes) - set(lineup.versions):
             task = asyncio.get_running_loop().create_task(_closed(self.lanes.pop(version)))
             self._closing.add(task)

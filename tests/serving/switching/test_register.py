@@ -12,9 +12,12 @@ import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY, Files
-from lstm_ray.registry.policies import MAX_KEPT, Registry, lay, require_free
+from lstm_ray.registry.folder import require_free
+from lstm_ray.registry.policies import MAX_KEPT, Registry, lay
+from lstm_ray.serving.switching.change import Change
 from lstm_ray.serving.switching.fits import breaks
-from lstm_ray.serving.switching.register import Change, Register
+from lstm_ray.serving.switching.noticed import Noticed
+from lstm_ray.serving.switching.register import Register
 from tests.serving import services as serving
 
 
@@ -157,3 +160,14 @@ def test_what_would_break_clients_is_told() -> None:
         "reads at least 24 steps of history, not 12",
     ]
     assert not breaks(longer, forecaster)
+
+
+def test_an_alarm_is_noticed_once_and_clears_only_after_a_while() -> None:
+    noticed, row = Noticed(), {"kind": "drift", "what": "wind", "value": 2.0, "limit": 1.0, "text": "it moved"}
+    [(event, evidence)] = noticed.look("a", [row], 0.0)
+    assert (event, evidence["policy"], evidence["text"]) == ("alarm", "a", "it moved")
+    for now in (5.0, 60.0, 100.0):
+        assert not noticed.look("a", [row], now), "it still stands"
+    assert not noticed.look("a", [], 159.0)
+    assert not noticed.look("a", [row], 159.5), "it came back"
+    assert noticed.look("b", [], 220.0) == [("cleared", {"policy": "a", "kind": "drift", "what": "wind"})]
