@@ -1,6 +1,6 @@
-"""The truth that callers bring once it is known, to be held against what was answered. Knows no server.
+"""The truth that callers bring once it is known, to be held against what was answered, and learned from. Knows no server.
 
-Legend: T steps, C targets.
+Legend: T steps, F columns: targets (or the label), past, known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from lstm_ray.serving.bodies import MAX_SERIES, MAX_STEPS, Body, Name, Number, T
 class ObservedSeries(Body):
     name: Name = Field(min_length=1, description="as the requests named it")
     times: Times
-    columns: dict[Name, Values] = Field(description="measured targets")
+    columns: dict[Name, Values] = Field(
+        min_length=1, description="what was measured of the policy's inputs, one or more; null where nothing was"
+    )
 
 
 class ObservedClass(Body):
@@ -29,8 +31,9 @@ class ObservedSteps(Body):
     name: Name = Field(min_length=1, description="as the requests named it")
     times: Times
     labels: list[Name | None] | list[Number | None] = Field(
-        max_length=MAX_STEPS, description="the true class or value of each step"
+        default=[], max_length=MAX_STEPS, description="the true class or value of each step, null where unknown"
     )
+    columns: dict[Name, Values] = Field(default={}, description="what was measured of the policy's inputs")
 
 
 class Observations(Body):
@@ -46,21 +49,50 @@ class ObservedLabels(Body):
 
 
 class ObservationsAnswer(BaseModel):
+    """What came of observations; where the server keeps no rows, ``scored`` alone."""
+
     scored: int = Field(description="predicted values that the observations were held against")
+    new: int | None = Field(default=None, description="steps of which nothing was kept; they are kept, for retraining")
+    duplicates: int | None = Field(default=None, description="steps told again as they are kept, or less of them")
+    completed: int | None = Field(default=None, description="steps of which values were missing that were told now")
+    contradictory: int | None = Field(
+        default=None, description="steps with a value told otherwise than before; the one told now is kept"
+    )
+    late: int | None = Field(default=None, description="of the new steps, those with a newer step kept already")
+    lost: int | None = Field(
+        default=None, description="steps that could not be kept; GET /v1/monitor tells why under 'rows'"
+    )
 
 
-def actual_values(item: ObservedSeries, schema: Schema) -> NDArray:
-    """Measured targets, [T, C], NaN where not given. Raises InputError for other columns and wrong lengths."""
-    if unknown := sorted(set(item.columns) - set(schema.target)):
-        raise InputError(f"series '{item.name}': '{unknown[0]}' is no target; observe {', '.join(schema.target)}")
-    actual_TC = np.full((len(item.times), len(schema.target)), np.nan)
+def measured_values(item: ObservedSeries | ObservedSteps, schema: Schema) -> NDArray:
+    """What was measured, [T, F], NaN where not given. Raises InputError for columns that are not the policy's and wrong
+    lengths."""
+    targets = [schema.label] if schema.label else schema.target
+    columns = [*targets, *schema.past, *schema.known]
+    # The label has a field of its own, in words.
+    inputs = [name for name in columns if name != schema.label]
+    if unknown := sorted(set(item.columns) - set(inputs)):
+        raise InputError(
+            f"series '{item.name}': '{unknown[0]}' is no column of the policy{nearest(unknown[0], inputs)}"
+        )
+    values_TF = np.full((len(item.times), len(columns)), np.nan)
     for name, values in item.columns.items():
         if len(values) != len(item.times):
             raise InputError(
                 f"series '{item.name}': column '{name}' has {len(values)} values; send {len(item.times)}, one a step"
             )
-        actual_TC[:, schema.target.index(name)] = np.asarray(values, dtype=np.float64)
-    return actual_TC
+        values_TF[:, columns.index(name)] = np.asarray(values, dtype=np.float64)
+    return values_TF
+
+
+def labelled_values(item: ObservedSteps, schema: Schema) -> NDArray:
+    """``measured_values`` with the labels that were told, a class by its index. Raises InputError where neither is."""
+    if not item.labels and not item.columns:
+        raise InputError(f"series '{item.name}': nothing was observed; send labels, or columns, or both")
+    values_TF = measured_values(item, schema)
+    if item.labels:
+        values_TF[:, :1] = true_labels(item, schema)
+    return values_TF
 
 
 def true_labels(item: ObservedSteps, schema: Schema) -> NDArray:
