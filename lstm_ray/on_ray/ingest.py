@@ -68,6 +68,11 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
     if not written.index.height:
         raise InputError("no segment is left after cutting at gaps; raise preprocess.max_gap_steps")
     schema, scaler = _learned(config, plan, written, before, folder)
+    if config.train.start_from is not None:
+        # Whoever starts anew need not wait for torch.
+        from lstm_ray.on_ray import start
+
+        schema, scaler = start.in_its_units(start.given(config), config, schema)
     written.index.write_parquet(work.path / INDEX)
     if plan.dealt is not None:
         plan.dealt.write_parquet(work.path / DEALT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,9 @@ from lstm_ray.model.policy import Policy
 from lstm_ray.model.schedules import num_epochs
 from lstm_ray.model.threads import threads
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved, start
+from lstm_ray.model.warm_start import warm_start
 from lstm_ray.on_ray import cluster, stream
+from lstm_ray.on_ray import start as start_from
 from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
@@ -45,6 +47,12 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     """
     segments, bounds = load_segments(run)
     scaler = load_scaler(run)
+    weights, begun, told = None, [], {}
+    if config.train.start_from is not None:
+        before = start_from.given(config)
+        share, found = start_from.begun_from(before, config, segments.schema)
+        weights, begun = before.network.state_dict(), [found]
+        told = {"started_from": {"version": before.version, "share": share}}
     scaled = segments.scaled(scaler)
     items = planned(scaled, bounds, "train", config)
     folder = work.path / CHECKPOINTS
@@ -55,9 +63,9 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
             cluster.ensure()
         reading = choose(config, scaled)
         if config.train.workers:
-            training = train_with_ray(config, scaled, bounds, work.path, log, reading.way, scaler)
+            training = train_with_ray(config, scaled, bounds, work.path, log, reading.way, scaler, weights)
         else:
-            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler, items)
+            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler, items, weights)
     policy = Policy(config, segments.schema, scaler, training.network.state_dict())
     validation = validation_metrics(policy, segments, bounds)
     policy.facts["validation"] = validation
@@ -65,7 +73,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     work.write_figures(training_figures(training))
     last = training.records[-1]
     speed = sum(r.windows_per_second for r in training.records) / len(training.records)
-    findings = [*_findings(training, limit, config.train.schedule), reading.finding]
+    findings = [*begun, *_findings(training, limit, config.train.schedule), reading.finding]
     if config.train.workers:
         from lstm_ray.on_ray import workers
 
@@ -80,6 +88,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
         windows_per_second=round(speed, 1),
         num_windows=items.num_windows,
         epochs=len(training.records),
+        **told,
     )
 
 
@@ -92,6 +101,7 @@ def train_here(
     way: Way | None = None,
     scaler: Scaler | None = None,
     items: Items | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Training:
     """Train in this process; checkpoints in ``folder`` are continued and added to.
 
@@ -99,9 +109,10 @@ def train_here(
         way: how batches are read; None: as ``train.read`` says.
         scaler: of the data; needed where ``model.output`` or ``model.distribution`` speak the target's own units.
         items: of the training part, where they are planned already.
+        weights: of another network, to start from where they fit; None: drawn by the seed.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = begin(config, scaled, bounds, device, scaler)
+    training = begin(config, scaled, bounds, device, scaler, weights)
     if folder is None or not checkpoint.load_newest(training, folder):
         set_solved(training, closed_forms(config, scaled, bounds))
 
@@ -128,22 +139,31 @@ def train_with_ray(
     on_epoch: Callable[[list[EpochRecord]], None] = lambda records: None,
     way: Way | None = None,
     scaler: Scaler | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Training:
     """Train with Ray Train workers; the same folder again goes on from its newest whole checkpoint."""
     # Ray Train takes a second to import, which a training in this process need not wait for.
     from lstm_ray.on_ray import workers
 
-    return workers.train(config, scaled, bounds, folder / CHECKPOINTS, on_epoch, way, scaler)
+    return workers.train(config, scaled, bounds, folder / CHECKPOINTS, on_epoch, way, scaler, weights)
 
 
 def begin(
-    config: Config, scaled: Segments, bounds: Boundaries, device: torch.device, scaler: Scaler | None
+    config: Config,
+    scaled: Segments,
+    bounds: Boundaries,
+    device: torch.device,
+    scaler: Scaler | None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Training:
-    """A training before its first step, with the weights that the seed draws; reads no values of the segments."""
+    """A training before its first step, with the weights that the seed draws, or those of another network where they fit;
+    reads no values of the segments."""
     steady_heap()
     torch.manual_seed(config.seed)
-    network = build(config, scaled.schema).to(device)
-    return start(network, config, scaler=scaler, class_weight_K=class_weights(scaled, bounds, config))
+    network = build(config, scaled.schema)
+    if weights is not None:
+        warm_start(network, weights)
+    return start(network.to(device), config, scaler=scaler, class_weight_K=class_weights(scaled, bounds, config))
 
 
 def training_figures(training: Training) -> list[Figure]:

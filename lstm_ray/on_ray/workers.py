@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def train(
     on_epoch: Callable[[list[EpochRecord]], None],
     way: Way | None,
     scaler: Scaler | None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Training:
     """Train on the cluster; the same folder again goes on from its newest whole checkpoint."""
     cluster.ensure()
@@ -74,6 +75,7 @@ def train(
         "segments": stream.put(scaled) if way == "stream" else ray.put(scaled),
         "bounds": bounds,
         "scaler": scaler,
+        "weights": weights,
         "earlier": [str(path) for path in earlier],
     }
     run_config = RunConfig(
@@ -143,7 +145,7 @@ def _worker(given: dict[str, Any]) -> None:
         segments = ray.get(segments)
     index = segments.index if isinstance(segments, stream.Blocks) else segments
     batches = Batches(segments, given["bounds"], config, group.device, group.rank, group.world)
-    training = begin(config, index, given["bounds"], group.device, given["scaler"])
+    training = begin(config, index, given["bounds"], group.device, given["scaler"], given["weights"])
     reported = [found.checkpoint for found in reversed(ray.train.get_all_reported_checkpoints())]
     sizes = _restore(training, [*reported, *_as_checkpoints(given["earlier"])])
     if not group.agreed(training):

@@ -73,6 +73,9 @@ def sums_of(segments: pl.DataFrame, train: pl.Expr, schema: Schema, config: Conf
         train: which rows are the training part.
     """
     prepare, wanted = config.preprocess, _wanted(config)
+    if schema.weight is not None:
+        # Rows that are not to be learned from are not to be learned from here either.
+        train = train & (pl.col(schema.weight) > 0)
     rows = segments.select(train.alias("train")).to_series()
     inside = None if rows.all() else rows
     values = {role: _measured(segments, role, schema, inside) for role in ROLES}
