@@ -20,6 +20,7 @@ from lstm_ray.data.quality.impute import Filling
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments, chunks, sequences
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate import groups
 from lstm_ray.evaluate.classes import patterns
 from lstm_ray.evaluate.classes.baselines import fit_class_baselines
 from lstm_ray.evaluate.classes.cases import Cases
@@ -118,6 +119,7 @@ def evaluate_classes(
         told=[
             compared,
             _where_it_errs(config, policy, scaler, segments, parts, ids_M, cases),
+            *_by_group(config, segments, ids_M, cases),
             robustness.told(curves, POLICY),
         ],
         cases=_cases(segments, ids_M, cases),
@@ -156,6 +158,19 @@ def _where_it_errs(
     }
     pictures = error_figures(cases, clocks)
     return Told("Where it errs", findings, [*pictures[:1], *drawn, *pictures[1:]], [patterns.by_class(cases)], details)
+
+
+def _by_group(config: Config, segments: Segments, ids_M: NDArray, cases: Cases) -> list[Told]:
+    """Sequences are judged by themselves, so each counts as its own moment."""
+    settings = config.evaluate
+    if not settings.groups:
+        return []
+    found = groups.groupings(segments, settings.groups, config.data.series_id)
+    wrong_M, one_M = (~cases.right(POLICY)).astype(np.float64), np.ones(len(ids_M))
+    moment_M = np.argsort(np.argsort(segments.first_step[ids_M], kind="stable"))
+    what = "share of sequences told wrong"
+    errors = groups.Errors(wrong_M, one_M, ids_M, moment_M, 1, what, "sequences", is_share=True)
+    return [groups.told(errors, found, settings.max_gap)]
 
 
 def _of_nearest(nearest: Nearest | None, num_train: int, num_test: int) -> Finding:

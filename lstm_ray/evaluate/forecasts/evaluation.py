@@ -21,9 +21,10 @@ from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.errors import InputError
 from lstm_ray.evaluate.damage import robustness
-from lstm_ray.evaluate.forecasts import patterns, slices
+from lstm_ray.evaluate.forecasts import patterns, revised, slices
 from lstm_ray.evaluate.forecasts.baselines import fit_baselines
 from lstm_ray.evaluate.forecasts.figures import accuracy_figures, error_figures
+from lstm_ray.evaluate.forecasts.grouped import by_group
 from lstm_ray.evaluate.forecasts.metrics import owa
 from lstm_ray.evaluate.forecasts.score import Scores, Yardstick, score
 from lstm_ray.evaluate.forecasts.statistical import beside_statistical
@@ -146,7 +147,15 @@ def evaluate_forecast(
         baselines=metrics,
         scaled=scores[POLICY].total.scaled(deviation_C),
         skill=gain.value if gain else None,
-        told=[compared, *([intervals] if intervals else []), errs, slices.told(view), robustness.told(curves, POLICY)],
+        told=[
+            compared,
+            *([intervals] if intervals else []),
+            errs,
+            slices.told(view),
+            *by_group(view, config),
+            *([revised.told(view)] if revised.has_pairs(view) else []),
+            robustness.told(curves, POLICY),
+        ],
         cases=_cases(view),
     )
 

@@ -21,6 +21,7 @@ from lstm_ray.data.quality.clean import lookback
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import Segments, chunks
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.forecasts.churn import revisions
 from lstm_ray.evaluate.forecasts.layout import LARGEST, Index, Truth
 from lstm_ray.evaluate.forecasts.metrics import ForecastSums, median_index, seasonal_scale
 from lstm_ray.evaluate.forecasts.strata import WEEKDAYS, Strata, calendar_cells
@@ -51,6 +52,10 @@ class Scores:
     """Actual minus forecast of each window's first step, in training deviations, NaN where not measured."""
     histogram_B: NDArray
     """How many residuals (actual minus forecast, in training deviations) fall between neighbouring BIN_EDGES."""
+    revision_LC: NDArray
+    """Sums of how far the median moves from one origin to the next (``churn.revisions``), within batches."""
+    num_pairs: int
+    """Of such origins."""
 
     def __add__(self, other: Scores) -> Scores:
         return join([self, other])
@@ -130,7 +135,7 @@ def score(
                     raise _not_finite(name, forecast, segments, some)
                 if max(high, -low) > LARGEST and batch.truth.dtype != np.float64:
                     batch = _Batch.read(segments, some, given, (series_S, len(names)), np.float64)
-                running[name].add(batch, forecast)
+                running[name].add(batch, some, forecast)
                 if name == POLICY:
                     write(some, forecast, forecaster.quantiles)
             advance(f"{len(some)} windows")
@@ -182,8 +187,10 @@ class _Running:
         self._tally = Tally(quantiles, self._deviation_C)
         self._middle = median_index(quantiles)
         self._by_window: list[tuple[NDArray, ...]] = []
+        self._revision_LC: NDArray | float = 0.0
+        self._num_pairs = 0
 
-    def add(self, batch: _Batch, forecast_MHCQ: NDArray) -> None:
+    def add(self, batch: _Batch, origins_M: NDArray, forecast_MHCQ: NDArray) -> None:
         sums = self._tally.add(batch.truth, batch.of_truth, forecast_MHCQ)
         error_CM, absolute_CM = (sums.of_windows(which).astype(np.float64) for which in (ERROR, ABSOLUTE))
         count_M = batch.count_M
@@ -192,6 +199,8 @@ class _Running:
             for sum_CM in (error_CM, absolute_CM)
         )
         residual_MC = (batch.first_MC - forecast_MHCQ[:, 0, :, self._middle]) / self._deviation_C
+        revision_LC, num_pairs = revisions(forecast_MHCQ[..., self._middle], origins_M)
+        self._revision_LC, self._num_pairs = self._revision_LC + revision_LC, self._num_pairs + num_pairs
         found = (
             count_M,
             absolute_CM.sum(axis=0),
@@ -207,7 +216,8 @@ class _Running:
             by |= _marginals(by["weekday_hour"])
         by_window = [np.concatenate(one) for one in zip(*self._by_window, strict=True)]
         count_M, absolute_M, scaled_M, bias_M, first_MC = by_window
-        return Scores(by, count_M, absolute_M, scaled_M, bias_M, first_MC, self._tally.histogram_B)
+        left = self._tally.histogram_B, np.asarray(self._revision_LC), self._num_pairs
+        return Scores(by, count_M, absolute_M, scaled_M, bias_M, first_MC, *left)
 
 
 def _marginals(sums: ForecastSums) -> dict[str, ForecastSums]:

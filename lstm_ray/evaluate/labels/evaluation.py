@@ -22,6 +22,7 @@ from lstm_ray.data.schema import Scaler
 from lstm_ray.data.steps import class_counts, plan_part
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate import groups
 from lstm_ray.evaluate.damage import robustness
 from lstm_ray.evaluate.gather import Labeller
 from lstm_ray.evaluate.labels.baselines import fit_label_baselines
@@ -130,10 +131,29 @@ def evaluate_labels(
         told=[
             beside,
             Told("Where it errs", findings, figures, tables, of_kind.details),
+            *_by_group(config, seen),
             robustness.told(curves, POLICY),
         ],
         cases=_cases(seen),
     )
+
+
+def _by_group(config: Config, seen: Answers) -> list[Told]:
+    settings, segments, is_class = config.evaluate, seen.segments, config.answers == "classes"
+    if not settings.groups:
+        return []
+    found = groups.groupings(segments, settings.groups, config.data.series_id)
+    errors = groups.Errors(
+        seen.error(POLICY),
+        np.ones(len(seen.rows)),
+        segments.series_of(seen.rows),
+        segments.steps(seen.rows),
+        config.window.history,
+        "share of steps told wrong" if is_class else "mean absolute error",
+        "steps",
+        is_share=is_class,
+    )
+    return [groups.told(errors, found, settings.max_gap)]
 
 
 def _cases(seen: Answers) -> pa.Table:

@@ -6,6 +6,7 @@ import { planning } from './plan.js'
 import { $, Refusal, get, keepToken, make, number, post, save, token } from './server.js'
 import * as sliders from './sliders.js'
 import * as source from './source.js'
+import { explain } from './why.js'
 
 const PATIENCE = 140
 let policy = null, view = null, asking = null, timer = null
@@ -49,6 +50,7 @@ async function ask() {
     const found = await post('v1/what-if', body(), mine.signal)
     view = { policy, series: shown, came, base: found.base[0], scenario: changed ? found.scenarios[0] : null, words }
     answer.show(view)
+    explain(view, source.chosen().series)
     $('wrong').hidden = true
     $('result').hidden = false
     $('said').textContent = answer.difference(view) || 'Move a slider to see what another input would do.'
@@ -129,6 +131,7 @@ const begin = () => start().catch(error => {
 $('key').onsubmit = event => { event.preventDefault(); keepToken($('token').value.trim()); if (!policy) return begin(); $('key').hidden = true; ask(); look() }
 $('target').onchange = $('shown').onchange = () => view && answer.show(view)
 $('inputs-part').ontoggle = () => view && answer.show(view)
+$('why-part').ontoggle = () => explain(view, source.chosen().series)
 $('copy').onclick = copy
 $('download').onclick = download
 $('look').onclick = look

@@ -19,7 +19,21 @@ ASSETS = "/page/"
 """Below it lie style and script, relative to the pages."""
 LOOK = "look.css"
 """Type and colours, which are the report's."""
-SCRIPTS = ("theme", "page", "docs", "server", "source", "data", "sliders", "answer", "chart", "plan", "monitor", "card")
+SCRIPTS = (
+    "theme",
+    "page",
+    "docs",
+    "server",
+    "source",
+    "data",
+    "sliders",
+    "answer",
+    "chart",
+    "plan",
+    "monitor",
+    "card",
+    "why",
+)
 NAMES = frozenset({LOOK, "page.css", *(f"{name}.js" for name in SCRIPTS)})
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 POLICY = (

@@ -124,7 +124,8 @@ def test_every_row_is_as_wide_as_its_table(policy: Policy, metrics: dict[str, An
 
 def test_a_section_without_facts_is_left_out(policy: Policy) -> None:
     assert headings(model_card(policy, Facts(MINIMAL))) == [
-        *("Intended use", "How good it is", "Limits", "Data", "Details", "How to reproduce it", "How to call it"),
+        *("Intended use", "How good it is", "Groups", "Limits", "How steady its answers are", "Data", "Details"),
+        *("How to reproduce it", "How to call it"),
     ]
     assert "not audited" in model_card(policy, Facts(MINIMAL))
 
