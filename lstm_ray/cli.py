@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from lstm_ray.commands import using
+from lstm_ray.commands import demonstrating, operating, using
 from lstm_ray.commands.options import Address, escaped, use
 from lstm_ray.errors import InputError, not_installed
 
@@ -193,7 +193,19 @@ def compare(
     compare_runs(runs, out, baselines)
 
 
-for _command in (using.forecast, using.serve, using.update, using.export):
+for _command in (
+    using.forecast,
+    using.serve,
+    using.update,
+    using.export,
+    operating.monitor,
+    operating.retrain,
+    operating.registry,
+    operating.lineage,
+    operating.stress,
+    operating.forget,
+    demonstrating.operate_demo,
+):
     app.command()(_command)
 
 

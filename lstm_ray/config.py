@@ -314,6 +314,27 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _groups_are_constant_in_a_series(self) -> Config:
+        data, groups = self.data, self.evaluate.groups
+        constant = [*data.series_id, *data.static, *data.categorical]
+        for name in groups:
+            if name in constant:
+                continue
+            moving = [*data.target, *data.past, *data.known, data.label, data.weight, data.time]
+            why = (
+                "changes within a series"
+                if name in moving
+                else f"has no role that is constant in a series{nearest(name, constant)}"
+            )
+            raise ValueError(
+                f"evaluate.groups: '{name}' {why}; name columns of data.series_id, static or categorical, which are "
+                f"{', '.join(constant) or 'none'}"
+            )
+        if len(set(groups)) < len(groups):
+            raise ValueError(f"evaluate.groups names a column twice: {groups}; name each once")
+        return self
+
     @property
     def answers(self) -> Literal["classes", "values"]:
         """What the policy tells: probabilities of classes, or numbers."""

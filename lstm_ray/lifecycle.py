@@ -45,7 +45,7 @@ class Stage:
     uses: tuple[str, ...] = ()
     """Stages whose result it takes into account where they have run."""
     reads_data: bool = False
-    further: Callable[[Config], dict[str, int]] = lambda config: {}
+    further: Callable[[Config], dict[str, int | str]] = lambda config: {}
     """What else its result depends on, under some settings alone."""
     early: str = ""
     """``module:function`` of (config, run) that refuses, before training, what the data would have it refuse after."""
@@ -65,7 +65,12 @@ STAGES: Mapping[str, Stage] = {
         further=lambda config: _of_preprocess(config),
     ),
     "split": Stage("lstm_ray.data.stage:split", ("task", "split", "window"), after=("preprocess",)),
-    "train": Stage("lstm_ray.on_ray.train:train", ("seed", "model", "train"), after=("split",)),
+    "train": Stage(
+        "lstm_ray.on_ray.train:train",
+        ("seed", "model", "train"),
+        after=("split",),
+        further=lambda config: _of_start(config),
+    ),
     "plan": Stage(
         "lstm_ray.on_ray.plan:plan",
         # By how many actors is a matter of speed: a stage that was killed may go on with fewer.
@@ -81,7 +86,9 @@ STAGES: Mapping[str, Stage] = {
         uses=("plan", "tune"),
         early="lstm_ray.on_ray.evaluate:require_possible",
     ),
-    "deploy": Stage("lstm_ray.on_ray.deploy:deploy", ("deploy", "plan.decision", "data.licence"), after=("evaluate",)),
+    "deploy": Stage(
+        "lstm_ray.on_ray.deploy:deploy", ("deploy", "monitor", "plan.decision", "data.licence"), after=("evaluate",)
+    ),
 }
 
 
@@ -105,7 +112,7 @@ def run_stages(
     _try_own_objective(config)
     data_stamp = stamp(config.data)
     reports: dict[str, Report] = {}
-    with _only_one_at_a_time(run):
+    with only_one_at_a_time(run):
         for name in _with_needs(names):
             fingerprint = _fingerprint(name, config, run, data_stamp)
             # A forced stage's own report is not read: forcing it is how a damaged one is mended.
@@ -190,14 +197,23 @@ def _fingerprint(name: str, config: Config, run: RunDir, data_stamp: list[list[s
     return digest(content | stage.further(config))
 
 
-def _of_preprocess(config: Config) -> dict[str, int]:
-    """Groups are dealt by the seed; unseen series are told in units of a history."""
-    dealt = {"seed": config.seed} if config.split.by == "group" else {}
+def _of_start(config: Config) -> dict[str, int | str]:
+    """The policy that a training starts from may be replaced where it is."""
+    if config.train.start_from is None:
+        return {}
+    start = import_module("lstm_ray.on_ray.start")
+    return {"start": start.version_of(config.train.start_from)}
+
+
+def _of_preprocess(config: Config) -> dict[str, int | str]:
+    """Groups are dealt by the seed; unseen series are told in units of a history; units are those of a policy to start from."""
+    dealt: dict[str, int | str] = {"seed": config.seed} if config.split.by == "group" else {}
+    dealt |= _of_start(config)
     return dealt | ({"history": config.window.history} if config.preprocess.scale_by == "series" else {})
 
 
 @contextmanager
-def _only_one_at_a_time(run: RunDir) -> Iterator[None]:
+def only_one_at_a_time(run: RunDir) -> Iterator[None]:
     """Refuse a second process on the same local run directory; the lock dies with its process."""
     if run.local is None:
         yield

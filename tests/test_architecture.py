@@ -52,6 +52,7 @@ LAYERS = (
         "lifecycle",
         "retrain",
         "stress",
+        "forget",
         "operate",
         "benchmark",
         "commands",
@@ -65,6 +66,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 SERVED = ("cluster", "serve", "servers", "replica", "streams", "update")
 PROOFS = ("proof", "stress")
 """What holds a server against the policy, which is the deploy stage's."""
+ALONE = {"lstm_ray.stress.users"}
+"""Run by locust in a process of its own: importing that alters the sockets and threads of whoever does."""
 TRAINING = (
     "pyarrow",
     "polars",
@@ -221,7 +224,7 @@ def test_a_saved_policy_predicts_where_no_extra_is_installed(tmp_path: Path, pol
 
 
 def test_importing_every_module_starts_nothing_and_every_stage_is_there(tmp_path: Path) -> None:
-    names = [name_of(file) for file in MODULES]
+    names = [name for file in MODULES if (name := name_of(file)) not in ALONE]
     stages = [stage.function.split(":") for stage in STAGES.values()]
     code = (
         f"import importlib, inspect, ray\nfor name in {names}: importlib.import_module(name)\n"
@@ -232,6 +235,11 @@ def test_importing_every_module_starts_nothing_and_every_stage_is_there(tmp_path
     answer = python(code, cwd=tmp_path)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_locust_is_imported_in_its_own_process_alone() -> None:
+    found = {name_of(file) for file in MODULES if {name.split(".")[0] for name in imported(file)} & {"locust", "gevent"}}
+    assert found == ALONE
 
 
 def test_help_loads_nothing_heavy() -> None:

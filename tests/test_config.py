@@ -719,7 +719,38 @@ def test_a_backtest_that_has_no_stretches_of_time_is_refused(changes: dict[str, 
     assert [word for word in words if word not in message] == [], message
 
 
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (["price"], ["evaluate.groups: 'price'", "no role that is constant in a series", "data.series_id, static"]),
+        (["load"], ["evaluate.groups: 'load'", "changes within a series"]),
+        (["site", "site"], ["names a column twice"]),
+    ],
+    ids=["unknown", "moving", "twice"],
+)
+def test_groups_that_are_not_constant_in_a_series_are_refused(groups: list[str], words: list[str]) -> None:
+    message = complaint({"data.series_id": ["site"], "data.target": ["load"], "evaluate.groups": groups})
+    assert [word for word in words if word not in message] == [], message
+
+
 def test_damage_of_no_size_is_refused() -> None:
     sizes = {"evaluate.noise": [0.0, 0.3], "evaluate.missing": [1.0], "evaluate.damage": ["rust"]}
     for field, value in sizes.items():
         assert field in complaint({field: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stress.slow": 0.5, "stress.hostile": 0.5}, ["less than a tenth of the clients", "lower one"]),
+        ({"stress.users": [0, 4]}, ["stress.users", "greater than 0"]),
+        ({"stress.users": []}, ["stress.users", "at least 1"]),
+    ],
+)
+def test_load_that_would_measure_nobody_is_refused(changes: dict[str, Any], words: list[str]) -> None:
+    told = complaint(changes)
+    assert all(word in told for word in words), told
+
+
+def test_a_load_may_do_without_slow_and_hostile_clients() -> None:
+    assert parse(changed({"stress.slow": 0, "stress.hostile": 0})).stress.hostile == 0

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from lstm_ray.commands.options import Address, escaped, use
+from lstm_ray.errors import InputError
 
 
 def forecast(
@@ -68,6 +69,14 @@ def update(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="back to the champion before this one, or to the version named")
     ] = False,
+    probation: Annotated[
+        bool,
+        typer.Option(
+            "--probation",
+            help="a new champion is tried first: the one before answers beside it, unseen, for retrain.probation_hours, which "
+            "doubles the work, and comes back by itself where the new one's errors breach retrain.rollback_ratio",
+        ),
+    ] = False,
     status: Annotated[bool, typer.Option("--status", help="say what is served, and change nothing")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="also where it needs other inputs or answers otherwise than the champion")
@@ -82,6 +91,10 @@ def update(
 
     change = None if status else asked(source, canary, shadow, promote, rollback, force)
     running = server(address, application)
+    if probation:
+        if change is None:
+            raise InputError("--status changes nothing; leave --probation out")
+        change = running.on_probation(change)
     found = running.status() if change is None else running.change(change)
     console = Console(highlight=False)
     if change is not None:

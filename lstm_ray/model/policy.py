@@ -63,6 +63,8 @@ class Forecast:
     """None: what the quantiles tell (``levels.mean``)."""
     more: Mapping[float, NDArray] = field(default_factory=dict)
     """Quantiles [H, C] at levels that were asked for beside the policy's own."""
+    fallback: str | None = None
+    """What a server told in the place of a forecast that was not finite; None: the policy's own forecast."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Classification:
     name: str
     probabilities: NDArray
     warnings: list[str]
+    fallback: str | None = None
+    """As of ``Forecast``."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Labelling:
     answer_LA: NDArray
     """Class probabilities in the order of ``schema.classes``, or [L, 1] values in the label's own units."""
     warnings: list[str]
+    fallback: str | None = None
+    """As of ``Forecast``."""
 
 
 Prediction = Forecast | Classification | Labelling
@@ -400,6 +406,8 @@ def _require_fitting(config: Config, schema: Schema, weights: Mapping[str, torch
             f"{WEIGHTS} does not hold the network of its config: '{first}' has shape {found.get(first)}, not "
             f"{wanted.get(first)}"
         )
+    if unfit := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
+        raise ValueError(f"{WEIGHTS} holds NaN or infinity in '{min(unfit)}', so every answer would; train again")
 
 
 def _kept(files: Files, file: str, content: Mapping[str, Any], of: Callable[..., Kept]) -> Kept | None:

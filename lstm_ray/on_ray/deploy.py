@@ -21,14 +21,15 @@ from lstm_ray.evaluate.words import listed
 from lstm_ray.figure import Figure
 from lstm_ray.model import smoke, stored
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor import drift
+from lstm_ray.monitor import drift, reference
 from lstm_ray.on_ray.serve import running
 from lstm_ray.plan.decisions.worth import ranges_in_training
 from lstm_ray.plan.futures.residuals import errors_of
+from lstm_ray.registry.lineage import LINEAGE
 from lstm_ray.report.card.facts import Facts, facts_of
 from lstm_ray.report.card.model_card import BUNDLE, model_card
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
-from lstm_ray.serving import bundle
+from lstm_ray.serving import bundle, fallback
 from lstm_ray.serving.api import plans
 from lstm_ray.serving.planning import RANGES
 from lstm_ray.serving.proof import READY_SECONDS, SAMPLES, Proof, Sample, answer, prove, prove_plan, route, sample
@@ -52,8 +53,8 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     """
     with run.local_copy("evaluate/policy") as folder:
         policy = Policy.load(folder)
-    # Trained under an older plan, perhaps: what is decided is the run's.
-    policy.config = policy.config.model_copy(update={"plan": config.plan})
+    # Trained under an older plan, perhaps: what is decided, and how it is watched, is the run's.
+    policy.config = policy.config.model_copy(update={"plan": config.plan, "monitor": config.monitor})
     if config.data.licence:
         policy.facts["licence"] = config.data.licence
     segments, bounds = load_segments(run)
@@ -96,13 +97,29 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
     return report
 
 
-def write_bundle(folder: Path, policy: Policy, segments: Segments, bounds: Boundaries, facts: Facts) -> bundle.Packed:
+def write_bundle(
+    folder: Path,
+    policy: Policy,
+    segments: Segments,
+    bounds: Boundaries,
+    facts: Facts,
+    watched: Boundaries | None = None,
+) -> bundle.Packed:
     """A policy with its drift reference, what futures are sampled from, its smoke input and its model card; returns its files,
-    read again."""
-    policy.facts.setdefault("reference", drift.reference(segments, bounds))
+    read again.
+
+    Args:
+        watched: what a monitor is to take for the training part; None: all of it.
+    """
+    monitor = policy.config.monitor
+    policy.facts["reference"] = reference.of(policy, segments, watched or bounds, monitor, facts.missing)
     if policy.config.task == "forecast":
         policy.facts[RANGES] = ranges_in_training(segments, bounds)
         policy.residuals = errors_of(policy, segments, bounds).thinned(CARRIED_WINDOWS, CARRIED_VALUES)
+    if policy.schema.classes:
+        policy.facts[fallback.SHARES_KEY] = fallback.shares_of(segments, bounds)
+    if facts.lineage:
+        policy.facts[LINEAGE] = dict(facts.lineage)
     policy.smoke = smoke.smoke_of(policy)
     files = policy.files()
     policy.version = stored.version(files)
@@ -230,9 +247,11 @@ def _figures(lone: Load, loaded: Load, monitor: Mapping[str, Any]) -> list[Figur
     judged = [row for row in monitor["inputs"]["columns"] if row["psi"] is not None]
     if judged:
         worst = judged[0]
-        caption = (
-            f"'{worst['column']}' has moved most, PSI {worst['psi']:.2f} ({worst['state']}); under {drift.MODERATE} is stable, "
-            f"over {drift.SHIFTED} shifted."
+        caption = f"'{worst['column']}' has moved most, PSI {worst['psi']:.2f} ({worst['state']}); "
+        caption += (
+            f"under {drift.MODERATE} is stable, over {drift.SHIFTED} shifted."
+            if worst["limits"] is None
+            else f"that is {worst['over_limit']:.2f} times the limit that stretches of training keep."
         )
         names = [row["column"] for row in judged]
         values = {"PSI": [row["psi"] for row in judged]}

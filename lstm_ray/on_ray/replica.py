@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 import ray
 import torch
@@ -19,17 +20,19 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import smoke
 from lstm_ray.model.request import SeriesInput
 from lstm_ray.monitor.live import Watched
-from lstm_ray.monitor.traffic import Compared, Rows, Tally
+from lstm_ray.monitor.traffic import Compared, Observed, Rows, Tally
+from lstm_ray.monitor.watched import watched
 from lstm_ray.on_ray import streams
 from lstm_ray.on_ray.calls import Calls
 from lstm_ray.on_ray.cluster import NAMESPACE
 from lstm_ray.registry.lineup import Lineup
 from lstm_ray.sections.deploy import DeployConfig
-from lstm_ray.serving import planning
+from lstm_ray.serving import explaining, planning
 from lstm_ray.serving.api import make_app
 from lstm_ray.serving.batcher import Batcher
 from lstm_ray.serving.bundle import Packed, card, unpack, versions
-from lstm_ray.serving.service import Asked, MonitorLostError, Service, answer_and_count, watched
+from lstm_ray.serving.load import InFlight
+from lstm_ray.serving.service import Asked, MonitorLostError, Service, answer_and_count
 from lstm_ray.serving.switching.comparing import comparing
 from lstm_ray.serving.switching.lane import Lane
 from lstm_ray.serving.switching.switch import Switch
@@ -66,6 +69,10 @@ class RemoteRegister:
     async def files(self, version: str) -> Packed:
         return await self._call("files", version)
 
+    async def name_key(self) -> str:
+        found: str = await self._call("name_key")
+        return found
+
     async def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return await getattr(self._actor, method).remote(*arguments)
@@ -90,9 +97,21 @@ class RemoteMonitor:
             await self.watch()
             await self._call("merge", self._watched.version, tally)
 
-    async def observe(self, rows: Rows) -> int:
-        scored: int = await self._call("observe", self._watched.version, rows)
-        return scored
+    async def observe(self, rows: Sequence[Rows]) -> Observed:
+        found: Observed | None = await self._call("measured", self._watched.version, rows)
+        if found is None:
+            await self.watch()
+            found = await self._call("measured", self._watched.version, rows)
+        assert found is not None, "the policy is watched"
+        return found
+
+    async def flags(self) -> list[str]:
+        """What the register knows of the policy that must be known; nothing while it is away."""
+        try:
+            found: list[str] = await self._call("flags", self._watched.version)
+        except MonitorLostError:
+            return []
+        return found
 
     async def summary(self) -> dict[str, Any]:
         await self.watch()
@@ -118,8 +137,9 @@ class Held:
         files: Packed,
         register: Any,
         settings: DeployConfig,
-        token_digest: bytes | None,
+        tokens: Mapping[str, bytes],
         shards: Sequence[Any] = (),
+        name_key: str = "",
     ) -> None:
         self.policy = unpack(files)
         smoke.check(self.policy)
@@ -132,20 +152,26 @@ class Held:
         self.monitor = RemoteMonitor(register, watched(self.policy))
         # A thread of its own: a plan takes seconds, in which forecasts that wait for the other would be late.
         self._planner = ThreadPoolExecutor(1, thread_name_prefix="plan")
+        # And another: so do explanations, which are asked for one by one.
+        self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self.service = Service(
             policy=self.policy,
             versions=versions(files),
             predict=self._batcher,
+            explain=self._explain,
             plan=self._plan if planning.can_plan(self.policy) else None,
             monitor=self.monitor,
             max_body_bytes=settings.max_body_bytes,
-            token_digest=token_digest,
+            tokens=tokens,
+            name_key=name_key,
+            flags=self._flags,
             streams=streams.RemoteStreams(shards, settings.predict_seconds) if shards else None,
             predict_seconds=settings.predict_seconds,
             body_seconds=settings.body_seconds,
             request_log=settings.request_log,
             echoes_id=False,
             card=card(files),
+            in_flight=InFlight(uuid4().hex, settings.max_ongoing_requests, queued=lambda: self._batcher.num_waiting),
         )
         self.app = make_app(self.service)
 
@@ -161,6 +187,7 @@ class Held:
             await self.service.flush()
         self._thread.shutdown(wait=False)
         self._planner.shutdown(wait=False)
+        self._explainer.shutdown(wait=False)
 
     def _compared(self, compared: Compared) -> None:
         self.service.tally.compared.add(compared)
@@ -169,12 +196,21 @@ class Held:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._planner, planning.plan, self.policy, inputs)
 
+    async def _flags(self) -> list[str]:
+        return await self.monitor.flags()
+
+    async def _explain(self, inputs: list[SeriesInput]) -> Sequence[Any]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._explainer, explaining.explain, self.policy, inputs)
+
     async def _answer(self, batch: Sequence[Asked]) -> Sequence[Any]:
         if not self.in_thread and sum(len(asked.inputs) for asked in batch) <= INLINE_SERIES:
-            found, counts = answer_and_count(self.policy, batch)
+            found, counts = answer_and_count(self.policy, batch, self.service.seen)
         else:
             loop = asyncio.get_running_loop()
-            found, counts = await loop.run_in_executor(self._thread, answer_and_count, self.policy, batch)
+            found, counts = await loop.run_in_executor(
+                self._thread, answer_and_count, self.policy, batch, self.service.seen
+            )
         self.service.tally.add(counts)
         return found
 
@@ -187,14 +223,14 @@ class Replica(Calls):
     a replica whose ``user_config`` changes out of its proxy for a second and more, and a server may have no other.
 
     Args:
-        token_digest: see Gate.
+        tokens: see Gate.
     """
 
-    def __init__(self, deploy: Mapping[str, Any], token_digest: bytes | None) -> None:
+    def __init__(self, deploy: Mapping[str, Any], tokens: Mapping[str, bytes]) -> None:
         torch.set_num_threads(1)
         # Each request brings lists of thousands of numbers, which the collector would look through every few requests.
         gc.set_threshold(GC_THRESHOLD)
-        self._settings, self._token_digest = DeployConfig.model_validate(deploy), token_digest
+        self._settings, self._tokens = DeployConfig.model_validate(deploy), tokens
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._following: asyncio.Task[None] | None = None
         self._switch = Switch(self._stop)
@@ -262,7 +298,8 @@ class Replica(Calls):
         if version in self._switch.lanes:
             return
         files, loop = await self._register.files(version), asyncio.get_running_loop()
-        given = (files, self._actor, self._settings, self._token_digest, self._shards)
+        key = await self._register.name_key()
+        given = (files, self._actor, self._settings, self._tokens, self._shards, key)
         held = await loop.run_in_executor(self._loader, Held, *given)
         await held.monitor.watch()
         await self._switch.add(held.lane())

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,21 +28,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lstm_ray.config import with_values
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.model.stored import POLICY
 from lstm_ray.on_ray import cluster, orphans, servers, streams
 from lstm_ray.on_ray.calls import SERVICER
 from lstm_ray.on_ray.cluster import NAMESPACE
 from lstm_ray.on_ray.replica import Replica
-from lstm_ray.registry.policies import lay, require_free
+from lstm_ray.registry.folder import at, require_free
+from lstm_ray.registry.policies import lay
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.headers import BEFORE_SERVE
-from lstm_ray.serving.secret import token_digest
+from lstm_ray.serving.secret import tokens
 from lstm_ray.serving.switching.register import Register
 
 APPLICATION = "lstm-ray"
-HISTORY = "served"
-"""Folder beside a policy that is served, of those that were served in its place."""
 QUEUE_FACTOR = 4
 """A replica's queue holds this many times what it works on; more requests are answered with 503."""
 RETRY_SECONDS = 1.0
@@ -102,11 +100,12 @@ def running(
 
     Args:
         source: where the policy comes from, for people.
-        history: folder in which every policy that is served is kept; None: one that ends with the block.
+        history: the registry: folder in which every policy that is served is kept, and by which other processes of this user
+            find the server; None: one that ends with the block.
 
     Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
     """
-    needed = token_digest(deploy)
+    needed = tokens(deploy)
     if history is not None:
         require_free(history)
     cluster.ensure()
@@ -120,7 +119,7 @@ def running(
         try:
             with (
                 _streams(application, files, deploy, history) as shards,
-                _register(register_of(application), files, source, history, streams.Following(shards)),
+                _register(register_of(application), files, source, history, shards),
             ):
                 options = {**_options(deploy), "user_config": {"register": register_of(application)}}
                 deployment: Any = serve.deployment(name="policy", **options)(Replica)
@@ -128,7 +127,8 @@ def running(
                 url, grpc = f"http://{_named(deploy)}{route.rstrip('/')}", None
                 if deploy.grpc_port is not None:
                     grpc = _named(deploy.model_copy(update={"port": deploy.grpc_port}))
-                yield Served(url, application, started, grpc)
+                with servers.announced(application, url, history) if history else nullcontext():
+                    yield Served(url, application, started, grpc)
         finally:
             if started:
                 _end_serve()
@@ -149,8 +149,7 @@ def serve_forever(source: str | Path, overrides: Sequence[str] = ()) -> None:
     policy = unpack(files)
     deploy = with_values(policy.config, _deploy_values(overrides)).deploy
     with (
-        running(files, deploy, source=str(source), history=_history(source)) as served,
-        servers.announced(served.application, served.url),
+        running(files, deploy, source=str(source), history=history_of(source)) as served,
         _stop_signal() as stopped,
     ):
         print(f"serving {policy.config.name} {policy.version[:12]} at {served.url}/  (Ctrl-C stops it)", flush=True)
@@ -267,9 +266,7 @@ def register_of(application: str) -> str:
 
 
 @contextmanager
-def _register(
-    name: str, files: Packed, source: str, history: Path | None, on_champion: streams.Following
-) -> Iterator[None]:
+def _register(name: str, files: Packed, source: str, history: Path | None, shards: list[Any]) -> Iterator[None]:
     """The register's actor, detached as Serve's applications are; one left by a killed process makes room.
 
     It stays on this machine, for its history does.
@@ -281,7 +278,8 @@ def _register(
     with tempfile.TemporaryDirectory(prefix="lstm-ray-") as temporary:
         made: Any = ray.remote(Register).options(**options, scheduling_strategy=here)
         folder = history or Path(temporary)
-        actor = made.remote(folder, uuid4().hex, source, lay(folder, files), on_champion)
+        following = (streams.Following(shards), streams.Forgetting(shards))
+        actor = made.remote(folder, uuid4().hex, source, lay(folder, files), *following)
         try:
             cluster.answer(actor.status.remote())
             yield
@@ -299,13 +297,12 @@ def _streams(application: str, files: Packed, deploy: DeployConfig, history: Pat
         streams.ended(shards)
 
 
-def _history(source: str | Path) -> Path | None:
-    """Beside the policy; None where that is on no disk of this machine, or may not be written."""
+def history_of(source: str | Path) -> Path | None:
+    """Its registry, beside the policy; None where that is on no disk of this machine, or may not be written."""
     if "://" in str(source):
         return None
-    folder = Path(source).expanduser().absolute()
-    beside = (folder.parent if (folder / POLICY).exists() else folder) / HISTORY
-    return beside if os.access(beside.parent, os.W_OK) else None
+    folder = at(source)
+    return folder if os.access(folder.parent, os.W_OK) else None
 
 
 def free_port(host: str = "127.0.0.1") -> int:

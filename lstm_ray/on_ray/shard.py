@@ -49,6 +49,12 @@ class Shard:
             # pydantic's, of a request that is neither one form nor the other.
             return error
 
+    def forget_series(self, series: str) -> int:
+        """As ``Keeper.forget_series``."""
+        if self._keeper is not None:
+            return self._keeper.forget_series(series)
+        return len(self._opened().forget_series(series))
+
     def process(self) -> int:
         """Its id."""
         return os.getpid()
@@ -91,3 +97,13 @@ class Following:
 
     async def __call__(self, files: Mapping[str, bytes]) -> None:
         await asyncio.gather(*(actor.use.remote(dict(files)) for actor in self._actors))
+
+
+class Forgetting:
+    """Called with the name of a series, as the register does: every shard forgets its streams."""
+
+    def __init__(self, actors: Sequence[Any]) -> None:
+        self._actors = list(actors)
+
+    async def __call__(self, series: str) -> int:
+        return sum(await asyncio.gather(*(actor.forget_series.remote(series) for actor in self._actors)))

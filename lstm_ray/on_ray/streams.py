@@ -16,13 +16,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lstm_ray.model.streaming import can_stream
 from lstm_ray.on_ray import cluster
-from lstm_ray.on_ray.shard import Following, Shard
+from lstm_ray.on_ray.shard import Following, Forgetting, Shard
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import bodies
 from lstm_ray.serving.bundle import Packed, unpack
 from lstm_ray.serving.streams.messages import Ahead, Steps, StreamAnswer, StreamsLostError
 
-__all__ = ["Following", "RemoteStreams", "ended", "found", "shard_of", "started", "use"]
+__all__ = ["Following", "Forgetting", "RemoteStreams", "ended", "found", "shard_of", "started", "use"]
 RETRIES = 3
 """A call whose process dies is made again: what it did already, it does not do twice."""
 END_SECONDS = 10.0

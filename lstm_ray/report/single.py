@@ -15,6 +15,7 @@ from lstm_ray.evaluate.names import Metric, best_of
 from lstm_ray.evaluate.told import METRICS
 from lstm_ray.figure import Figure
 from lstm_ray.monitor.drift import SHIFTED
+from lstm_ray.monitor.replay import monitor_files
 from lstm_ray.monitor.unseen import evaluate_unseen
 from lstm_ray.report import page, scores, tables, words
 from lstm_ray.report.page import Tile
@@ -23,6 +24,7 @@ from lstm_ray.run_dir import Report, RunDir, to_json
 SIDE = "Side by side"
 UNSEEN = "New data"
 QUESTION = "The policy on data that its run has not seen"
+REPLAY = "What the monitor would have said"
 
 
 def write_comparison(places: Sequence[str], out: Path, baselines: bool) -> Comparison:
@@ -178,6 +180,45 @@ def unseen_page(folder: RunDir, name: str, report: Report, command: str) -> str:
         tiles=tiles,
         stages={"unseen": QUESTION},
         views={"unseen": view},
+        command=command,
+        config_text="",
+        environment=[],
+    )
+
+
+def write_monitor(source: str, data: str | list[str], out: str = "") -> tuple[str, Report]:
+    """Replay the monitor over new data and write the page.
+
+    Returns: the page's path, and what was found. Raises InputError as ``monitor.replay.monitor_files``.
+    """
+    holder, name, report = monitor_files(source, data, out)
+    named = [word for one in ([data] if isinstance(data, str) else data) for word in ("--data", one)]
+    command = shlex.join(["lstm-ray", "monitor", source, *named, *(["--out", out] if out else [])])
+    holder.write_bytes(f"{name}/{page.PAGE}", monitor_page(holder, name, report, command).encode())
+    return f"{holder.uri}/{name}/{page.PAGE}", report
+
+
+def monitor_page(folder: RunDir, name: str, report: Report, command: str) -> str:
+    """The monitor over some files, as ``monitor.replay`` left it in ``folder/NAME``."""
+    view = page.section("monitor", REPLAY, report, folder.figures(name), None, folder)
+    extra = report.model_extra or {}
+    first, ratio, count = extra["first_alarm"], extra["error_ratio"], extra["num_alarms"]
+    tiles = [Tile("Alarms", words.number(count), f"over {extra['num_rows']:,} rows", "bad" if count else "good")]
+    if first is not None:
+        tiles.append(Tile("First alarm", str(first["at"]), f"{first['kind']}: {first['what'] or 'all'}"))
+    if ratio is not None:
+        note = "times validation's, at the end"
+        tiles.append(Tile("Live error", words.number(ratio), note, "bad" if ratio >= extra["worse"] else ""))
+    return page.filled(
+        kind=f"Monitor: {name}",
+        name=extra["run"],
+        task="",
+        verdict=None,
+        part="",
+        verdict_text=report.summary,
+        tiles=tiles,
+        stages={"monitor": REPLAY},
+        views={"monitor": view},
         command=command,
         config_text="",
         environment=[],

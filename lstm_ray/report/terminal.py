@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lstm_ray.errors import InputError
-from lstm_ray.report.single import write_comparison, write_unseen
+from lstm_ray.report.single import write_comparison, write_monitor, write_unseen
 from lstm_ray.run_dir import Finding
 
 
@@ -34,6 +35,16 @@ def judge_unseen(source: str, data: list[str], out: str) -> None:
         raise InputError(f"'{source}' is a config; --data judges a trained policy: name a run directory")
     page, report = write_unseen(source, data[0] if len(data) == 1 else data, out)
     _say(Console(highlight=False), report.findings, report.summary, f"report: {page}")
+
+
+def monitor_run(source: str, data: list[str], out: str, as_json: bool) -> None:
+    """Replay the monitor over new data: what alarmed, and where the page is; with ``as_json`` one line of JSON, last."""
+    page, report = write_monitor(source, data[0] if len(data) == 1 else data, out)
+    _say(Console(highlight=False), report.findings, report.summary, f"report: {page}")
+    if as_json:
+        extra = report.model_extra or {}
+        told = {name: extra[name] for name in ("num_rows", "num_alarms", "first_alarm", "error_ratio", "alarms")}
+        print(json.dumps({"summary": report.summary, **told, "page": page}, allow_nan=False))
 
 
 def _say(console: Console, findings: Sequence[Finding], summary: str, where: str) -> None:

@@ -21,8 +21,8 @@ class DeployConfig(Section):
     load_connections: int = Field(default=8, gt=0, description="clients of the short load test")
     token_file: str | None = Field(
         default=None,
-        description="file whose content is the bearer token; this or the variable of token_variable is needed to bind beyond "
-        "loopback",
+        description="file with the bearer token; or with several, one a line, each after a name without spaces ('NAME TOKEN'), "
+        "by which the request log tells them; this or the variable of token_variable is needed to bind beyond loopback",
     )
     token_variable: str = Field(
         default="LSTM_RAY_TOKEN",

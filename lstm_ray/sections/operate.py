@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lstm_ray.sections.base import Fraction, Section
 
@@ -115,22 +115,28 @@ class RetrainConfig(Section):
 class StressConfig(Section):
     """How a server is put under load."""
 
-    users: list[int] = Field(
+    users: list[Annotated[int, Field(gt=0)]] = Field(
         default=[1, 2, 4, 8, 16, 32, 64, 128],
         min_length=1,
-        description="clients at once, step after step, up to which capacity is looked for",
+        description="clients at once, step after step, up to which capacity is looked for; each asks again as soon as it is "
+        "answered, and waits as long as it is told to where it is turned away",
     )
-    step_seconds: float = Field(default=10.0, gt=0, description="length of a step")
-    spike_users: int = Field(default=256, ge=0, description="clients that come all at once; 0: no spike")
-    spike_seconds: float = Field(default=10.0, gt=0, description="length of the spike")
+    step_seconds: float = Field(default=10.0, ge=1, description="length of a step")
+    spike_users: int = Field(
+        default=512,
+        ge=0,
+        description="clients that come all at once, more than a replica holds and queues (five times "
+        "deploy.max_ongoing_requests), so that it must turn some away; 0: no spike",
+    )
+    spike_seconds: float = Field(default=10.0, ge=1, description="length of the spike")
     soak_seconds: float = Field(
         default=60.0,
         ge=0,
         description="length of steady load, over which memory and open files are watched; 0: no soak",
     )
-    slow: Fraction = Field(default=0.05, ge=0, description="share of clients that send slowly and read late")
-    hostile: Fraction = Field(
-        default=0.05, ge=0, description="share of clients that send what must be refused, or hang up"
+    slow: float = Field(default=0.05, ge=0, lt=1, description="share of clients that send slowly and read late")
+    hostile: float = Field(
+        default=0.05, ge=0, lt=1, description="share of clients that send what must be refused, or hang up"
     )
     kill_replica: bool = Field(
         default=True, description="kill a replica in mid-load (where the server is started here) and watch it come back"
@@ -141,4 +147,17 @@ class StressConfig(Section):
         description="milliseconds in which 99 % of accepted requests are to be answered: the target "
         "that capacity is told at",
     )
-    max_memory_growth: Fraction = Field(default=0.1, gt=0, description="share by which memory may grow over the soak")
+    max_memory_growth: Fraction = Field(
+        default=0.1,
+        gt=0,
+        description="share by which memory and open files may grow over the soak, without its first quarter",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_valid_clients(self) -> StressConfig:
+        if self.slow + self.hostile > 0.9:
+            raise ValueError(
+                f"slow {self.slow:g} and hostile {self.hostile:g} leave less than a tenth of the clients that are measured; "
+                "lower one of them"
+            )
+        return self

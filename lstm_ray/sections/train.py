@@ -98,7 +98,8 @@ class TrainConfig(Section):
     augment: AugmentConfig = AugmentConfig()
     start_from: str | None = Field(
         default=None,
-        description="policy's folder (or run directory) whose weights training starts from, where they fit; none: drawn anew",
+        description="policy's folder (or run directory) whose weights training starts from, where they fit, and whose units "
+        "(scaler, order of classes and categories) are kept; what is solved in closed form is solved anew; none: drawn anew",
     )
     private: PrivateConfig | None = Field(
         default=None, description="train with differential privacy (lstm-ray[private]); none: without"

@@ -21,6 +21,7 @@ from lstm_ray.report.card.purpose import purpose
 from lstm_ray.serving import bodies, planning
 from lstm_ray.serving.documentation import document
 from lstm_ray.serving.gate import Gate
+from lstm_ray.serving.load import Counted
 from lstm_ray.serving.log import Passed, RequestLog
 from lstm_ray.serving.page.pages import add_pages
 from lstm_ray.serving.refusals import explain_refusals
@@ -49,8 +50,11 @@ def make_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         smoke = bodies.ClassifyRequest.model_validate(bodies.example_request(policy))
-        await service.predict(Asked(bodies.to_inputs(smoke.series)))
+        found = await service.predict(Asked(bodies.to_inputs(smoke.series)))
+        if any(one.fallback for one in found):
+            raise FloatingPointError("the policy answers its own example with NaN or infinity, so it is not served")
         service.tally = Tally()  # the smoke prediction is nobody's request
+        service.seen.forget_all()
         service.ready = True
         flushing = asyncio.create_task(_flush_forever(service))
         try:
@@ -60,7 +64,7 @@ def make_app(service: Service) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await flushing
 
-    log = RequestLog(service.request_log, policy.version)
+    log = RequestLog(service.request_log, policy.version, key=service.name_key)
 
     def record(passed: Passed) -> None:
         timed = passed.seconds if passed.route in PREDICTIONS and passed.status < 400 else None
@@ -81,21 +85,26 @@ def make_app(service: Service) -> FastAPI:
     app.add_middleware(
         Gate,
         max_body_bytes=service.max_body_bytes,
-        token_digest=service.token_digest,
+        tokens=service.tokens,
         record=record,
         body_seconds=service.body_seconds,
         echoes_id=service.echoes_id,
         is_route=lambda path: any(getattr(route, "path", None) == path for route in app.routes),
     )
+    app.add_middleware(Counted, in_flight=service.in_flight)
     explain_refusals(app)
     # Routes are tried in turn: what is asked most comes first.
     ROUTES[policy.config.task](app, service)
     if service.streams is not None:
-        streams.add(app, policy, service.streams)
+
+        def tell(number: int) -> None:
+            service.tally.fallbacks += number
+
+        streams.add(app, policy, service.streams, tell)
     kept = can_stream(policy) or (service.streams is not None or "this server keeps none (deploy.streams)")
     state.add(app, service, lambda: {**describe(policy, service.versions), "streams": kept})
     add_pages(app)
-    document(app, policy, service.token_digest is not None)
+    document(app, policy, bool(service.tokens))
     return app
 
 
@@ -121,6 +130,7 @@ def describe(policy: Policy, versions: dict[str, str]) -> dict[str, Any]:
         "classes": schema.classes,
         "parameters": policy.num_parameters,
         "validation": policy.facts.get("validation", {}),
+        "lineage": policy.facts.get("lineage"),
         "plan": planning.words(policy) if planning.can_plan(policy) else None,
         "versions": versions,
     }

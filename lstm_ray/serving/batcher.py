@@ -29,6 +29,10 @@ class Batcher(Generic[Given, Found]):
         self._waiting: list[tuple[Given, asyncio.Future[Found]]] = []
         self._working: asyncio.Task[None] | None = None
 
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
     async def __call__(self, given: Given) -> Found:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found] = loop.create_future()

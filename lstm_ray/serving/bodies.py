@@ -20,6 +20,7 @@ from lstm_ray.model import levels
 from lstm_ray.model.example import example
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, SeriesInput
 from lstm_ray.sections.base import Fraction
+from lstm_ray.serving.explained import ASK, Explanation
 from lstm_ray.serving.service import median
 
 MAX_SERIES = 10_000
@@ -31,6 +32,10 @@ MAX_KEPT = 1_000
 MAX_LEVELS = 99
 """Quantiles asked for at a time."""
 
+FALLBACK = (
+    "null: the policy's own answer. Else what is told in its place, which was not finite: seasonal naive, last value, training "
+    "shares or training mean"
+)
 Name = Annotated[str, Field(max_length=200)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Values = Annotated[list[Number | None], Field(max_length=MAX_STEPS)]
@@ -101,16 +106,19 @@ class ForecastRequest(Body):
         description="levels to return, any from the policy's lowest to its highest: exact where it learned a distribution, "
         "else between its own on straight lines over their normal scores; none: the policy's own",
     )
+    explain: bool = ASK
 
 
 class ClassifyRequest(Body):
     series: list[Series] = Field(min_length=1, max_length=MAX_SERIES)
+    explain: bool = ASK
 
 
 class LabelRequest(Body):
     series: list[Series] = Field(
         min_length=1, max_length=MAX_SERIES, description="every step that is sent gets a label"
     )
+    explain: bool = ASK
 
 
 class TargetAnswer(BaseModel):
@@ -127,6 +135,8 @@ class SeriesAnswer(BaseModel):
     times: list[str] | list[int]
     targets: dict[str, TargetAnswer]
     warnings: list[str]
+    fallback: str | None = Field(default=None, description=FALLBACK)
+    explanation: Explanation | None = Field(default=None, description="where the request asks for one: explain")
 
 
 class ClassAnswer(BaseModel):
@@ -134,6 +144,8 @@ class ClassAnswer(BaseModel):
     label: str = Field(description="the most probable class")
     probabilities: dict[str, float]
     warnings: list[str]
+    fallback: str | None = Field(default=None, description=FALLBACK)
+    explanation: Explanation | None = Field(default=None, description="where the request asks for one: explain")
 
 
 class StepsAnswer(BaseModel):
@@ -142,6 +154,8 @@ class StepsAnswer(BaseModel):
     labels: list[str] | list[float] = Field(description="of each step, its most probable class, or its value")
     probabilities: dict[str, list[float]] = Field(default={}, description="of each class at each step")
     warnings: list[str]
+    fallback: str | None = Field(default=None, description=FALLBACK)
+    explanation: Explanation | None = Field(default=None, description="where the request asks for one: explain")
 
 
 class ForecastAnswer(BaseModel):
@@ -244,7 +258,11 @@ def forecast_answer(name: str, forecast: Forecast, policy: Policy, quantiles: Se
         named = {f"{level:.10g}": _at(forecast, level, own)[:, c].tolist() for level in quantiles}
         targets[target] = TargetAnswer(mean=mean_HC[:, c].tolist(), median=median_HC[:, c].tolist(), quantiles=named)
     return SeriesAnswer(
-        name=name, times=time_words(forecast.times, policy.schema), targets=targets, warnings=forecast.warnings
+        name=name,
+        times=time_words(forecast.times, policy.schema),
+        targets=targets,
+        warnings=forecast.warnings,
+        fallback=forecast.fallback,
     )
 
 
@@ -266,6 +284,7 @@ def class_answer(name: str, found: Classification, policy: Policy) -> ClassAnswe
         label=classes[int(found.probabilities.argmax())],
         probabilities=dict(zip(classes, found.probabilities.tolist(), strict=True)),
         warnings=found.warnings,
+        fallback=found.fallback,
     )
 
 
@@ -275,7 +294,14 @@ def steps_answer(name: str, found: Labelling, policy: Policy) -> StepsAnswer:
     labels: list[Any] = [classes[k] for k in answer_LA.argmax(axis=1)] if classes else answer_LA[:, 0].tolist()
     probabilities = dict(zip(classes, answer_LA.T.tolist(), strict=True)) if classes else {}
     times = time_words(found.times, policy.schema)
-    return StepsAnswer(name=name, times=times, labels=labels, probabilities=probabilities, warnings=found.warnings)
+    return StepsAnswer(
+        name=name,
+        times=times,
+        labels=labels,
+        probabilities=probabilities,
+        warnings=found.warnings,
+        fallback=found.fallback,
+    )
 
 
 def time_words(times: NDArray, schema: Schema) -> list[Any]:

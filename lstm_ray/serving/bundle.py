@@ -10,6 +10,7 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import stored
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.stored import CARD, POLICY
+from lstm_ray.registry.policies import chosen
 
 PLACES = ("policy", "evaluate/policy", "tune/policy", "plan/policy", "train/policy")
 """Where a run may hold a policy, the furthest along first."""
@@ -39,15 +40,20 @@ def versions(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def find(source: str | Path) -> Packed:
-    """The policy of a run directory (its bundle, or the furthest stage that left one) or of a folder that is one.
+    """The policy of a run directory (its registry's champion; its bundle, or the furthest stage that left one, where that is
+    new to the registry or there is none) or of a folder that is one.
 
     Raises InputError where there is none, or it was altered.
     """
     if "://" not in str(source):
         folder = Path(source).expanduser()
-        for place in (folder, *(folder / place for place in PLACES)):
-            if (place / POLICY).exists():
-                return pack(place)
+        if (folder / POLICY).exists():
+            return pack(folder)
+        own = next((pack(folder / place) for place in PLACES if (folder / place / POLICY).exists()), None)
+        if (champion := chosen(folder, stored.version(own) if own else None)) is not None:
+            return pack(champion)
+        if own is not None:
+            return own
     else:
         # What opens remote places is no part of a serving image.
         from lstm_ray.run_dir import RunDir

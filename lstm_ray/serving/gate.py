@@ -11,12 +11,12 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from lstm_ray.serving.log import Passed
 from lstm_ray.serving.page.pages import is_public
-from lstm_ray.serving.routes.reading import SERIES
+from lstm_ray.serving.routes.reading import NAMES, SERIES
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,6 +27,8 @@ PROBES = ("/healthz", "/readyz")
 """Paths that need no token; so do pages, which hold no data of their own."""
 ID = b"x-request-id"
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+TOKEN = "lstm_ray.token"
+"""Where a request's scope holds the name of the token that it showed: who did it."""
 GONE = 499
 """Status that is told of a client which left before it was answered."""
 
@@ -36,7 +38,7 @@ class Gate:
 
     Args:
         max_body_bytes: larger bodies get 413, as soon as that is known and before anything parses them.
-        token_digest: SHA-256 of the bearer token; None where none is needed.
+        tokens: SHA-256 of the bearer tokens that open this server, by their names; empty where none is needed.
         record: called with every answer once it is sent.
         body_seconds: a body that takes longer to arrive gets 408.
         echoes_id: whether answers tell the request's id; a server beneath may do so itself.
@@ -47,13 +49,13 @@ class Gate:
         self,
         app: App,
         max_body_bytes: int,
-        token_digest: bytes | None,
+        tokens: Mapping[str, bytes],
         record: Callable[[Passed], None],
         body_seconds: float = 10.0,
         echoes_id: bool = True,
         is_route: Callable[[str], bool] = lambda path: True,
     ) -> None:
-        self._app, self._max_body_bytes, self._token_digest = app, max_body_bytes, token_digest
+        self._app, self._max_body_bytes, self._tokens = app, max_body_bytes, tokens
         self._record, self._body_seconds, self._echoes_id = record, body_seconds, echoes_id
         self._is_route = is_route
 
@@ -93,10 +95,16 @@ class Gate:
             seconds = time.perf_counter() - began
             route = scope.get("route")
             met = route.path if route is not None else path if self._is_route(path) else "other"
-            self._record(Passed(request_id, scope["method"], met, status or 500, seconds, size, scope.get(SERIES)))
+            # A stream's id is a name as well.
+            stream = scope.get("path_params", {}).get("id")
+            names = [stream] if stream else scope.get(NAMES, ())
+            told = (request_id, scope["method"], met, status or 500, seconds, size, scope.get(SERIES))
+            self._record(Passed(*told, scope.get(TOKEN), names))
 
     async def _pass(self, path: str, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
-        if self._token_digest is not None and not is_open(path) and not self._knows(headers):
+        if self._tokens:
+            scope[TOKEN] = whose(headers.get(b"authorization", b""), self._tokens)
+        if self._tokens and scope[TOKEN] is None and not is_open(path):
             words = "a bearer token is needed: send the header 'Authorization: Bearer TOKEN'"
             if b"authorization" in headers:
                 words = (
@@ -130,10 +138,6 @@ class Gate:
             return
         await self._app(scope, _replay(body, receive), send)
 
-    def _knows(self, headers: dict[bytes, bytes]) -> bool:
-        assert self._token_digest is not None
-        return knows(headers.get(b"authorization", b""), self._token_digest)
-
     async def _read(self, receive: Receive) -> bytes | None:
         """The whole body, or None where it exceeds the limit.
 
@@ -156,10 +160,15 @@ def is_open(path: str) -> bool:
     return path in PROBES or is_public(path)
 
 
-def knows(authorization: bytes, token_digest: bytes) -> bool:
-    """Whether an Authorization header holds the token, in a time that does not tell how much of it is right."""
+def whose(authorization: bytes, tokens: Mapping[str, bytes]) -> str | None:
+    """The name of the token in an Authorization header, in a time that tells neither how much of it is right nor which it is;
+    None where it is none of them."""
     kind, _, token = authorization.partition(b" ")
-    return hmac.compare_digest(digest(token.strip()), token_digest) and kind.lower() == b"bearer"
+    given, found = digest(token.strip()), None
+    for name, expected in tokens.items():
+        if hmac.compare_digest(given, expected):
+            found = name
+    return found if kind.lower() == b"bearer" else None
 
 
 async def refuse(

@@ -115,6 +115,7 @@ def plan(policy: Policy, series: Sequence[SeriesInput], seconds: float = SEARCH_
 
     Raises:
         InputError: there are too many series, one is wrong, or no plan of one keeps every constraint.
+        FloatingPointError: the policy's forecasts are not finite; nothing is planned by a fallback.
     """
     if len(series) > MAX_SERIES:
         raise InputError(
@@ -128,6 +129,8 @@ def plan(policy: Policy, series: Sequence[SeriesInput], seconds: float = SEARCH_
     for (start, times, warnings), name in zip(told, _names(series), strict=True):
         until = time.monotonic() + seconds / len(series)
         decided = decide(Case(policy.forecast_batch, world, start), control=False, in_time=partial(_before, until))
+        if not np.isfinite(decided.outcome_PQSC).all():
+            raise FloatingPointError(f"futures of series '{name}' under its plan are not finite")
         found.append(Planned(name, times, decided, [*warnings, *_warnings(decided, policy)]))
     return found
 
@@ -206,6 +209,9 @@ def _started(policy: Policy, world: World, item: SeriesInput, index: int) -> tup
     ahead = {name: np.append(values, np.repeat(values[-1:], world.ahead - steps)) for name, values in future.items()}
     # Read as for a forecast, too: it says what is out of reach, and warns of what is far.
     read = reader.read(replace(item, future={name: values[: window.horizon] for name, values in ahead.items()}), index)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(policy.forecast_batch(read.batch, read.own)).all():
+            raise FloatingPointError(f"the forecast for {where} is not finite, and a plan would rest on it")
     told = reader.told(replace(item, future=ahead), where, world.ahead)
     total, channels = len(told.time_T), len(schema.target)
     rows_X = np.arange(total - reach(window), total)

@@ -17,6 +17,7 @@ from safetensors import numpy as arrays
 
 from lstm_ray.errors import InputError
 from lstm_ray.model import stored
+from lstm_ray.model.consistency import HELD
 from lstm_ray.model.policy import Forecast, Policy, SeriesInput
 from lstm_ray.model.smoke import smoke_of
 from lstm_ray.model.stored import CARD, POLICY, RESIDUALS, SMOKE, WEIGHTS
@@ -73,7 +74,7 @@ def test_a_policy_of_an_older_version_answers_as_it_did(folder: Path) -> None:
     found = policy.predict([SeriesInput(one["times"], one["columns"], one["future"]) for one in kept["series"]])
     for one, expected in zip(found, kept["answers"], strict=True):
         answer = one.values_HCQ if isinstance(one, Forecast) else one.probabilities  # type: ignore[union-attr]
-        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(answer, expected, rtol=HELD["format"].most, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["format2_forecast", "format3_forecast"])

@@ -16,6 +16,7 @@ from lstm_ray.data.schema import Fence, Scaler, SeriesUnits
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.conformal import Conformal
+from lstm_ray.model.consistency import HELD
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.model.stream_state import State
@@ -23,7 +24,7 @@ from lstm_ray.model.streaming import OutOfStepError, again, begin, can_stream, f
 from tests import made
 
 HISTORY, PATCH, HORIZON = 12, 4, 6
-TOLERANCE = 1e-5
+TOLERANCE = HELD["stream"].most
 """In training deviations."""
 KINDS: dict[str, dict[str, Any]] = {
     "default network": {},

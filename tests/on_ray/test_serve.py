@@ -133,12 +133,23 @@ def test_the_monitor_counts_what_replicas_answered_and_scores_the_truth(client: 
     median = forecast["targets"]["load"]["median"]
     truth = {"name": "watched", "times": forecast["times"], "columns": {"load": [value + 1 for value in median]}}
     sent = client.post("/v1/observations", json={"series": [truth]})
-    assert sent.json() == {"scored": 6}
+    assert sent.json()["scored"] == 6
     after = client.get("/v1/monitor").json()
     assert after["requests"]["total"] > before["requests"]["total"]
     assert after["inputs"]["series"] == before["inputs"]["series"] + 1
     assert after["performance"]["rolling"] == pytest.approx(1.0, rel=1e-4)
     assert after["requests"]["errors"] == 0
+
+
+def test_replicas_tell_their_load_and_prometheus_reads_the_whole_server(client: httpx.Client) -> None:
+    client.post("/v1/forecast", json=serving.body_of(serving.window()))
+    load = client.get("/v1/monitor").json()["load"]
+    assert load["replicas"] >= 1
+    assert load["capacity"] % load["replicas"] == 0
+    assert load["capacity"] > 0
+    found = client.get("/metrics")
+    assert f'lstm_ray_capacity{{role="champion"}} {float(load["capacity"])}' in found.text
+    assert 'route="/v1/forecast",status="200"' in found.text
 
 
 def test_load_is_borne_without_an_error(served: Served) -> None:

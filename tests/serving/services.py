@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,9 @@ from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.monitor.drift import reference
 from lstm_ray.monitor.live import Monitor
-from lstm_ray.monitor.traffic import Rows, Tally
-from lstm_ray.serving.service import Asked, Service, answer_and_count, watched
+from lstm_ray.monitor.traffic import Observed, Rows, Tally
+from lstm_ray.monitor.watched import watched
+from lstm_ray.serving.service import Asked, Service, answer_and_count
 from tests import made
 
 MAX_BODY_BYTES = 200_000
@@ -119,8 +121,8 @@ class MonitorHere:
     async def merge(self, tally: Tally) -> None:
         self.monitor.merge(tally)
 
-    async def observe(self, rows: Rows) -> int:
-        return self.monitor.observe(rows)
+    async def observe(self, rows: Sequence[Rows]) -> Observed:
+        return Observed(sum(self.monitor.observe(one) for one in rows))
 
     async def summary(self) -> dict[str, Any]:
         return self.monitor.summary()
@@ -130,7 +132,7 @@ def service(policy: Policy, **values: Any) -> Service:
     """One request at a time, in this process."""
 
     async def predict(asked: Asked) -> Any:
-        [found], counts = answer_and_count(policy, [asked])
+        [found], counts = answer_and_count(policy, [asked], made_service.seen)
         if isinstance(found, InputError):
             raise found
         made_service.tally.add(counts)

@@ -433,7 +433,8 @@ def test_forecasts_of_unnamed_series_and_of_what_ifs_are_not_scored(client: Clie
         (observed(["2024-03-01T00:00:00Z"], [1.0, 2.0]), "column 'load' has 2 values; send 1"),
         (observed(["2024-03-01T01:00:00Z", "2024-03-01T00:00:00Z"], [1.0, 2.0]), "do not ascend"),
         (observed(["noon"], [1.0]), "times"),
-        (observed(["2024-03-01T00:00:00Z"], [1.0], columns={"wind": [1.0]}), "'wind' is no target"),
+        (observed(["2024-03-01T00:00:00Z"], [1.0], columns={"wid": [1.0]}), "did you mean 'wind'?"),
+        (observed(["2024-03-01T00:00:00Z"], [1.0], columns={}), "columns"),
         (observed(["2024-03-01T00:00:00Z"], [1.0], name=""), "series.0.name"),
     ],
 )
@@ -506,7 +507,7 @@ def test_a_prediction_that_takes_too_long_gets_504() -> None:
 
 
 def guarded_by(token: bytes) -> Service:
-    return serving.service(POLICY, token_digest=digest(token))
+    return serving.service(POLICY, tokens={"token": digest(token)})
 
 
 def test_with_a_token_only_its_bearer_gets_answers() -> None:

@@ -49,10 +49,8 @@ def call(
     given = {"content-type": "application/json", **(headers or {})}
     raw = [(name.encode(), value.encode()) for name, value in given.items()]
     scope = {"type": "http", "method": method, "path": root + path, "root_path": root, "headers": raw}
-    digest_of = None if token is None else digest(token)
-    gate = Gate(
-        echo, LIMIT, digest_of, lambda passed: recorded.append((passed.route, passed.status)), body_seconds=0.05
-    )
+    digests = {} if token is None else {"token": digest(token)}
+    gate = Gate(echo, LIMIT, digests, lambda passed: recorded.append((passed.route, passed.status)), body_seconds=0.05)
     asyncio.run(gate(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent), recorded
 

@@ -124,7 +124,7 @@ def test_a_call_is_refused_in_the_words_of_http() -> None:
 
 
 def test_a_call_needs_the_token_and_health_does_not() -> None:
-    guarded = {"token_digest": digest(b"a long secret")}
+    guarded = {"tokens": {"token": digest(b"a long secret")}}
     for metadata in ({}, {"authorization": "Bearer wrong"}, {"authorization": "a long secret"}):
         error = refused(POLICY, "Forecast", asked(serving.window()), metadata, **guarded)
         assert error.code is Code.UNAUTHENTICATED

@@ -131,7 +131,7 @@ def test_a_good_request_with_anything_in_any_one_place_is_answered_or_refused(na
 
 
 def test_without_the_token_nothing_documented_as_guarded_is_told() -> None:
-    app = make_app(service_of(POLICIES["forecast"], token_digest=digest(TOKEN)))
+    app = make_app(service_of(POLICIES["forecast"], tokens={"token": digest(TOKEN)}))
     with Client(app) as client:
         told = client.get("/openapi.json", headers={"authorization": f"Bearer {TOKEN.decode()}"}).json()
         assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"

@@ -6,17 +6,23 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from lstm_ray.serving import planning
+from lstm_ray.monitor import usual
+from lstm_ray.monitor.live import Monitor
+from lstm_ray.monitor.traffic import Answer, Load, Rows, Tally
+from lstm_ray.serving import explaining, planning
 from lstm_ray.serving.api import make_app
 from lstm_ray.serving.gate import digest
 from tests import made
+from tests.monitor import labelled
 from tests.serving import browsing, test_planning
 from tests.serving import services as serving
 
@@ -333,7 +339,7 @@ def test_arrow_keys_read_values_out_of_the_chart(opened: Callable[..., Any]) -> 
 def test_a_token_is_asked_for_kept_for_the_tab_and_never_in_an_address(
     browser: Any, opened: Callable[..., Any]
 ) -> None:
-    app = make_app(serving.service(serving.forecaster(), token_digest=digest(b"a long secret")))
+    app = make_app(serving.service(serving.forecaster(), tokens={"token": digest(b"a long secret")}))
     with browsing.served(app) as address:
         page = opened(address, wait="#key:not([hidden])")
         assert not page.is_visible("#main")
@@ -486,6 +492,49 @@ def test_the_card_is_shown_and_no_words_from_outside_become_html(opened: Callabl
     assert page.evaluate("window.hacked === undefined")
 
 
+def troubled() -> Monitor:
+    """The account of a policy whose input shifts halfway, and whose error grows with it."""
+    clock = [0.0]
+    series = labelled.labelled(0).value_TF
+    forecasts = usual.forecasts(
+        np.zeros((900, 1, 1, 3)) + np.array([-1.0, 0.0, 1.0]), np.ones((900, 1, 1)), 1, ["load"], np.ones(1)
+    )
+    given = labelled.watched(series, forecasts=forecasts)
+    monitor, hour = Monitor(replace(given, coverage=0.8), lambda: clock[0]), made.HOUR
+    for step in range(400):
+        clock[0] += 3
+        values = series[step : step + 1] + (40 if step == 300 else 0)
+        tally = Tally(answers=[Answer("a", step * hour, *(np.full((1, 1), v) for v in (0.0, -1.0, 1.0)))], num_series=1)
+        tally.loads = {"one": Load(3, 3, 1, 4)}
+        tally.rows = [Rows("a", np.array([step * hour]), values)]
+        tally.add_request("/v1/forecast", 200, 0.004)
+        monitor.merge(tally)
+        monitor.observe(Rows("a", np.array([step * hour]), np.full((1, 1), 0.9 if step < 200 else 3.0)))
+    return monitor
+
+
+def test_alarms_anomalies_load_and_the_course_of_the_error_are_told(opened: Callable[..., Any]) -> None:
+    here = serving.MonitorHere(serving.forecaster())
+    here.monitor = troubled()
+    with browsing.served(make_app(serving.service(serving.forecaster(), monitor=here))) as address:
+        for width in (1280, 380):
+            page = opened(address, width=width)
+            assert "times validation's" in told(page, "#alarms li", "Error")
+            assert "3 of 4" in page.inner_text("#load")
+            assert "far from what the values before it let expect" in page.text_content("#newest")
+            assert page.locator("#course-chart path.track").count() == 2, "the error, and its limit"
+            page.select_option("#measure", "error")
+            assert page.locator("#course-chart path.track").count() == 1
+            page.focus("#course-chart")
+            page.keyboard.press("End")
+            page.keyboard.press("ArrowLeft")
+            told(page, "#course-chart .readout", r"live error \d")
+            page.locator("#unusual summary").press("Enter")
+            assert page.is_visible("#newest")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            page.locator("#monitor").scroll_into_view_if_needed()
+
+
 def test_a_canary_and_a_shadow_are_told_beside_the_champion(opened: Callable[..., Any]) -> None:
     page = opened()
 
@@ -603,3 +652,18 @@ def test_the_routes_are_told_on_a_page_of_their_own(opened: Callable[..., Any]) 
     assert "POST /v1/forecast" in page.inner_text("#list")
     page.click("summary >> nth=0")
     assert "12 values in all" in page.inner_text("article >> nth=0")
+
+
+def test_why_is_asked_for_once_its_part_is_opened(opened: Callable[..., Any]) -> None:
+    policy = serving.forecaster()
+
+    async def explain(inputs: Any) -> Any:
+        return explaining.explain(policy, inputs)
+
+    with browsing.served(make_app(serving.service(policy, explain=explain))) as address:
+        page = opened(address)
+        assert page.locator("#why-charts svg").count() == 0
+        page.click("#why-part summary")
+        told(page, "#why-said", "integrated gradients")
+        assert page.locator("#why-charts svg").count() == 2
+        assert re.search("load .*wind", page.inner_text("#why-charts figure:first-child p"), re.DOTALL) is not None

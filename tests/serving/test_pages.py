@@ -18,7 +18,7 @@ PATHS = [*pages.PAGES, *(pages.ASSETS + name for name in sorted(pages.NAMES))]
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with Client(make_app(serving.service(serving.classifier(), token_digest=digest(b"a long secret")))) as client:
+    with Client(make_app(serving.service(serving.classifier(), tokens={"token": digest(b"a long secret")}))) as client:
         yield client
 
 

@@ -28,6 +28,7 @@ from lstm_ray.model.policy import Policy, SeriesInput
 from lstm_ray.model.together import input_of, read_together
 from lstm_ray.on_ray.forecasting import tables
 from lstm_ray.on_ray.forecasting.tables import WARNINGS
+from lstm_ray.serving.fallback import is_finite
 
 SERIES_AT_A_TIME = 512
 MAX_LISTED = 1_000
@@ -143,6 +144,8 @@ def _answered(policy: Policy, histories: Histories) -> tuple[pa.Table, dict[str,
                 found += _named(policy, [item])
             except InputError as error:
                 refused[item.name] = str(error)
+    refused |= {one.name: NOT_FINITE for one in found if not is_finite(one)}
+    found = [one for one in found if one.name not in refused]
     if not found:
         return tables.schema_of(policy).empty_table(), refused
     table = tables.classified if policy.config.task == "classify" else tables.labelled

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lstm_ray.evaluate.told import AUDIT
+from lstm_ray.report.card.lineage import lineage_of
 from lstm_ray.run_dir import RunDir
 
 RUN_STAGES = ("environment", "explore", "preprocess", "split", "train", "plan", "tune", "evaluate")
@@ -32,10 +33,14 @@ class Facts:
     """Of the source."""
     filled: Mapping[str, int] = field(default_factory=dict)
     """Values of each target that were filled."""
+    missing: Mapping[str, float] = field(default_factory=dict)
+    """Share of empty cells of each input in the source's rows."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """By stage, in order."""
     checks: Sequence[Mapping[str, Any]] = ()
     """Of an audit."""
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    """What its policy was made from."""
 
 
 def facts_of(run: RunDir, metrics: Mapping[str, Any], evaluating: float | None = None) -> Facts:
@@ -62,6 +67,8 @@ def facts_of(run: RunDir, metrics: Mapping[str, Any], evaluating: float | None =
         environment=read("environment.json"),
         rows=prepared.get("rows"),
         filled=prepared.get("imputed", {}),
+        missing={name: number / prepared["rows"] for name, number in prepared.get("missing", {}).items()},
         seconds={stage: took[stage] for stage in RUN_STAGES if stage in took},
         checks=read(AUDIT).get("checks", ()) if evaluating is None else (),
+        lineage=lineage_of(run) if evaluating is None else {},
     )

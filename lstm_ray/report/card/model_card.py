@@ -10,8 +10,9 @@ from lstm_ray.data.scaling.transform import WORDS
 from lstm_ray.evaluate.told import METRICS
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.stored import CARD, POLICY, WEIGHTS, read, with_card
+from lstm_ray.registry.lineage import LINEAGE
 from lstm_ray.report import words
-from lstm_ray.report.card import limits, scores
+from lstm_ray.report.card import limits, scores, trust
 from lstm_ray.report.card.facts import Facts, facts_of
 from lstm_ray.report.card.markdown import counted, moment, paragraphs, table
 from lstm_ray.report.card.purpose import purpose
@@ -21,6 +22,8 @@ EVALUATED, BUNDLE = "evaluate/policy", "policy"
 """The evaluated policy and the deployed one, below a run."""
 MOST_COLUMNS = 20
 """Columns whose statistics are shown."""
+MOST_FILES = 10
+"""Files of the source that are listed."""
 KINDS = {"forecast": "forecasts of series", "classify": "classes of sequences", "label": "labels of steps"}
 
 
@@ -40,13 +43,16 @@ def model_card(policy: Policy, facts: Facts, *, folder: str = BUNDLE, served: st
         scores.classes(metrics),
         scores.intervals(metrics),
         scores.slices(metrics),
+        trust.groups(metrics),
         limits.relies(metrics),
         limits.limits(policy, metrics),
+        trust.steadiness(policy, metrics),
         limits.spread(metrics),
         limits.audit(facts.checks),
         _data(policy, facts),
         _details(policy, facts),
         _reproduce(policy, facts),
+        _lineage(policy),
         _call(policy, folder),
     ]
     return paragraphs(*sections) + "\n"
@@ -82,7 +88,15 @@ def _use(policy: Policy) -> str:
 
 - Meant for {what} like those it was trained on, on the same grid and in the same units, by people who check its error.
 - Not meant to decide about people, or alone about anything that costs dearly when wrong.
+- Not meant for other grids, units or kinds of series, nor{_beyond(policy)} to tell causes: its limits are told below.
 - Once served, `GET /v1/monitor` tells whether inputs still look like the training part's and whether the error grows."""
+
+
+def _beyond(policy: Policy) -> str:
+    """What it is not asked for, by its task."""
+    if policy.config.task != "forecast":
+        return ""
+    return f" for more than {counted(policy.config.window.horizon, 'step')} ahead at a time, nor"
 
 
 def _data(policy: Policy, facts: Facts) -> str:
@@ -197,6 +211,29 @@ lstm-ray run config.yaml --run-dir again
 gives the same metrics; on another, rounding differs.{audited}
 
 {table(["", ""], rows, numbers=False)}"""
+
+
+def _lineage(policy: Policy) -> str:
+    """What it was made from, by hashes; every answer over HTTP names the version that leads here."""
+    told = policy.facts.get(LINEAGE)
+    if not told:
+        return ""
+    code, data = told["code"], told["data"]
+    rows = [
+        [f"data: {one['file'].rsplit('/', 1)[-1]}", f"`{one['sha256'] or one['version']}`"] for one in data[:MOST_FILES]
+    ]
+    if len(data) > MOST_FILES:
+        rows.append([f"and {len(data) - MOST_FILES:,} more files", "in policy.json"])
+    rows.append(["config.yaml", f"`{told['config']}`"])
+    rows.append([f"code: lstm-ray {code['version']}", f"`{code['sha256']}`"])
+    if code.get("commit"):
+        rows.append(["commit", f"`{code['commit']}`"])
+    rows += [["started from policy", f"`{parent}`"] for parent in told["parents"]]
+    said = (
+        "Every answer names the policy's version; `lstm-ray lineage RUN VERSION` leads from it to all of these, and holds \
+files that are still there against their hashes (SHA-256)."
+    )
+    return paragraphs("## Lineage", said, table(["", ""], rows, numbers=False))
 
 
 def _call(policy: Policy, folder: str) -> str:

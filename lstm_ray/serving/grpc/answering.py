@@ -16,9 +16,10 @@ import numpy as np
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import SeriesInput
 from lstm_ray.serving import bodies
-from lstm_ray.serving.gate import knows, request_id_of
+from lstm_ray.serving.gate import request_id_of, whose
 from lstm_ray.serving.grpc import messages
 from lstm_ray.serving.log import Passed
+from lstm_ray.serving.routes.reading import FEW
 from lstm_ray.serving.service import Asked, Service
 
 TASKS = {"Forecast": "forecast", "Classify": "classify", "Label": "label"}
@@ -60,15 +61,22 @@ async def answered(service: Service, method: str, request: Any, metadata: Mappin
         request_id = request_id_of(metadata.get("request_id", "").encode())
         seconds, size = time.perf_counter() - began, request.ByteSize()
         route = f"/{messages.SERVICE.full_name}/{method}"
-        service.record(Passed(request_id, "GRPC", route, STATUS[code], seconds, size, count))
+        names = [one.name for one in request.series[:FEW]] if method in TASKS else []
+        told = (request_id, "GRPC", route, STATUS[code], seconds, size, count)
+        service.record(Passed(*told, _whose(service, metadata), names))
     return found
+
+
+def _whose(service: Service, metadata: Mapping[str, str]) -> str | None:
+    """The name of the token that a call shows."""
+    return whose(metadata.get("authorization", "").encode(), service.tokens)
 
 
 async def _answer(service: Service, method: str, request: Any, metadata: Mapping[str, str]) -> Any:
     if method == "Health":
         status = "ready" if service.ready else "not ready"
         return messages.HealthAnswer(status=status, policy=service.policy.version)
-    if service.token_digest is not None and not knows(metadata.get("authorization", "").encode(), service.token_digest):
+    if service.tokens and _whose(service, metadata) is None:
         words = "the bearer token is missing or wrong: send the metadata authorization with 'Bearer TOKEN'"
         raise CallError(grpc.StatusCode.UNAUTHENTICATED, words)
     if request.ByteSize() > service.max_body_bytes:
@@ -113,7 +121,7 @@ def _forecasts(service: Service, names: Sequence[str], found: Sequence[Any], cho
     answer = messages.ForecastAnswer(policy=service.policy.version)
     for name, forecast in zip(names, found, strict=True):
         told = bodies.forecast_answer(name, forecast, service.policy, chosen)
-        one = answer.forecasts.add(name=name, warnings=told.warnings, **_times(told.times))
+        one = answer.forecasts.add(name=name, warnings=told.warnings, fallback=told.fallback, **_times(told.times))
         for target, values in told.targets.items():
             one.targets[target].mean.extend(values.mean)
             one.targets[target].median.extend(values.median)
@@ -126,7 +134,7 @@ def _classes(service: Service, names: Sequence[str], found: Sequence[Any], chose
     answer = messages.ClassifyAnswer(policy=service.policy.version)
     for name, one in zip(names, found, strict=True):
         told = bodies.class_answer(name, one, service.policy)
-        answer.classifications.add(**told.model_dump())
+        answer.classifications.add(**told.model_dump(exclude={"explanation"}))
     return answer
 
 
@@ -135,7 +143,9 @@ def _labels(service: Service, names: Sequence[str], found: Sequence[Any], chosen
     for name, one in zip(names, found, strict=True):
         told = bodies.steps_answer(name, one, service.policy)
         labels = {"labels": told.labels} if service.policy.schema.classes else {"values": told.labels}
-        added = answer.labellings.add(name=name, warnings=told.warnings, **labels, **_times(told.times))
+        added = answer.labellings.add(
+            name=name, warnings=told.warnings, fallback=told.fallback, **labels, **_times(told.times)
+        )
         for label, values in told.probabilities.items():
             added.probabilities[label].values.extend(values)
     return answer

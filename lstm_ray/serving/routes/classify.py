@@ -8,7 +8,16 @@ from fastapi import FastAPI, Response
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies, observed, scenarios
-from lstm_ray.serving.routes.common import TRUTH, as_json, documented, held_against, predict, predict_scenarios
+from lstm_ray.serving.explaining import attach
+from lstm_ray.serving.routes.common import (
+    TRUTH,
+    as_json,
+    documented,
+    explanations,
+    held_against,
+    predict,
+    predict_scenarios,
+)
 from lstm_ray.serving.service import Asked, Service
 
 
@@ -22,9 +31,12 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/classify", response_model=bodies.ClassifyAnswer, **documented("Classify sequences", words, example))
     async def classify(body: bodies.ClassifyRequest) -> Response:
-        found = await predict(service, Asked(bodies.to_inputs(body.series, policy.schema)))
+        inputs = bodies.to_inputs(body.series, policy.schema)
+        found = await predict(service, Asked(inputs, live=not body.explain))
+        why = await explanations(service, inputs, body.explain)
         named = zip(bodies.names(body.series), found, strict=True)
         answers = [bodies.class_answer(name, c, policy) for name, c in named]
+        attach(answers, why)
         return as_json(bodies.ClassifyAnswer(policy=policy.version, classifications=answers))
 
     asked = {**example, "scenarios": scenarios.example_scenarios(policy.schema)}

@@ -9,8 +9,10 @@ from typing import Any
 from fastapi import Response
 from pydantic import BaseModel
 
+from lstm_ray.errors import InputError
+from lstm_ray.model.request import SeriesInput
 from lstm_ray.monitor.traffic import Rows
-from lstm_ray.serving import bodies
+from lstm_ray.serving import bodies, explaining
 from lstm_ray.serving.observed import ObservationsAnswer
 from lstm_ray.serving.scenarios import Scenario
 from lstm_ray.serving.service import Asked, Service
@@ -64,6 +66,20 @@ async def predict(service: Service, asked: Asked) -> Sequence[Any]:
         return await service.predict(asked)
 
 
+async def explanations(service: Service, inputs: list[SeriesInput], wanted: bool) -> Sequence[Any] | None:
+    """Of the answers to a request's series; None where none are wanted.
+
+    Raises InputError for more than are explained, TimeoutError where they take too long.
+    """
+    if not wanted:
+        return None
+    if service.explain is None:
+        raise InputError("this server explains no answers; leave out explain")
+    explaining.require_few(service.policy, inputs)
+    async with asyncio.timeout(service.predict_seconds):
+        return await service.explain(inputs)
+
+
 async def predict_scenarios(
     service: Service, series: Sequence[bodies.Series], scenarios: Sequence[Scenario], levels: Sequence[float] = ()
 ) -> list[list[tuple[str, Any]]]:
@@ -77,11 +93,16 @@ async def predict_scenarios(
     return [list(zip(names, found[i : i + len(names)], strict=True)) for i in range(0, len(found), len(names))]
 
 
-TRUTH = "What was measured since, to be held against the predictions that were answered for series of the same name."
+TRUTH = (
+    "What was measured since, to be held against the predictions that were answered for series of the same name, and kept for "
+    "retraining. What is sent again changes nothing; of two values for one step the one measured last is kept."
+)
 
 
 async def held_against(service: Service, told: Sequence[Rows]) -> Response:
     """Bring what was observed of series to the monitor; the answer of POST /v1/observations."""
     await service.flush()
-    scored = [await service.monitor.observe(rows) for rows in told]
-    return as_json(ObservationsAnswer(scored=sum(scored)))
+    found = await service.monitor.observe(told)
+    answer = ObservationsAnswer(**vars(found))
+    # What is not kept is not counted.
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

@@ -7,7 +7,16 @@ from fastapi import FastAPI, Response
 from lstm_ray.data.lags import reach
 from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies, observed, planning, scenarios
-from lstm_ray.serving.routes.common import TRUTH, as_json, documented, held_against, predict, predict_scenarios
+from lstm_ray.serving.explaining import attach
+from lstm_ray.serving.routes.common import (
+    TRUTH,
+    as_json,
+    documented,
+    explanations,
+    held_against,
+    predict,
+    predict_scenarios,
+)
 from lstm_ray.serving.service import Asked, Service
 
 
@@ -25,9 +34,12 @@ def add(app: FastAPI, service: Service) -> None:
     @app.post("/v1/forecast", response_model=bodies.ForecastAnswer, **documented("Forecast series", words, example))
     async def forecast(body: bodies.ForecastRequest) -> Response:
         chosen = bodies.chosen_quantiles(body.quantiles, policy)
-        found = await predict(service, Asked(bodies.to_inputs(body.series, policy.schema), levels=tuple(chosen)))
+        inputs = bodies.to_inputs(body.series, policy.schema)
+        found = await predict(service, Asked(inputs, live=not body.explain, levels=tuple(chosen)))
+        why = await explanations(service, inputs, body.explain)
         named = zip(bodies.names(body.series), found, strict=True)
         answers = [bodies.forecast_answer(name, f, policy, chosen) for name, f in named]
+        attach(answers, why)
         return as_json(bodies.ForecastAnswer(policy=policy.version, forecasts=answers))
 
     asked = {**example, "scenarios": scenarios.example_scenarios(policy.schema)}
@@ -58,7 +70,7 @@ def add(app: FastAPI, service: Service) -> None:
     measured = {
         "name": "example",
         "times": example["series"][0]["times"][-1:],
-        "columns": {policy.schema.target[0]: [1.0]},
+        "columns": {name: values[-1:] for name, values in example["series"][0]["columns"].items()},
     }
     truth = documented("Bring the truth", TRUTH, {"series": [measured]})
 
@@ -66,7 +78,7 @@ def add(app: FastAPI, service: Service) -> None:
     async def observations(body: observed.Observations) -> Response:
         schema = policy.schema
         told = [
-            Rows(s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.actual_values(s, schema))
+            Rows(s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.measured_values(s, schema))
             for s in body.series
         ]
         return await held_against(service, told)

@@ -6,7 +6,16 @@ from fastapi import FastAPI, Response
 
 from lstm_ray.monitor.traffic import Rows
 from lstm_ray.serving import bodies, observed, scenarios
-from lstm_ray.serving.routes.common import TRUTH, as_json, documented, held_against, predict, predict_scenarios
+from lstm_ray.serving.explaining import attach
+from lstm_ray.serving.routes.common import (
+    TRUTH,
+    as_json,
+    documented,
+    explanations,
+    held_against,
+    predict,
+    predict_scenarios,
+)
 from lstm_ray.serving.service import Asked, Service
 
 
@@ -18,9 +27,12 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/label", response_model=bodies.LabelAnswer, **documented("Label steps of series", words, example))
     async def label(body: bodies.LabelRequest) -> Response:
-        found = await predict(service, Asked(bodies.to_inputs(body.series, schema)))
+        inputs = bodies.to_inputs(body.series, schema)
+        found = await predict(service, Asked(inputs, live=not body.explain))
+        why = await explanations(service, inputs, body.explain)
         named = zip(bodies.names(body.series), found, strict=True)
         answers = [bodies.steps_answer(name, one, policy) for name, one in named]
+        attach(answers, why)
         return as_json(bodies.LabelAnswer(policy=policy.version, labellings=answers))
 
     asked = {**example, "scenarios": scenarios.example_scenarios(schema)}
@@ -53,7 +65,7 @@ def add(app: FastAPI, service: Service) -> None:
     @app.post("/v1/observations", response_model=observed.ObservationsAnswer, **truth)
     async def observations(body: observed.ObservedLabels) -> Response:
         told = [
-            Rows(s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.true_labels(s, schema))
+            Rows(s.name, bodies.ticks(s.times, schema, f"series '{s.name}'"), observed.labelled_values(s, schema))
             for s in body.series
         ]
         return await held_against(service, told)

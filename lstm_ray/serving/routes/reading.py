@@ -19,6 +19,8 @@ NAME = re.compile(rb'"\s*:')
 """The end of a name in an object; within text, too, where that holds a quotation mark and a colon."""
 SERIES = "lstm_ray.series"
 """Where a request's scope holds how many series were sent."""
+NAMES, FEW = "lstm_ray.names", 3
+"""Where it holds the names of so many of them."""
 
 
 class UnreadableError(ValueError):
@@ -44,7 +46,9 @@ class JsonRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             body = read(model, await request.body())
-            request.scope[SERIES] = len(getattr(body, "series", ()))
+            series = getattr(body, "series", ())
+            request.scope[SERIES] = len(series)
+            request.scope[NAMES] = [one.name for one in series[:FEW] if one.name]
             return await answer(*(request.path_params[name] for name in names), body)
 
         return handle

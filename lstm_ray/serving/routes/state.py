@@ -9,17 +9,20 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 
 from lstm_ray.serving import bodies
+from lstm_ray.serving.metrics import CONTENT_TYPE, exposition
+from lstm_ray.serving.monitored import Monitored
 from lstm_ray.serving.routes.common import GET_REFUSALS
 from lstm_ray.serving.service import Service
 
 
 def add(app: FastAPI, service: Service, tell: Callable[[], dict[str, Any]]) -> None:
-    """Health, readiness, policy, card and monitor.
+    """Health, readiness, policy, card, monitor and metrics.
 
     Args:
         tell: the policy as plain values.
     """
     version = service.policy.version
+    lost = {"model": bodies.Refused, "description": "the monitor does not answer"}
     ready = {"application/json": {"example": {"status": "ready", "policy": version}}}
 
     @app.get("/healthz", tags=["state"], summary="The process answers", **_told({"status": "ok"}))
@@ -41,10 +44,10 @@ def add(app: FastAPI, service: Service, tell: Callable[[], dict[str, Any]]) -> N
         "/v1/policy",
         tags=["state"],
         summary="Schema, window, calibration, versions and validation metrics",
-        **_told(tell(), {401: GET_REFUSALS[401]}),
+        **_told({**tell(), "flags": []}, {401: GET_REFUSALS[401]}),
     )
     async def policy() -> dict[str, Any]:
-        return tell()
+        return {**tell(), "flags": await service.flags()}
 
     @app.get(
         "/v1/card",
@@ -56,21 +59,38 @@ def add(app: FastAPI, service: Service, tell: Callable[[], dict[str, Any]]) -> N
     async def card() -> Response:
         if not service.card:
             raise HTTPException(404, "this policy has no card: 'lstm-ray deploy' writes one beside it")
-        return MarkdownResponse(service.card)
+        flags = await service.flags()
+        said = "".join(f"- {words}\n" for words in flags)
+        return MarkdownResponse(service.card + (f"\n## What came up since\n\n{said}" if flags else ""))
 
     @app.get(
         "/v1/monitor",
         tags=["state"],
-        summary="Load, latency, input drift and live error",
-        responses={**GET_REFUSALS, 503: {"model": bodies.Refused, "description": "the monitor does not answer"}},
+        summary="Alarms, load, latency, drift, anomalies and live error",
+        responses={**GET_REFUSALS, 200: {"model": Monitored}, 503: lost},
     )
     async def monitor() -> dict[str, Any]:
         await service.flush()
         return await service.monitor.summary()
 
+    @app.get(
+        "/metrics",
+        tags=["state"],
+        summary="The same for Prometheus, of all replicas together",
+        response_class=MetricsResponse,
+        responses={401: GET_REFUSALS[401], 503: lost},
+    )
+    async def metrics() -> Response:
+        await service.flush()
+        return MetricsResponse(exposition(await service.monitor.summary()))
+
 
 class MarkdownResponse(Response):
     media_type = "text/markdown"
+
+
+class MetricsResponse(Response):
+    media_type = CONTENT_TYPE
 
 
 def _told(example: dict[str, Any], refusals: dict[int, Any] | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import streaming
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.stream_state import State
-from lstm_ray.serving import bodies
+from lstm_ray.serving import bodies, fallback
 from lstm_ray.serving.bundle import unpack
 from lstm_ray.serving.streams.messages import Ahead, Steps, StreamAnswer, UnknownStreamError
 from lstm_ray.serving.streams.store import Store
@@ -93,9 +93,11 @@ class Keeper:
         chosen = bodies.chosen_quantiles(ahead.quantiles, self._policy)
         state = self._find(stream).state
         future = ahead.told(self._policy.schema, state.tick, f"stream '{stream}'")
-        found = streaming.forecast(self._policy, state, future, chosen)
-        if not np.isfinite(found.values_HCQ).all():
-            raise FloatingPointError(f"the forecast of stream '{stream}' is not finite")
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = streaming.forecast(self._policy, state, future, chosen)
+        if not fallback.is_finite(found):
+            target_RC = state.given_RF[:, : len(self._policy.schema.target)].astype(np.float64)
+            found = fallback.forecast(self._policy, target_RC, found)
         self._store.touch(stream, self._clock())
         answer = bodies.forecast_answer(state.name, found, self._policy, chosen)
         return bodies.ForecastAnswer(policy=self._policy.version, forecasts=[answer])
@@ -108,6 +110,13 @@ class Keeper:
         self._let_go(stream)
         if not self._store.forget(stream):
             raise _unknown(stream)
+
+    def forget_series(self, series: str) -> int:
+        """Forget every stream with this id or of a series with this name; returns how many there were."""
+        found = self._store.forget_series(series)
+        for stream in found:
+            self._let_go(stream)
+        return len(found)
 
     def use(self, files: dict[str, bytes]) -> None:
         """Read streams with another policy from now on: each is begun again from its newest rows when it is next asked for."""

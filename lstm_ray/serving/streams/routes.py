@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
@@ -32,11 +33,20 @@ CONFLICT: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
-    """PUT, observe, forecast, GET and DELETE."""
+def add(app: FastAPI, policy: Policy, streams: StreamsPort, tell: Callable[[int], None] = lambda number: None) -> None:
+    """PUT, observe, forecast, GET and DELETE.
+
+    Args:
+        tell: of forecasts that were told by a fallback, how many.
+    """
     app.add_exception_handler(UnknownStreamError, _explain_unknown)
     app.add_exception_handler(OutOfStepError, _explain_order)
     app.add_exception_handler(StreamsLostError, _explain_lost)
+
+    def _counted(answer: bodies.ForecastAnswer) -> Response:
+        tell(sum(one.fallback is not None for one in answer.forecasts))
+        return _answered(answer)
+
     series = bodies.example_request(policy)["series"][0]
     ahead = {"future": series["future"]} if "future" in series else {}
     history = {name: value for name, value in series.items() if name != "future"}
@@ -82,7 +92,7 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
         ),
     )
     async def forecast(id: Id, body: Ahead) -> Response:
-        return _answered(await streams.forecast(sane(id), body))
+        return _counted(await streams.forecast(sane(id), body))
 
     if not policy.schema.known:
 
@@ -94,7 +104,7 @@ def add(app: FastAPI, policy: Policy, streams: StreamsPort) -> None:
             responses=READ_REFUSALS,
         )
         async def plain_forecast(id: Id) -> Response:
-            return _answered(await streams.forecast(id, Ahead()))
+            return _counted(await streams.forecast(id, Ahead()))
 
     @app.get(
         "/v1/streams/{id}",

@@ -5,6 +5,7 @@ What was appended is there after a lost process. Nothing is a pickle, and what i
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -103,6 +104,18 @@ class Store:
         # The log holds what was deleted until it is emptied.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return done.rowcount > 0
+
+    def forget_series(self, series: str) -> list[str]:
+        """Forget the streams with this id, or of a series with this name, for good; returns their ids."""
+        named = f'"name": {json.dumps(series)}'.encode()
+        found = self._db.execute("SELECT id FROM streams WHERE id = ? OR instr(snapshot, ?) > 0", (series, named))
+        ids = [stream for (stream,) in found.fetchall()]
+        for stream in ids:
+            self.forget(stream)
+        # Pages hold traces of cells that were moved before they were deleted; also of streams forgotten before.
+        self._db.execute("VACUUM")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return ids
 
     def unused_since(self, time: float) -> list[str]:
         return [name for (name,) in self._db.execute("SELECT id FROM streams WHERE used < ?", (time,))]
