@@ -238,7 +238,9 @@ def test_importing_every_module_starts_nothing_and_every_stage_is_there(tmp_path
 
 
 def test_locust_is_imported_in_its_own_process_alone() -> None:
-    found = {name_of(file) for file in MODULES if {name.split(".")[0] for name in imported(file)} & {"locust", "gevent"}}
+    found = {
+        name_of(file) for file in MODULES if {name.split(".")[0] for name in imported(file)} & {"locust", "gevent"}
+    }
     assert found == ALONE
 
 

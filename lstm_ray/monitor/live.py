@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from lstm_ray.monitor.alarms import Alarms, Reading, surely_over
-from lstm_ray.monitor.anomalies import MAX_STEPS, Anomalies
-from lstm_ray.monitor.changes import Changes
-from lstm_ray.monitor.drift import Drift, state
+from lstm_ray.monitor.drift.drift import Drift, state
+from lstm_ray.monitor.errors.changes import Changes
+from lstm_ray.monitor.errors.performance import Performance
 from lstm_ray.monitor.history import History
-from lstm_ray.monitor.performance import Performance
 from lstm_ray.monitor.requests import Requests
 from lstm_ray.monitor.traffic import Compared, Rows, Tally
+from lstm_ray.monitor.unusual.anomalies import MAX_STEPS, Anomalies
 from lstm_ray.monitor.watched import Watched
 
 __all__ = ["Monitor", "Watched"]

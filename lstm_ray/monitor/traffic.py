@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.monitor.drift import Counts, add
+from lstm_ray.monitor.drift.drift import Counts, add
 
 EDGES_SECONDS = np.geomspace(1e-4, 100, 121)
 """Latency bins, 12 % apart: a quantile is known to within that."""

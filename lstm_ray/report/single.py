@@ -14,9 +14,9 @@ from lstm_ray.evaluate.comparing.comparison import Comparison, compare
 from lstm_ray.evaluate.names import Metric, best_of
 from lstm_ray.evaluate.told import METRICS
 from lstm_ray.figure import Figure
-from lstm_ray.monitor.drift import SHIFTED
-from lstm_ray.monitor.replay import monitor_files
-from lstm_ray.monitor.unseen import evaluate_unseen
+from lstm_ray.monitor.drift.drift import SHIFTED
+from lstm_ray.monitor.new_data.replay import monitor_files
+from lstm_ray.monitor.new_data.unseen import evaluate_unseen
 from lstm_ray.report import page, scores, tables, words
 from lstm_ray.report.page import Tile
 from lstm_ray.run_dir import Report, RunDir, to_json

@@ -16,7 +16,7 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.lifecycle import run_stages
 from lstm_ray.model import smoke
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor.limits import FEWEST
+from lstm_ray.monitor.drift.limits import FEWEST
 from lstm_ray.on_ray.deploy import write_bundle
 from lstm_ray.report.card.facts import facts_of
 from lstm_ray.retrain import derived, disk

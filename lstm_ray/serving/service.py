@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Classification, Forecast, Labelling, Policy, Prediction, SeriesInput
-from lstm_ray.monitor import drift
+from lstm_ray.monitor.drift import drift
 from lstm_ray.monitor.traffic import Answer, Observed, Rows, Tally
 from lstm_ray.monitor.watched import has_interval, watched
 from lstm_ray.serving import fallback

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.monitor import usual
+from lstm_ray.monitor.unusual import usual
 from lstm_ray.monitor.watched import Watched
 from lstm_ray.sections.operate import MonitorConfig
 from tests import made

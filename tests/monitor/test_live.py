@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_ray.monitor import performance, usual
-from lstm_ray.monitor.drift import count, reference
+from lstm_ray.monitor.drift.drift import count, reference
+from lstm_ray.monitor.errors import performance
 from lstm_ray.monitor.live import Monitor, Watched
 from lstm_ray.monitor.traffic import Answer, Load, Rows, Tally
+from lstm_ray.monitor.unusual import usual
 from lstm_ray.sections.operate import MonitorConfig
 from tests import made
 from tests.monitor import labelled

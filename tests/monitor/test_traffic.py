@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.monitor.drift import ColumnCounts
+from lstm_ray.monitor.drift.drift import ColumnCounts
 from lstm_ray.monitor.traffic import MAX_ANSWERS, Answer, Tally, latency_quantile
 
 

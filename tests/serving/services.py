@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy, SeriesInput
-from lstm_ray.monitor.drift import reference
+from lstm_ray.monitor.drift.drift import reference
 from lstm_ray.monitor.live import Monitor
 from lstm_ray.monitor.traffic import Observed, Rows, Tally
 from lstm_ray.monitor.watched import watched

@@ -15,9 +15,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from lstm_ray.monitor import usual
 from lstm_ray.monitor.live import Monitor
 from lstm_ray.monitor.traffic import Answer, Load, Rows, Tally
+from lstm_ray.monitor.unusual import usual
 from lstm_ray.serving import explaining, planning
 from lstm_ray.serving.api import make_app
 from lstm_ray.serving.gate import digest

@@ -22,7 +22,7 @@ from lstm_ray.evaluate.told import CASES, METRICS, Evaluation, Told
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.figure import Figure
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor import shift
+from lstm_ray.monitor.new_data import shift
 from lstm_ray.run_dir import Finding, RunDir
 
 THEN = "Against the run's test part"

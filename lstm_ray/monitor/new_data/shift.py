@@ -22,7 +22,7 @@ from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.figure import Figure
-from lstm_ray.monitor import distances, drift
+from lstm_ray.monitor.drift import distances, drift
 from lstm_ray.run_dir import Finding
 
 MOST_VALUES = 50_000

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from lstm_ray.monitor import usual, validated
+from lstm_ray.monitor.errors import validated
+from lstm_ray.monitor.unusual import usual
 from tests import made
 
 BOUNDS = {"train": (0, 300), "validation": (300, 350), "test": (350, 400)}

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lstm_ray.monitor.distances import psi
-from lstm_ray.monitor.drift import ENOUGH, HALF_LIFE, Drift, add, count, reference, state
+from lstm_ray.monitor.drift.distances import psi
+from lstm_ray.monitor.drift.drift import ENOUGH, HALF_LIFE, Drift, add, count, reference, state
 from tests import made
 
 SEGMENTS = made.segments_of((2_000, 1_500), schema=made.schema_of(known=("price",)))

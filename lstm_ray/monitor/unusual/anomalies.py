@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.monitor import usual
-from lstm_ray.monitor.performance import Scored
-from lstm_ray.monitor.tails import COMMON, Limit, Tail
+from lstm_ray.monitor.errors.performance import Scored
 from lstm_ray.monitor.traffic import Rows
+from lstm_ray.monitor.unusual import usual
+from lstm_ray.monitor.unusual.tails import COMMON, Limit, Tail
 from lstm_ray.monitor.watched import Watched
 
 MAX_CELLS = 4_000_000

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lstm_ray.monitor import anomalies, usual
-from lstm_ray.monitor.anomalies import Anomalies
-from lstm_ray.monitor.performance import Scored
+from lstm_ray.monitor.errors.performance import Scored
 from lstm_ray.monitor.traffic import Rows
+from lstm_ray.monitor.unusual import anomalies, usual
+from lstm_ray.monitor.unusual.anomalies import Anomalies
 from tests import made
 from tests.monitor import labelled
 

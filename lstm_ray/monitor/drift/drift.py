@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
-from lstm_ray.monitor.column import Column
-from lstm_ray.monitor.distances import binned, psi
-from lstm_ray.monitor.fresh import Fresh
-from lstm_ray.monitor.joint import TOGETHER, scores
+from lstm_ray.monitor.drift.column import Column
+from lstm_ray.monitor.drift.distances import binned, psi
+from lstm_ray.monitor.drift.fresh import Fresh
+from lstm_ray.monitor.drift.joint import TOGETHER, scores
 
 if TYPE_CHECKING:
     from lstm_ray.monitor.traffic import Answer, Rows

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_ray.monitor.distances import MEASURES, measured
+from lstm_ray.monitor.drift.distances import MEASURES, measured
 
 MISSING = "missing_share"
 ENDS = 0.9

@@ -10,7 +10,8 @@ from scipy.stats import ks_2samp, wasserstein_distance
 
 from lstm_ray.data.preparing.unseen import after_training, alone
 from lstm_ray.data.windows import Segments
-from lstm_ray.monitor import drift, shift
+from lstm_ray.monitor.drift import drift
+from lstm_ray.monitor.new_data import shift
 from lstm_ray.run_dir import to_json
 from tests import made
 

@@ -17,10 +17,11 @@ from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor import drift, joint, predicted, validated
-from lstm_ray.monitor.column import MISSING
-from lstm_ray.monitor.distances import MEASURES, measured
-from lstm_ray.monitor.limits import FEWEST, limits, starts
+from lstm_ray.monitor.drift import drift, joint, predicted
+from lstm_ray.monitor.drift.column import MISSING
+from lstm_ray.monitor.drift.distances import MEASURES, measured
+from lstm_ray.monitor.drift.limits import FEWEST, limits, starts
+from lstm_ray.monitor.errors import validated
 from lstm_ray.sections.operate import MonitorConfig
 
 GRID = 200

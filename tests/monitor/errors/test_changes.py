@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from lstm_ray.monitor.changes import Changes, block_of
+from lstm_ray.monitor.errors.changes import Changes, block_of
 
 WINDOW = 500
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, wasserstein_distance
 
-from lstm_ray.monitor.distances import MEASURES, binned, measured, psi
-from lstm_ray.monitor.drift import reference_column
+from lstm_ray.monitor.drift.distances import MEASURES, binned, measured, psi
+from lstm_ray.monitor.drift.drift import reference_column
 
 RANDOM = np.random.default_rng(5)
 TRAINING = {

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from lstm_ray.monitor.tails import Limit, Tail
+from lstm_ray.monitor.unusual.tails import Limit, Tail
 
 
 @pytest.mark.parametrize(("count", "rate"), [(99, 0.01), (500, 0.01), (20_000, 0.001), (20_000, 0.1)])

@@ -32,8 +32,9 @@ from lstm_ray.evaluate.told import CASES, METRICS, UNSEEN, Evaluation, Told
 from lstm_ray.evaluate.words import number
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.stored import POLICY
-from lstm_ray.monitor import drift, shift
-from lstm_ray.monitor.then_and_now import Source, overlap, then_and_now
+from lstm_ray.monitor.drift import drift
+from lstm_ray.monitor.new_data import shift
+from lstm_ray.monitor.new_data.then_and_now import Source, overlap, then_and_now
 from lstm_ray.run_dir import REPORT, Finding, Report, RunDir
 
 SHIFT = "What has shifted"

@@ -12,12 +12,12 @@ import numpy as np
 from lstm_ray import figure
 from lstm_ray.evaluate.words import listed, number, percent
 from lstm_ray.figure import Figure
-from lstm_ray.monitor.distances import MEASURES
+from lstm_ray.monitor.drift.distances import MEASURES
 from lstm_ray.run_dir import Finding, Report
 from lstm_ray.sections.operate import MonitorConfig
 
 if TYPE_CHECKING:
-    from lstm_ray.monitor.replay import Replay, Spell
+    from lstm_ray.monitor.new_data.replay import Replay, Spell
 
 __all__ = ["Report", "figures", "report", "timeline"]
 STAGE = "monitor"

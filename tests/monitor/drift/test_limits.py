@@ -13,9 +13,9 @@ from scipy.signal import lfilter
 
 from lstm_ray.data.windows import Segments
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor.drift import Drift
-from lstm_ray.monitor.joint import TOGETHER
-from lstm_ray.monitor.reference import full
+from lstm_ray.monitor.drift.drift import Drift
+from lstm_ray.monitor.drift.joint import TOGETHER
+from lstm_ray.monitor.drift.reference import full
 from lstm_ray.monitor.traffic import Answer, Rows
 from lstm_ray.monitor.watched import watched
 from lstm_ray.sections.operate import MonitorConfig
@@ -245,7 +245,7 @@ def test_forecasts_that_move_are_seen_however_often_they_are_asked_for(every: in
 
 @pytest.mark.parametrize("name", ["format2_forecast", "format3_forecast"])
 def test_an_old_bundle_is_watched_and_raises_no_alarm(name: str) -> None:
-    policy = Policy.load(Path(__file__).parents[1] / "model" / "bundles" / name)
+    policy = Policy.load(Path(__file__).parents[2] / "model" / "bundles" / name)
     given = watched(policy)
     drift = Drift(given.reference, given.columns, given.targets, given.step)
     fed(drift, np.full((1_000, len(given.columns)), 1e6))

@@ -14,7 +14,7 @@ from lstm_ray.data.spread import at_common_times
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor import usual
+from lstm_ray.monitor.unusual import usual
 
 MOST_WINDOWS, MOST_VALUES = 4_000, 8_000_000
 """Of the validation part that errors are taken from, and predicted values in them, at most."""

@@ -15,7 +15,7 @@ from lstm_ray.errors import InputError
 from lstm_ray.evaluate.stage import evaluate
 from lstm_ray.model.network import build
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor.unseen import evaluate_unseen
+from lstm_ray.monitor.new_data.unseen import evaluate_unseen
 from lstm_ray.run_dir import REPORT, Report, RunDir
 from tests import made
 

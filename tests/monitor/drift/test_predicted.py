@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lstm_ray.data.windows import origins
-from lstm_ray.monitor import predicted, reference
-from lstm_ray.monitor.fresh import Fresh
+from lstm_ray.monitor.drift import predicted, reference
+from lstm_ray.monitor.drift.fresh import Fresh
 from lstm_ray.monitor.traffic import Answer
 from tests import made
 

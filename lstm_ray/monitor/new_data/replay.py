@@ -25,10 +25,11 @@ from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.stored import POLICY
-from lstm_ray.monitor import reference, replayed
+from lstm_ray.monitor.drift import reference
 from lstm_ray.monitor.live import Monitor
+from lstm_ray.monitor.new_data import replayed
+from lstm_ray.monitor.new_data.unseen import find, place, tidy
 from lstm_ray.monitor.traffic import Answer, Rows, Tally
-from lstm_ray.monitor.unseen import find, place, tidy
 from lstm_ray.monitor.watched import has_interval, watched
 from lstm_ray.run_dir import REPORT, RunDir
 from lstm_ray.sections.operate import MonitorConfig

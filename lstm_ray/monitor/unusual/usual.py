@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.steps import rows_in
 from lstm_ray.data.windows import Segments
-from lstm_ray.monitor.tails import Tail
+from lstm_ray.monitor.unusual.tails import Tail
 
 FEWEST = 50
 """Steps with all that they are expected from, without which nothing is expected of a column."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.monitor import usual
-from lstm_ray.monitor.performance import Performance
+from lstm_ray.monitor.errors.performance import Performance
 from lstm_ray.monitor.traffic import Answer, Rows
+from lstm_ray.monitor.unusual import usual
 from lstm_ray.monitor.watched import Watched
 from lstm_ray.sections.operate import MonitorConfig
 from tests import made

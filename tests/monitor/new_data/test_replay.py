@@ -10,12 +10,12 @@ import pytest
 
 from lstm_ray.cli import main
 from lstm_ray.errors import InputError
-from lstm_ray.monitor import reference
-from lstm_ray.monitor.replay import TIMELINE, monitor_files, replay
+from lstm_ray.monitor.drift import reference
+from lstm_ray.monitor.new_data.replay import TIMELINE, monitor_files, replay
 from lstm_ray.report.single import write_monitor
 from lstm_ray.run_dir import RunDir
 from tests import made
-from tests.monitor.test_unseen import QUICK, finished_run
+from tests.monitor.new_data.test_unseen import QUICK, finished_run
 
 STEPS, NEW = 720, 480
 

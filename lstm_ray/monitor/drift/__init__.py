@@ -1,0 +1,1 @@
+"""How far live inputs and predictions have moved from training, with limits that training's own stretches keep."""
