@@ -21,7 +21,7 @@ from lstm_ray.evaluate.words import listed
 from lstm_ray.figure import Figure
 from lstm_ray.model import smoke, stored
 from lstm_ray.model.policy import Policy
-from lstm_ray.monitor import drift, reference
+from lstm_ray.monitor.drift import drift, reference
 from lstm_ray.on_ray.serve import running
 from lstm_ray.plan.decisions.worth import ranges_in_training
 from lstm_ray.plan.futures.residuals import errors_of
