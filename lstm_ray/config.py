@@ -20,12 +20,16 @@ from lstm_ray.sections.model import ModelConfig
 from lstm_ray.sections.operate import MonitorConfig, RetrainConfig, StressConfig
 from lstm_ray.sections.plan import PlanConfig
 from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
+from lstm_ray.sections.privacy import require_private, with_private_defaults
 from lstm_ray.sections.space import require_space
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
 from lstm_ray.sections.tune import TuneConfig
 
 KINDS = ("float", "str", "int", "bool")
 """What pydantic adds to the place of a fault where a value may be of several kinds."""
+
+MOST_FAULTS, MOST_SHOWN = 50, 200
+"""Faults that are told at once, and characters of a wrong value that each shows."""
 
 
 class Config(Section):
@@ -314,6 +318,16 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_left_open_is_private(cls, tree: Any) -> Any:
+        return with_private_defaults(tree)
+
+    @model_validator(mode="after")
+    def _nothing_escapes_privacy(self) -> Config:
+        require_private(self.task, self.train, self.model, self.plan)
+        return self
+
     @model_validator(mode="after")
     def _groups_are_constant_in_a_series(self) -> Config:
         data, groups = self.data, self.evaluate.groups
@@ -358,7 +372,10 @@ def parse(tree: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise InputError("\n".join(_explain(item) for item in _told_once(error))) from None
+        faults = _told_once(error)
+        lines = [_explain(item) for item in faults[:MOST_FAULTS]]
+        more = [f"and {len(faults) - MOST_FAULTS:,} more faults"] if len(faults) > MOST_FAULTS else []
+        raise InputError("\n".join([*lines, *more])) from None
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -390,8 +407,19 @@ def _explain(item: Mapping[str, Any]) -> str:
     if item["type"] == "value_error":
         return f"{path}: {message}" if path else message
     if item["type"] == "model_type":
-        return f"{path}: a section with fields of its own, found {item['input']!r}; write them below it, one a line"
-    return f"{path}: {message}, found {item['input']!r}"
+        return (
+            f"{path}: a section with fields of its own, found {_shown(item['input'])}; write them below it, one a line"
+        )
+    return f"{path}: {message}, found {_shown(item['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """As it was found, the beginning of what is long."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of too many digits
+        return f"{type(value).__name__} that cannot be written ({error})"
+    return words if len(words) <= MOST_SHOWN else f"{words[:MOST_SHOWN]} ..."
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:

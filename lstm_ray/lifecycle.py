@@ -108,6 +108,7 @@ def run_stages(
         on_start: called with a stage's name before it runs.
         on_end: called with the name, the report and whether the stage was skipped.
     """
+    _require_private(config, names)
     config = resolved(config)
     _try_own_objective(config)
     data_stamp = stamp(config.data)
@@ -128,6 +129,15 @@ def run_stages(
         return reports
 
 
+def _require_private(config: Config, names: list[str]) -> None:
+    """A search trains without the account of train.private, and what it finds may be chosen."""
+    if config.train.private is not None and "tune" in names:
+        raise InputError(
+            "train.private is set, and the trials of tune would be trained without privacy; run the stages that keep it: "
+            "'lstm-ray plan CONFIG' and 'lstm-ray deploy CONFIG', which run all but tune"
+        )
+
+
 def _try_own_objective(config: Config) -> None:
     """What the YAML's own function costs is asked once before any stage runs: planning comes late."""
     decision = config.plan.decision
@@ -140,6 +150,9 @@ def _try_own_objective(config: Config) -> None:
 
 def _ask_early(names: list[str], config: Config, run: RunDir) -> None:
     """Training may take hours: what cannot be done after it is told before."""
+    if config.train.private is not None:
+        spending = import_module("lstm_ray.model.spending")
+        spending.require_installed()
     if "deploy" in names and "onnx" in config.deploy.export:
         for package in (name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None):
             raise not_installed(ModuleNotFoundError(name=package)) or InputError(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lstm_ray.config import Config
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.windows import IGNORED, Batch
+from lstm_ray.errors import InputError
 from lstm_ray.model.augment import augmented
 from lstm_ray.model.averaging import WeightAverage
 from lstm_ray.model.choosing import Scores, Sum, apply, require_scored, score
@@ -30,12 +31,18 @@ from lstm_ray.model.losses import require_usable
 from lstm_ray.model.network import Ensemble, Forecaster, single
 from lstm_ray.model.objective import Lesson, Objective
 from lstm_ray.model.optimisers import Gradients, make_optimiser, memory_named
+from lstm_ray.model.private import Private
 from lstm_ray.model.schedules import learning_rate, longest_stall, num_epochs, patience
 
 Batches = Callable[[int], Iterable[Batch]]
 """An epoch's number to its batches."""
 Later = Callable[[Tensor], Callable[[], Tensor]]
 """Begins to add a tensor up over all processes; what it returns waits for the sum."""
+
+UNKEPT = (
+    "only the stage 'train', in its own process, trains so: trials of a search and further training would be in nobody's "
+    "account; run the stages without tune: 'lstm-ray deploy CONFIG', or leave train.private out"
+)
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,7 @@ def fit(
     add_up_later: Later | None = None,
     on_epoch: Callable[[EpochRecord], bool] = lambda record: True,
     rank: int = 0,
+    private: Private | None = None,
 ) -> None:
     """Train until the epochs or the patience run out, then leave the best weights in the network.
 
@@ -174,11 +182,15 @@ def fit(
         add_up_later: begins to, beside other work; none: ``add_up`` when the sum is asked for.
         on_epoch: called after every epoch; training ends where it returns False.
         rank: number of this process, so that each augments in its own way.
+        private: takes the steps of a training with differential privacy, from batches of its own.
 
     Raises:
-        InputError: the loss or a gradient is no longer finite, or a batch does not fit into memory.
+        InputError: the loss or a gradient is no longer finite, or a batch does not fit into memory; train.private is set, and
+            whoever calls cannot keep it.
     """
     train = config.train
+    if train.private is not None and private is None:
+        raise InputError(f"train.private is set, and {UNKEPT}")
     steady_heap()
     num_workers, learners = 0.0, None
     while training.finished_epochs < num_epochs(config, steps_per_epoch):
@@ -193,10 +205,15 @@ def fit(
         objective.called.train()
         with memory_named(config):
             for index, batch in enumerate(train_batches(epoch)):
-                rate = _set_rate(training, config, epoch * steps_per_epoch + index, steps_per_epoch)
-                key = (config.seed, epoch, index, rank)
-                lesson = augmented(objective.lesson(batch), train.augment, config.window, key)
-                gradients.clip(_backward(objective, lesson, num_workers, add_up_later or begun(add_up)))
+                step = epoch * steps_per_epoch + index
+                rate = _set_rate(training, config, step, steps_per_epoch)
+                if private is None:
+                    key = (config.seed, epoch, index, rank)
+                    lesson = augmented(objective.lesson(batch), train.augment, config.window, key)
+                    sums = _backward(objective, lesson, num_workers, add_up_later or begun(add_up))
+                else:
+                    sums = private.backward(objective, batch, step)
+                gradients.clip(sums)
                 training.optimiser.step()
                 training.optimiser.zero_grad(set_to_none=True)
                 if training.average is not None:

@@ -8,25 +8,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lstm_ray import figure, progress
 from lstm_ray.config import Config
-from lstm_ray.data.feed import Items, class_weights, planned, steps_per_epoch
+from lstm_ray.data.feed import Items, class_weights, of_items, planned, steps_per_epoch
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
 from lstm_ray.data.store import load_scaler, load_segments
 from lstm_ray.data.windows import Segments
 from lstm_ray.evaluate.choosing.validation import validation_metrics
 from lstm_ray.figure import Figure
-from lstm_ray.model import checkpoint
+from lstm_ray.model import checkpoint, spending
 from lstm_ray.model.closed_forms import closed_forms
 from lstm_ray.model.heap import steady_heap
 from lstm_ray.model.network import build
 from lstm_ray.model.objective import precision
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.private import Private, noise_to_signal, units_of
 from lstm_ray.model.schedules import num_epochs
+from lstm_ray.model.spending import PRIVACY
 from lstm_ray.model.threads import threads
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved, start
 from lstm_ray.model.warm_start import warm_start
@@ -36,6 +39,8 @@ from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
 
 CHECKPOINTS, POLICY, WORKERS = "checkpoints", "policy", "workers.json"
+DROWNED = 10.0
+"""Noise so many times as long as the longest gradient leaves little to learn."""
 SHOWN = 4
 """Networks of an ensemble whose own losses a picture shows, at most."""
 
@@ -47,7 +52,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
     """
     segments, bounds = load_segments(run)
     scaler = load_scaler(run)
-    weights, begun, told = None, [], {}
+    weights, before, begun, told = None, None, [], {}
     if config.train.start_from is not None:
         before = start_from.given(config)
         share, found = start_from.begun_from(before, config, segments.schema)
@@ -55,6 +60,7 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
         told = {"started_from": {"version": before.version, "share": share}}
     scaled = segments.scaled(scaler)
     items = planned(scaled, bounds, "train", config)
+    private = privately(config, items, scaled)
     folder = work.path / CHECKPOINTS
     folder.mkdir(exist_ok=True)
     limit = num_epochs(config, steps_per_epoch(items, config))
@@ -65,10 +71,14 @@ def train(config: Config, run: RunDir, work: StageDir) -> Report:
         if config.train.workers:
             training = train_with_ray(config, scaled, bounds, work.path, log, reading.way, scaler, weights)
         else:
-            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler, items, weights)
+            training = train_here(config, scaled, bounds, folder, log, reading.way, scaler, items, weights, private)
     policy = Policy(config, segments.schema, scaler, training.network.state_dict())
     validation = validation_metrics(policy, segments, bounds)
     policy.facts["validation"] = validation
+    if private is not None:
+        taken = len(training.records) * steps_per_epoch(items, config)
+        told[PRIVACY] = policy.facts[PRIVACY] = spending.told(private.account, config, taken, before)
+        begun += _of_privacy(private, told[PRIVACY], policy.num_parameters)
     policy.save(work.path / POLICY)
     work.write_figures(training_figures(training))
     last = training.records[-1]
@@ -102,6 +112,7 @@ def train_here(
     scaler: Scaler | None = None,
     items: Items | None = None,
     weights: Mapping[str, torch.Tensor] | None = None,
+    private: Private | None = None,
 ) -> Training:
     """Train in this process; checkpoints in ``folder`` are continued and added to.
 
@@ -110,6 +121,7 @@ def train_here(
         scaler: of the data; needed where ``model.output`` or ``model.distribution`` speak the target's own units.
         items: of the training part, where they are planned already.
         weights: of another network, to start from where they fit; None: drawn by the seed.
+        private: of ``privately``, where it was asked already.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training = begin(config, scaled, bounds, device, scaler, weights)
@@ -125,10 +137,26 @@ def train_here(
         cluster.ensure()
         given = stream.put(scaled)
     batches = Batches(given, bounds, config, device, items=items)
+    reads = batches.train
+    if config.train.private is not None:
+        items = items or planned(scaled, bounds, "train", config)
+        private = private or privately(config, items, scaled)
+        assert private is not None, "the config asks for it"
+        reads = private.batches(of_items(items, scaled), batches.steps_per_epoch)
     after = checkpoint.kept(training, folder, tell)
     with threads(config.train.threads):
-        fit(training, config, batches.train, batches.held_out, batches.steps_per_epoch, on_epoch=after)
+        fit(training, config, reads, batches.held_out, batches.steps_per_epoch, on_epoch=after, private=private)
     return training
+
+
+def privately(config: Config, items: Items, scaled: Segments) -> Private | None:
+    """How a training with differential privacy takes its steps, the noise found that all of its epochs need; None where the
+    config asks for none. Raises InputError where its promise cannot be kept, or Opacus is missing."""
+    if config.train.private is None:
+        return None
+    units, steps = units_of(items, scaled), steps_per_epoch(items, config)
+    steps *= num_epochs(config, steps)
+    return Private(spending.opened(config.train.private, len(units), config.train.batch, steps), units)
 
 
 def train_with_ray(
@@ -231,6 +259,23 @@ def _findings(training: Training, limit: int, schedule: str) -> list[Finding]:
     if gap > 1.5:
         return [Finding(severity="advice", text=words, advice="model.dropout: a higher value, or train.weight_decay")]
     return [Finding(severity="info", text=words)]
+
+
+def _of_privacy(private: Private, told: Mapping[str, Any], num_parameters: int) -> list[Finding]:
+    """What was promised and spent, and how much of what is learned the noise drowns."""
+    ratio = noise_to_signal(private.account, num_parameters)
+    text = (
+        f"A step's noise is {ratio:.2g} times as long as the longest gradient that its {private.account.expected:.4g} "
+        "series could have together."
+    )
+    drowned = ratio > DROWNED
+    advice = "More series, a larger train.batch, a smaller model.hidden, or a larger epsilon." if drowned else ""
+    begun_open = told.get("began_from") is not None and told["epsilon_in_all"] is None
+    return [
+        Finding(severity="warning" if begun_open else "info", text=spending.words(told)),
+        Finding(severity="info", text=spending.left_out(told)),
+        Finding(severity="advice" if drowned else "info", text=text, advice=advice),
+    ]
 
 
 def _best(training: Training) -> str:

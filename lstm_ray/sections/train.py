@@ -32,15 +32,32 @@ class AugmentConfig(Section):
 
 
 class PrivateConfig(Section):
-    """Differential privacy (DP-SGD, Abadi et al. 2016): no single training sequence can be told from the weights."""
+    """Differential privacy of the weights (DP-SGD, Abadi et al. 2016): nobody can tell from them, but as far as epsilon and
+    delta say, whether a whole series (a person, a customer) was trained on; to classify, a sequence is a series.
+
+    Every step takes each training series by chance (Poisson sampling, ``train.batch`` of them on average) and of it one
+    sequence, whose gradient is shortened; noise is added to their sum. Not covered are statistics that values are scaled by,
+    categories, the use of the validation part (early stopping, calibration, scores) and all that lies beside the weights.
+    """
 
     epsilon: float = Field(
-        default=8.0, gt=0, description="privacy lost over all epochs at most; smaller is more private"
+        default=8.0,
+        gt=0,
+        description="most that a series' presence may change the odds of any outcome, as a logarithm, over all epochs; smaller "
+        "is more private and noisier: 1 is strong, 8 usual, above 10 little more than a word",
     )
     delta: float | None = Field(
-        default=None, gt=0, lt=1, description="chance that more is lost; none: one over the training sequences"
+        default=None,
+        gt=0,
+        lt=1,
+        description="chance that more is lost; none: one over the training series (better well below that)",
     )
-    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of one sequence's gradient")
+    clip_norm: float = Field(
+        default=1.0,
+        gt=0,
+        description="norm that the gradient of one series is shortened to; the noise is in proportion (train.clip_norm then "
+        "shortens the noised mean)",
+    )
 
 
 class TrainConfig(Section):
@@ -102,7 +119,9 @@ class TrainConfig(Section):
         "(scaler, order of classes and categories) are kept; what is solved in closed form is solved anew; none: drawn anew",
     )
     private: PrivateConfig | None = Field(
-        default=None, description="train with differential privacy (lstm-ray[private]); none: without"
+        default=None,
+        description="train with differential privacy, the unit a whole series (lstm-ray[private]; in one process, one network "
+        "by gradients alone); scaling, categories and validation are not covered; none: without",
     )
     workers: int | tuple[int, int] = Field(
         default=0,

@@ -15,6 +15,7 @@ from lstm_ray.evaluate.names import metric as told_of
 from lstm_ray.evaluate.names import ordered
 from lstm_ray.evaluate.words import number, percent
 from lstm_ray.model.policy import Policy
+from lstm_ray.model.spending import PRIVACY
 from lstm_ray.run_dir import Finding, Report, RunDir
 from lstm_ray.sections.prepare import WindowConfig
 
@@ -180,6 +181,8 @@ def _mismatch(config: Config, report: Report, policy: Policy, scaler: Scaler) ->
         return f"was trained with {_words(policy.config)}, and this run has {_words(config)}"
     if policy.scaler != scaler:
         return "was trained on another training part than this run's"
+    if config.train.private is not None and PRIVACY not in policy.facts:
+        return "was trained without privacy (train.private)"
     return None
 
 
