@@ -65,6 +65,10 @@ class RunDir:
         except FileNotFoundError:
             stage = path.split("/")[0]
             raise InputError(f"'{self.uri}' has no {path}; run the stage '{stage}' first") from None
+        except OSError:
+            if self._fs.get_file_info(self._at(path)).type == fs.FileType.File:
+                raise
+            raise self.damaged(path, "it is no file") from None
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a whole file or nothing."""
@@ -104,7 +108,7 @@ class RunDir:
         content = self.read_bytes(path)
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.damaged(path, error) from None
 
     def read_model(self, path: str, kind: type[Model]) -> Model:

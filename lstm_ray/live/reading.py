@@ -8,7 +8,7 @@ Legend: T steps, F columns.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from lstm_ray.errors import InputError
 
 CHUNK_ROWS = 100_000
+STRANGE = (ValueError, TypeError, OverflowError, LookupError)
+"""What a cell raises whose kind of value is not the one that was written: SQLite keeps any in any."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,14 @@ def newest(file: Path) -> int:
         return 0
     with _opened(file) as db:
         found = db.execute("SELECT value FROM meta WHERE key = 'sequence'").fetchone()
-    return int(found[0]) if found else 0
+        return int(found[0]) if found else 0
 
 
 def chunks(file: Path, since: int = 0) -> tuple[list[str], Iterator[Chunk]]:
     """Names of the columns, and the rows that changed after this number. Raises InputError where there is no store."""
     with _opened(file) as db:
         columns = [name for (name,) in db.execute("SELECT name FROM columns ORDER BY position")]
+        _require_text(columns)
     return columns, _chunks(file, since, len(columns))
 
 
@@ -67,6 +70,7 @@ def _chunks(file: Path, since: int, width: int) -> Iterator[Chunk]:
         )
         while some := told.fetchmany(CHUNK_ROWS):
             names, ticks, numbers, cells = zip(*some, strict=True)
+            _require_text(names)
             # Rows from before a column came are shorter.
             blank = np.full(width, np.nan).tobytes()
             whole = b"".join(cell[: len(blank)] + blank[len(cell) :] for cell in cells)
@@ -76,6 +80,12 @@ def _chunks(file: Path, since: int, width: int) -> Iterator[Chunk]:
                 np.array(numbers, np.int64),
                 np.frombuffer(whole).reshape(-1, width),
             )
+
+
+def _require_text(names: Sequence[object]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a name is {name!r}")
 
 
 @contextmanager
@@ -92,3 +102,7 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
             yield db
     except sqlite3.Error as error:
         raise InputError(f"rows cannot be read from '{file}': {error}") from None
+    except STRANGE as error:
+        raise InputError(
+            f"'{file}' holds what no server wrote there ({error}); take it from a copy, or move it away to begin another"
+        ) from None

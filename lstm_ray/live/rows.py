@@ -17,6 +17,7 @@ from typing import Any
 
 from lstm_ray.live.clock import Age, since_boot
 from lstm_ray.live.merging import HISTORY, MEASURED
+from lstm_ray.live.reading import STRANGE
 from lstm_ray.live.taking import Added, Taking, Told
 
 __all__ = ["FILE", "HISTORY", "MEASURED", "Added", "RowStore", "Told"]
@@ -133,7 +134,10 @@ class RowStore:
     def _guarded(self, act: Callable[[], Any]) -> Any:
         """Do it, or note why it could not be done and raise that."""
         try:
-            found = act()
+            try:
+                found = act()
+            except STRANGE as error:
+                raise sqlite3.DataError(f"it holds what was never written there: {error}") from error
         except (sqlite3.Error, OSError) as error:
             self._why = f"{error} ('{self._file}'); once that is mended, they are again"
             # Opened anew the next time: what is in memory of a file that failed says nothing.
@@ -162,7 +166,7 @@ class RowStore:
         except sqlite3.Error:
             db.close()
             raise
-        self._sequence, self._leftovers = meta.get("sequence", 0), bool(meta.get("leftovers", 0))
+        self._sequence, self._leftovers = int(meta.get("sequence", 0)), bool(meta.get("leftovers", 0))
         self._age = Age(meta.get("age", 0.0), meta.get("wall"), self._clock, self._steady)
         self._db = db
         return db

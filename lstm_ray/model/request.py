@@ -330,6 +330,10 @@ def _kept_times(text: str) -> NDArray | None:
     return _times_in(text)
 
 
+STRANGE = re.compile(r"[^0-9T:. +-]")
+"""Nothing that a time is written with."""
+
+
 def _without_zone(time: Any, as_written: bool) -> str:
     """ISO 8601 without a zone, for NumPy knows none. A time with an offset is moved to UTC, where a policy's times are; one
     without is UTC, also where the policy's calendar follows another clock (data.time_zone).
@@ -338,6 +342,9 @@ def _without_zone(time: Any, as_written: bool) -> str:
         as_written: offsets are left out (``Schema.on_own_clock``).
     """
     text = str(time).removesuffix("Z")
+    # NumPy takes other letters for the name of a zone, warns of it and reads on.
+    if STRANGE.search(text) and text != "NaT":
+        raise ValueError(f"'{text[:40]}' is no time")
     # Most name none, and an offset has a sign behind the date.
     if "+" not in text and "-" not in text[11:]:
         return text
@@ -345,7 +352,7 @@ def _without_zone(time: Any, as_written: bool) -> str:
         if as_written:
             return text[: offset.start(1)]
         return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None).isoformat()
-    return text
+    raise ValueError(f"'{text[:40]}' has an offset that is none")
 
 
 def floats(columns: Mapping[str, ArrayLike], name: str, length: int, where: str) -> NDArray:

@@ -7,16 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY
 from lstm_ray.registry.folder import ACCOUNT
-from lstm_ray.registry.lineup import Lineup
+from lstm_ray.registry.lineup import Lineup, Version
 from lstm_ray.registry.probation import Running
 
 
 class Kept(BaseModel):
     """A policy on disk."""
 
-    version: str
+    version: Version
     name: str
     source: str
     """Where it came from."""
@@ -45,11 +46,11 @@ class Account(BaseModel):
     lineup: Lineup
     policies: list[Kept] = []
     """Oldest first."""
-    champions: list[str] = []
+    champions: list[Version] = []
     """Versions in the order in which they came to be champion, the present one last; a rollback takes the last away."""
-    challenger: str | None = None
+    challenger: Version | None = None
     """The newest candidate, kept and not served."""
-    met: list[str] = []
+    met: list[Version] = []
     """Every version that was ever kept here."""
     running: Running | None = None
     """The champion's probation."""
@@ -89,12 +90,25 @@ class Account(BaseModel):
 
 
 def read(folder: Path) -> Account | None:
-    """The account in a registry's folder, with the policies that are there; None where there is none, or of a version that
-    wrote it otherwise. Any process may read it at any time: it is replaced as a whole."""
+    """The account in a registry's folder, with the policies that are there; None where there is none. Any process may read it
+    at any time: it is replaced as a whole.
+
+    Raises InputError where it is not as it was written: to begin another would throw away the policies that this one names.
+    """
     try:
-        account = Account.model_validate_json((folder / ACCOUNT).read_bytes())
-    except (OSError, ValidationError):
+        content = (folder / ACCOUNT).read_bytes()
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise InputError(f"'{folder / ACCOUNT}' cannot be read: {error.strerror}") from None
+    try:
+        account = Account.model_validate_json(content)
+    except ValidationError as error:
+        at = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(
+            f"'{folder / ACCOUNT}' is damaged ({at or 'it is no JSON'}: {error.errors()[0]['msg'][:200]}); take a copy, or "
+            f"move '{folder}' away to begin another with the policy that lies in the run"
+        ) from None
     account.policies = [kept for kept in account.policies if (folder / kept.version / POLICY).is_file()]
     here = {kept.version for kept in account.policies}
     account.met = list(dict.fromkeys([*account.met, *here, *account.champions]))

@@ -28,6 +28,8 @@ FIRST = "0" * 64
 """What the first line has for the hash of the one before."""
 HEALED = "healed"
 """Event: a line that a killed process or a full disk had left unfinished was moved to ledger.torn."""
+ALTERED = "altered"
+"""Event: the last line was another, or lines were gone from the end, when the next was to be written."""
 TAIL_BYTES = 1 << 16
 
 
@@ -66,6 +68,10 @@ class Ledger:
             with self._held() as file:
                 end, last = self._tail(file)
                 sequence, previous = (last[0].sequence, last[1]) if last else (0, FIRST)
+                if altered := self._altered(sequence, previous):
+                    # Were it not told now, this line would cover it.
+                    entry, end, previous = self._write(file, end, sequence + 1, None, ALTERED, altered, previous)
+                    sequence = entry.sequence
                 if torn := os.pread(file, os.fstat(file).st_size - end, end):
                     self._move_aside(torn)
                     os.ftruncate(file, end)
@@ -108,6 +114,12 @@ class Ledger:
                     + f": it is entry {entry.sequence} and names {entry.previous[:12]} as the line before, which is "
                     f"{previous[:12]}; compare it with a copy"
                 )
+            if entry.event == ALTERED:
+                raise InputError(
+                    f"'{self._file}' was altered before line {number} was written, which says so: there were "
+                    f"{entry.evidence.get('lines')} lines, the last one's SHA-256 {entry.evidence.get('sha256')}; compare it "
+                    "with a copy"
+                )
             hashes.append(previous := _hash(line))
         head = self._head()
         if head is not None:
@@ -148,7 +160,7 @@ class Ledger:
             return end, (Entry.model_validate_json(lines[-1]), _hash(lines[-1]))
         except ValidationError:
             raise InputError(
-                f"the last line of '{self._file}' is no entry; look at it, and move the file away to begin another"
+                f"the last line of '{self._file}' is no entry; look at it, and move the file and '{HEAD}' away to begin another"
             ) from None
 
     def _write(
@@ -196,6 +208,12 @@ class Ledger:
             return int(number), found
         except (OSError, ValueError):
             return None
+
+    def _altered(self, sequence: int, found: str) -> dict[str, Any]:
+        """What the end of the file was, where it is no longer so; empty: it is, or there was no room to tell of it."""
+        number, expected = self._head() or (0, FIRST)
+        same = number < sequence or (number, expected) == (sequence, found)
+        return {} if same else {"lines": number, "sha256": expected}
 
     def _move_aside(self, torn: bytes) -> None:
         with (self._folder / TORN).open("ab") as aside:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+"""Of a policy. It names a folder beside the others, so it may lead nowhere else."""
 
 
 class Lineup(BaseModel):
@@ -12,13 +17,13 @@ class Lineup(BaseModel):
 
     sequence: int
     """Grows with every change."""
-    champion: str
-    canary: str | None = None
+    champion: Version
+    canary: Version | None = None
     share: float = 0.0
     """Of the predictions, the part that the canary answers."""
-    shadow: str | None = None
+    shadow: Version | None = None
     """It gets copies of the champion's requests; its answers are compared and thrown away."""
-    held: str | None = None
+    held: Version | None = None
     """Loaded and warmed, so that the next change can name it; it gets no request."""
 
     @property

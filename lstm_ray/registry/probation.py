@@ -30,7 +30,7 @@ class Answered(BaseModel):
 
     requests: int = 0
     failed: int = 0
-    """With a status from 500, or told by a fallback."""
+    """With a status from 500 but 503, which a full server answers, or told by a fallback."""
 
     @property
     def share(self) -> float:
