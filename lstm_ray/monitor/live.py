@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_ray.monitor.alarms import Alarms, Reading, surely_over
 from lstm_ray.monitor.drift.drift import Drift, state
@@ -33,8 +35,18 @@ ENOUGH_TO_ALARM = 100
 """Scored values without which no error raises an alarm."""
 UNUSUAL = 5.0
 """Times the stated rate of anomalies from which their share raises an alarm."""
+SEVERE = ("stable", "moderate shift", "shifted")
+"""States of columns, from bad to worse."""
+MEASURED = {
+    "psi": "PSI",
+    "ks": "KS distance",
+    "wasserstein_deviations": "Wasserstein distance",
+    "missing_share": "a missing share of",
+}
 CLASS = "class"
 """What sequences that are classified whole have for a target."""
+MOST_VALUE = 1e30
+"""Larger ones count as this."""
 MAX_SERIES = 200_000
 """Of which it is known how far they have come."""
 
@@ -70,10 +82,12 @@ class Monitor:
             self._fell_back = self._clock()
         self._compared.add(tally.compared)
         self._drift.fold(tally.inputs)
-        self._drift.answered(tally.answers)
-        for answer in tally.answers:
+        answers = [replace(answer, median_HC=_bounded(answer.median_HC)) for answer in tally.answers]
+        self._drift.answered(answers)
+        for answer in answers:
             self._performance.remember(answer)
         for rows in tally.rows:
+            rows = replace(rows, values_TF=_bounded(rows.values_TF))
             self._anomalies.take(rows)
             if (new := self._new(rows)) is not None:
                 self._num_rows += len(new.tick_T)
@@ -89,6 +103,7 @@ class Monitor:
         Returns:
             How many values were scored.
         """
+        rows = replace(rows, values_TF=_bounded(rows.values_TF))
         scored = self._performance.observe(rows)
         if scored is not None:
             self._changes.take(scored.tick_N, scored.target_N, self._performance.relative(scored))
@@ -171,15 +186,15 @@ class Monitor:
             self._history.add(now - self._requests.started, self._point())
 
     def _error_readings(self) -> list[Reading]:
-        names, limit = self._watched.targets, self._watched.settings.worse
+        names = self._watched.targets
         found, wanted = [], [(None, "")] + [(c, name) for c, name in enumerate(names) if len(names) > 1]
         for target, name in wanted:
-            ratio, number = self._performance.ratio(target)
-            if ratio is None or number < ENOUGH_TO_ALARM:
+            (ratio, number), limit = self._performance.ratio(target), self._performance.limit(target)
+            if ratio is None or limit is None or number < ENOUGH_TO_ALARM:
                 continue
             whose = f"of '{name}' " if name else ""
             text = f"the error {whose}over the newest {number:,} scored values is {ratio:.2f} times validation's; "
-            text += f"the limit is {limit:g}"
+            text += f"the limit is {limit:.3g}"
             found.append(Reading("performance", name, ratio, limit, text))
         return found
 
@@ -214,17 +229,28 @@ class Monitor:
         }
 
 
+def _bounded(values: NDArray) -> NDArray:
+    """Values whose sums and distances are finite: one that is out of all bounds must not silence the account of all others."""
+    found: NDArray = np.clip(values, -MOST_VALUE, MOST_VALUE)
+    return found
+
+
 def _step(watched: Watched) -> int:
     return 0 if watched.task == "classify" else watched.step
 
 
 def _worst(rows: list[dict[str, Any]]) -> str:
-    """The state of the most shifted column, and how many share it."""
-    judged = [row for row in rows if row["psi"] is not None]
+    """The state of the most shifted column by whichever measure lies highest over its limit, and how many share it."""
+    judged = [row for row in rows if row["state"] != state(None)]
     if not judged:
         return state(None)
-    worst = judged[0]["state"]
-    if worst == "stable":
-        return f"stable: all {len(judged)} columns look like the training part"
-    number = sum(row["state"] == worst for row in judged)
-    return f"{worst}: {number} of {len(judged)} columns, most '{judged[0]['column']}' with PSI {judged[0]['psi']:.2f}"
+    columns = [row for row in judged if row["kind"] != "joint"]
+    worst = max(judged, key=lambda row: SEVERE.index(row["state"]))
+    if worst["state"] == SEVERE[0]:
+        return f"stable: all {len(columns)} columns look like the training part"
+    number = sum(row["state"] == worst["state"] for row in columns)
+    measure = worst["measure"]
+    value, limit = worst[measure], (worst["limits"] or {}).get(measure)
+    which = f"{number} of {len(columns)} columns, most '{worst['column']}'" if number else "how columns go together"
+    most = f"{which} with {MEASURED[measure]} {value:.2f}"
+    return f"{worst['state']}: {most}" + (f"; its limit is {limit:.2f}" if limit else "")

@@ -62,6 +62,7 @@ class DriftRow(Part):
     ks: float | None = Field(description="Kolmogorov-Smirnov distance")
     wasserstein_deviations: float | None = Field(description="Wasserstein distance in training deviations")
     over_limit: float | None = Field(description="the worst of them over its limit: from 1 on an alarm stands")
+    measure: str | None = Field(description="which of them that is: psi, ks, wasserstein_deviations or missing_share")
     state: str
     values: int
     missing_share: float
@@ -117,7 +118,10 @@ class Live(Part):
     rolling_over: int
     validation: float | None = Field(description="the same on the validation part")
     ratio: float | None = Field(description="error over that of validation for the same targets and steps ahead")
-    limit: float = Field(description="of the ratio: from it on an alarm stands (monitor.worse)")
+    limit: float | None = Field(
+        description="of the ratio: from it on an alarm stands; monitor.worse, or more where chance brings that about too often "
+        "(monitor.false_alarms); null where too few steps of time were scored to tell"
+    )
     mase: float | None = Field(description="error over the training part's seasonal naive error")
     coverage: float | None = Field(description="share of observed values inside the outermost quantiles")
     nominal_coverage: float | None
@@ -132,6 +136,11 @@ class Monitored(Part):
     policy: str = Field(description="its version")
     seconds: float = Field(description="since it is watched")
     alarms: list[Alarm] = Field(description="those that stand, the longest first")
+    alarms_before: list[dict[str, Any]] = Field(
+        default=[],
+        description="those that stood when the server's monitor began anew: it has lost what it had measured, and raises them "
+        "again once it sees that they are still so",
+    )
     requests: Requests
     latency_ms: Latency
     load: LoadOfReplicas

@@ -81,8 +81,16 @@ def measured_values(item: ObservedSeries | ObservedSteps, schema: Schema) -> NDA
             raise InputError(
                 f"series '{item.name}': column '{name}' has {len(values)} values; send {len(item.times)}, one a step"
             )
-        values_TF[:, columns.index(name)] = np.asarray(values, dtype=np.float64)
+        values_TF[:, columns.index(name)] = _in_bounds(np.asarray(values, dtype=np.float64), item.name, name)
     return values_TF
+
+
+def _in_bounds(values_T: NDArray, series: str, column: str) -> NDArray:
+    """Refuses what single precision, in which values are learned from, does not hold."""
+    if (over_T := np.abs(values_T) > np.finfo(np.float32).max).any():
+        value = f"{values_T[over_T][0]:.6g}"
+        raise InputError(f"series '{series}': column '{column}' holds {value}; send finite numbers or null")
+    return values_T
 
 
 def labelled_values(item: ObservedSteps, schema: Schema) -> NDArray:
@@ -112,4 +120,4 @@ def true_labels(item: ObservedSteps, schema: Schema) -> NDArray:
         if schema.classes and label not in schema.classes:
             raise InputError(f"{where}: '{label}' is no class{nearest(str(label), schema.classes)}")
         found[t, 0] = schema.classes.index(str(label)) if schema.classes else label
-    return found
+    return _in_bounds(found, item.name, "labels")

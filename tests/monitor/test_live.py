@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lstm_ray.monitor import live
 from lstm_ray.monitor.drift.drift import count, reference
 from lstm_ray.monitor.errors import performance
 from lstm_ray.monitor.live import Monitor, Watched
@@ -204,9 +206,9 @@ def test_one_bad_target_of_several_is_told_by_its_name() -> None:
         "forecasts": usual.forecasts(np.zeros((60, 1, 2, 1)), np.ones((60, 1, 2)), 0, ["load", "wind"], np.ones(2))
     }
     monitor = Monitor(watched(targets=["load", "wind"], columns=["load", "wind"], reference=given))
-    monitor.merge(answers(*(Answer(str(i), 0, np.zeros((1, 2))) for i in range(120))))
+    monitor.merge(answers(*(Answer("a", i * HOUR, np.zeros((1, 2))) for i in range(120))))
     for i in range(120):
-        monitor.observe(Rows(str(i), ticks(0), np.array([[0.5, 1.6]])))
+        monitor.observe(Rows("a", ticks(i), np.array([[0.5, 1.6]])))
     rows = [row for row in monitor.summary()["alarms"] if row["kind"] == "performance"]
     assert [row["what"] for row in rows] == ["wind"]
 
@@ -337,3 +339,59 @@ def test_a_merge_of_many_series_takes_a_bounded_time() -> None:
     began = time.process_time()
     monitor.merge(tally)
     assert time.process_time() - began < 2
+
+
+def test_inputs_are_told_by_whichever_measure_lies_highest_over_its_limit() -> None:
+    """PSI may be at peace where a column is missing, or lies elsewhere within its bins."""
+
+    def row(column: str, state: str, measure: str | None, over: float | None, kind: str = "drift") -> dict[str, Any]:
+        limits = {"psi": 0.5, "ks": 0.4, "wasserstein_deviations": 1.0, "missing_share": 0.1}
+        found = {"psi": 0.01, "ks": 0.1, "wasserstein_deviations": 0.2, "missing_share": 0.3}
+        found |= {measure: limits[measure] * over} if measure and over else {}
+        told = {
+            "column": column,
+            "kind": kind,
+            "state": state,
+            "measure": measure,
+            "over_limit": over,
+            "limits": limits,
+        }
+        return told | found
+
+    rows = [
+        row("calm", "stable", "psi", 0.97),
+        row("wind", "shifted", "ks", 0.95),
+        row("rain", "too little data", None, None),
+    ]
+    assert live._worst(rows) == "shifted: 1 of 2 columns, most 'wind' with KS distance 0.38; its limit is 0.40"
+    gone = row("wind", "shifted", "missing_share", 3.0) | {"psi": None}
+    assert live._worst([gone]) == "shifted: 1 of 1 columns, most 'wind' with a missing share of 0.30; its limit is 0.10"
+    together = row("(together)", "shifted", "wasserstein_deviations", 2.0, "joint")
+    said = live._worst([together, rows[0]])
+    assert said == "shifted: how columns go together with Wasserstein distance 2.00; its limit is 1.00"
+    assert live._worst([rows[0]]) == "stable: all 1 columns look like the training part"
+    assert live._worst([rows[2]]) == "too little data"
+
+
+@pytest.mark.parametrize("huge", [1e300, -1.7e308, 3.5e38])
+def test_values_out_of_all_bounds_leave_the_account_plain_json(huge: float) -> None:
+    series = labelled.labelled(0).value_TF
+    monitor = Monitor(labelled.watched(series))
+    for first in range(0, 600, 40):
+        wild = np.full((40, 2), huge)
+        monitor.merge(Tally(rows=[Rows("a", ticks(*range(first, first + 40)), wild)]))
+        monitor.merge(answers(Answer("a", first * HOUR, *np.array([[[0.0]], [[-1.0]], [[1.0]]]).repeat(40, axis=1))))
+        monitor.observe(Rows("a", ticks(*range(first, first + 40)), wild))
+    json.dumps(monitor.summary(), allow_nan=False)
+
+
+def test_steps_at_both_ends_of_all_whole_numbers_break_nothing() -> None:
+    series = labelled.labelled(0).value_TF
+    monitor = Monitor(replace(labelled.watched(series), step=1, is_time=False))
+    least, most = -(2**63) + 1, 2**63 - 2
+    for ends in ((least, most), (most, least), (0, most), (least, 0)):
+        monitor.merge(answers(*(Answer("a", end, np.zeros((3, 1))) for end in ends)))
+        for told in (np.array(ends), *(np.array([end]) for end in ends)):
+            monitor.merge(Tally(rows=[Rows("a", told, np.ones((len(told), 2)))]))
+            monitor.observe(Rows("a", told, np.ones((len(told), 2))))
+    json.dumps(monitor.summary(), allow_nan=False)

@@ -98,6 +98,13 @@ def test_every_metric_of_the_rules_and_the_dashboard_is_there() -> None:
     assert named <= told_names(full())
 
 
+def test_every_metric_is_documented_by_its_name() -> None:
+    words = (CLUSTER / "README.md").read_text()
+    names = re.findall(r"^# TYPE (\S+)", exposition(full()).decode(), flags=re.MULTILINE)
+    assert len(names) > 20
+    assert not [name for name in names if f"`{name}`" not in words]
+
+
 def test_every_kind_of_alarm_has_a_rule() -> None:
     rules = RULES.read_text()
     assert [kind for kind in KINDS if not re.search(rf'kind=~?"[^"]*\b{kind}\b', rules)] == ["fallbacks"]

@@ -90,6 +90,17 @@ def test_of_a_labelled_series_labels_and_inputs_are_observed_each_or_both() -> N
     assert "send labels, or columns" in nothing.text
 
 
+def test_a_value_that_single_precision_does_not_hold_is_refused_and_not_counted() -> None:
+    """Sums of such would be infinite, which no answer may hold."""
+    client, told = served()
+    with client:
+        sent = {"name": "one", "times": [hour(0), hour(1)], "columns": {"wind": [3.0, -1.7e308]}}
+        answer = client.post("/v1/observations", json={"series": [sent]})
+    assert answer.status_code == 422
+    assert "column 'wind' holds -1.7e+308; send finite numbers or null" in answer.text
+    assert not told.observed
+
+
 def test_each_step_of_a_named_live_series_is_handed_on_once() -> None:
     client, told = served()
     with client:

@@ -74,6 +74,7 @@ class Column:
             **told,
             "limits": {name: _rounded(limit) for name, limit in self.limits.items()},
             "over_limit": _rounded(self.worst[1]) if self.judged else None,
+            "measure": self.worst[0] if self.judged else None,
             "state": "too little data" if not self.judged else "shifted" if self.alarm else "stable",
             "values": len(self._values),
             "missing_share": round(self.missing, 4),

@@ -246,6 +246,7 @@ class Drift:
             "wasserstein_deviations": None,
             "limits": None,
             "over_limit": None,
+            "measure": None if index is None else "psi",
             "state": state(index),
             "values": round(counts.total) if counts else 0,
             "missing_share": round(counts.missing / counts.total, 4) if counts and counts.total else 0.0,

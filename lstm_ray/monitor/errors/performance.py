@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lstm_ray.monitor.errors import chance
+from lstm_ray.monitor.errors.chance import Lately
 from lstm_ray.monitor.traffic import Answer, Rows
 from lstm_ray.monitor.watched import Watched
 
@@ -70,6 +72,8 @@ class Performance:
         self._next_number = self._num_waiting = 0
         size = watched.settings.window * max(1, min(watched.horizon, MOST_LEADS))
         self._ring = np.full((size, 5), np.nan)
+        steps = -(-size // max(1, watched.horizon))
+        self._lately = Lately(steps, len(watched.targets) or 1, has_time=watched.task != "classify")
         self._num_observed = self._num_scored = 0
 
     def remember(self, answer: Answer) -> None:
@@ -119,26 +123,34 @@ class Performance:
         return found
 
     def ratio(self, target: int | None = None) -> tuple[float | None, int]:
-        """The rolling error over what the validation part lets expect of just these values, of all or one target; and over how
-        many values."""
-        rows = self._rows()
-        rows = rows if target is None else rows[rows[:, TARGET] == target]
-        if not len(rows):
+        """The error of the newest steps of time over what the validation part lets expect of just these values, of all or one
+        target; and over how many values."""
+        sums_K4C = self._lately.sums(target)
+        number = int(sums_K4C[:, chance.VALUES].sum())
+        if not number:
             return None, 0
-        now = float(rows[:, ERROR].mean())
-        if np.isfinite(rows[:, EXPECTED]).all():
-            then = float(rows[:, EXPECTED].mean())
-        else:
+        now, then = (float(sums_K4C[:, at].sum()) for at in (chance.WRONG, chance.EXPECTED))
+        if not np.isfinite(then):
             given = self._watched.validation.get(self._metric)
             # Accuracy is compared by its shortfall, so that above 1 always means worse.
-            then = 0.0 if given is None or target is not None else 1 - given if self._watched.classes else given
-        return (now / then if then > 0 else None), len(rows)
+            each = 0.0 if given is None or target is not None else 1 - given if self._watched.classes else given
+            then = each * number
+        return (now / then if then > 0 else None), number
+
+    def limit(self, target: int | None = None) -> float | None:
+        """The ratio from which an alarm stands: monitor.worse, or more where chance alone brings that about too often; None
+        where too few steps of time were scored to tell."""
+        spreads, own = self._baseline.spreads, slice(None) if target is None else slice(target, target + 1)
+        readings = 1 + (len(spreads) if len(spreads) > 1 else 0)
+        rate = self._watched.settings.false_alarms / readings
+        found = chance.limit(self._lately.sums(target), spreads[own], rate)
+        return None if found is None else max(self._watched.settings.worse, found)
 
     def summary(self) -> dict[str, Any]:
         """As plain values for JSON."""
         rows, classes = self._rows(), bool(self._watched.classes)
         rolling = float(rows[:, ERROR].mean()) if len(rows) else None
-        ratio, _ = self.ratio()
+        (ratio, _), limit = self.ratio(), self.limit()
         names = self._watched.targets if not classes else []
         targets = {name: rows[rows[:, TARGET] == c] for c, name in enumerate(names)}
         return {
@@ -151,7 +163,7 @@ class Performance:
             "rolling_by_target": {name: float(own[:, ERROR].mean()) for name, own in targets.items() if len(own)},
             "validation": self._watched.validation.get(self._metric),
             "ratio": ratio,
-            "limit": self._watched.settings.worse,
+            "limit": limit,
             "mase": self._mase(targets),
             "validation_mase": self._watched.validation.get("mase"),
             "coverage": _mean(rows[:, INSIDE]),
@@ -167,7 +179,7 @@ class Performance:
                 for g, (first, last) in enumerate(self._baseline.leads)
                 if len(own := rows[rows[:, GROUP] == g])
             ],
-            "state": _words(ratio, len(rows), self._watched.settings.worse),
+            "state": _words(ratio, len(rows), limit, self._watched.settings.worse),
         }
 
     @property
@@ -230,6 +242,7 @@ class Performance:
         rows[known, INSIDE] = ((actual_N >= scored.lower_N) & (actual_N <= scored.upper_N))[known]
         rows[:, GROUP] = self._baseline.group(scored.lead_N)
         rows[:, EXPECTED] = self._baseline.expected(rows[:, GROUP], scored.target_N)
+        self._lately.add(scored.tick_N, scored.target_N, wrong, rows[:, EXPECTED])
         newest = rows[-len(self._ring) :]
         self._ring[(self._num_scored + np.arange(len(rows)))[-len(newest) :] % len(self._ring)] = newest
         self._num_scored += len(rows)
@@ -246,6 +259,9 @@ class Baseline:
         told = given or {"leads": [], "targets": {}}
         self.leads: list[tuple[int, int]] = [(first, last) for first, last in told["leads"]]
         self.scale: dict[str, float | None] = {name: own["scale"] for name, own in told["targets"].items()}
+        self.spreads: list[Mapping[str, float] | None] = [
+            told["targets"].get(name, {}).get("spread") for name in targets or [""]
+        ]
         self._mae_GC = np.full((len(self.leads) + 1, len(targets) or 1), np.nan)
         for c, name in enumerate(targets):
             for g, group in enumerate(told["targets"].get(name, {"groups": []})["groups"]):
@@ -272,11 +288,15 @@ def _mean(values: NDArray) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _words(ratio: float | None, number: int, worse: float) -> str:
+def _words(ratio: float | None, number: int, limit: float | None, much: float) -> str:
     if not number:
         return "no truth has arrived yet"
     if number < ENOUGH_SCORED or ratio is None:
         return f"too few values scored to say ({number})"
-    if ratio < worse:
+    if limit is None:
+        return f"too few steps of time scored to say ({number} values)"
+    if ratio < much:
         return "as good as on the validation part"
+    if ratio < limit:
+        return f"no farther from that of the validation part than chance may bring it; from {limit:.3g} times on it is"
     return "worse than on the validation part" if ratio < MUCH_WORSE else "much worse than on the validation part"

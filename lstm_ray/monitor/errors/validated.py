@@ -14,6 +14,7 @@ from lstm_ray.data.spread import at_common_times
 from lstm_ray.data.windows import Segments, origins
 from lstm_ray.evaluate.forecasts.metrics import seasonal_scale
 from lstm_ray.model.policy import Policy
+from lstm_ray.monitor.errors import chance
 from lstm_ray.monitor.unusual import usual
 
 MOST_WINDOWS, MOST_VALUES = 4_000, 8_000_000
@@ -44,4 +45,12 @@ def of(policy: Policy, segments: Segments, bounds: Boundaries) -> dict[str, Any]
     known_C = np.isfinite(scale_NC).any(axis=0)
     scale_C = np.where(known_C, np.nansum(scale_NC, axis=0) / np.maximum(np.isfinite(scale_NC).sum(axis=0), 1), np.nan)
     median = policy.quantiles.index(0.5)
-    return found | {"forecasts": usual.forecasts(forecast_MHCQ, actual_MHC, median, schema.target, scale_C)}
+    told = usual.forecasts(forecast_MHCQ, actual_MHC, median, schema.target, scale_C)
+    series_M, step_M = segments.series_of(origin_M), segments.steps(origin_M)
+    for c, own in enumerate(told["targets"].values()):
+        mae_H = np.full(config.window.horizon, np.nan)
+        for (first, last), group in zip(told["leads"], own["groups"], strict=True):
+            mae_H[first - 1 : last] = group["mae"] or np.nan
+        wrong_MH = np.abs(actual_MHC[..., c] - forecast_MHCQ[..., c, median])
+        own["spread"] = chance.spread(wrong_MH / mae_H, series_M, step_M)
+    return found | {"forecasts": told}

@@ -240,8 +240,10 @@ class Anomalies:
         if memory is not None and (lost := (first - start) // step) < len(memory.value_SF):
             value_TF[: len(memory.value_SF) - lost] = memory.value_SF[lost:]
             known_TF[: len(memory.value_SF) - lost] = memory.known_SF[lost:]
-        ahead_T = rows.tick_T - first
-        on_T = (ahead_T % step == 0) & (ahead_T >= 0)
+        # From the end: what lies far before the first step is left out, and no difference is larger than an integer holds.
+        on_T = rows.tick_T >= first
+        ahead_T = np.where(on_T, rows.tick_T, last) - last + (last - first)
+        on_T &= ahead_T % step == 0
         given_TF = np.full(value_TF.shape, np.nan)
         # In single precision, as the training part is kept: equal values stay equal.
         given_TF[ahead_T[on_T] // step, : rows.values_TF.shape[1]] = rows.values_TF[on_T].astype(np.float32)

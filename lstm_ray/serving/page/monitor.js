@@ -24,7 +24,7 @@ function show(m) {
   keep('p50', latency.p50); keep('p99', latency.p99); keep('error', p.rolling)
   const mae = p.metric === 'mae', metric = mae ? 'MAE' : p.metric, worse = /worse/.test(p.state), load = m.load || {}
   const error = v => mae || v == null ? number(v) : percent(v), held = p.coverage == null ? '' : ` ${percent(p.coverage)} of what came lay inside the intervals, which are to hold ${percent(p.nominal_coverage)}.`
-  alarms(m.alarms || [])
+  alarms(m.alarms || [], m.alarms_before || [])
   $('load').replaceChildren(
     tile('Predictions asked for', answered.toLocaleString('en'), `${number(series.answered.at(-1) ?? 0)} a second now`, spark(series.answered, 'predictions a second, the last minutes')),
     tile('Latency, median', latency.p50 == null ? '–' : `${number(latency.p50)} ms`, latency.p99 == null ? '' : `p95 ${number(latency.p95)} ms, p99 ${number(latency.p99)} ms`, spark(series.p50, 'median latency, the last minutes')),
@@ -53,7 +53,7 @@ function ago(seconds) {
 const sentence = text => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 
 // What is spoken changes only when an alarm begins or ends, not with every look.
-function alarms(found) {
+function alarms(found, lost) {
   const key = found.map(a => `${a.kind} ${a.what}`).join('\n'), host = $('alarms')
   const since = a => `for ${ago(a.since_seconds)}`
   if (host.dataset.key === key && host.firstChild) {
@@ -63,7 +63,7 @@ function alarms(found) {
   host.dataset.key = key
   host.replaceChildren(found.length
     ? make('ul', { 'aria-label': 'Alarms' }, found.map(a => make('li', {}, make('b', {}, KINDS[a.kind] || a.kind), make('span', {}, sentence(a.text)), make('small', { 'aria-live': 'off' }, since(a)))))
-    : make('p', {}, 'No alarm stands.'))
+    : make('p', {}, `No alarm stands.${lost.length ? ` The server began anew and has lost what it had measured; before, there stood: ${lost.map(a => a.text).join('; ')}.` : ''}`))
 }
 
 // Half of the way is the limit.
