@@ -35,7 +35,11 @@ def serve(
     source: Annotated[str, typer.Argument(metavar="RUN", help="run directory, or a policy's folder")],
     overrides: Annotated[
         list[str],
-        typer.Option("--set", metavar="deploy.FIELD=VALUE", help="change how it is served, such as deploy.port"),
+        typer.Option(
+            "--set",
+            metavar="SECTION.FIELD=VALUE",
+            help="change a field of deploy or monitor, such as deploy.port or monitor.keep_days; repeatable; parsed as YAML",
+        ),
     ] = [],  # noqa: B006
     address: Address = "",
 ) -> None:

@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import ray
 import yaml
+from pydantic import BaseModel
 from ray import serve
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import BackpressureConfig
@@ -35,18 +36,22 @@ from lstm_ray.on_ray.replica import Replica
 from lstm_ray.registry.folder import at, require_free
 from lstm_ray.registry.policies import lay
 from lstm_ray.sections.deploy import DeployConfig
+from lstm_ray.sections.operate import MonitorConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
+from lstm_ray.serving.gate import RETRY_SECONDS
 from lstm_ray.serving.headers import BEFORE_SERVE
 from lstm_ray.serving.secret import tokens
 from lstm_ray.serving.switching.register import Register
 
 APPLICATION = "lstm-ray"
 QUEUE_FACTOR = 4
-"""A replica's queue holds this many times what it works on; more requests are answered with 503."""
-RETRY_SECONDS = 1.0
+"""A replica's queue holds this many times what it works on; more requests are answered with 503, and so are those that have
+waited in it for longer than RETRY_SECONDS, however slow the replica is. HAProxy queues none: it opens a connection for each."""
 REPLICA_CPUS = 0.5
 """Reserved for a replica: where a machine has two, other work must still find one."""
 SHUTDOWN_SECONDS = 30.0
+MEASURED = ("monitor.window", "monitor.false_alarms")
+"""What a bundle's limits of drift hang on."""
 ENVIRONMENT = {
     # Requests are read and answered by one thread: two would take turns at Python's lock, up to 5 ms a turn.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
@@ -92,6 +97,7 @@ def running(
     route: str = "/",
     source: str = "",
     history: Path | None = None,
+    monitor: Mapping[str, Any] | None = None,
 ) -> Iterator[Served]:
     """Serve a policy, and those that an update puts in its place, until the block ends.
 
@@ -102,6 +108,7 @@ def running(
         source: where the policy comes from, for people.
         history: the registry: folder in which every policy that is served is kept, and by which other processes of this user
             find the server; None: one that ends with the block.
+        monitor: fields of the section monitor that hold for every policy that is served, whatever its own config says.
 
     Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
     """
@@ -119,7 +126,7 @@ def running(
         try:
             with (
                 _streams(application, files, deploy, history) as shards,
-                _register(register_of(application), files, source, history, shards),
+                _register(register_of(application), files, source, history, shards, monitor or {}),
             ):
                 options = {**_options(deploy), "user_config": {"register": register_of(application)}}
                 deployment: Any = serve.deployment(name="policy", **options)(Replica)
@@ -140,16 +147,19 @@ def serve_forever(source: str | Path, overrides: Sequence[str] = ()) -> None:
     """Serve the policy of a run directory, or of a policy's folder, until Ctrl-C or SIGTERM.
 
     Args:
-        overrides: ``deploy.field=value``, parsed as YAML.
+        overrides: ``deploy.field=value`` or ``monitor.field=value``, parsed as YAML.
 
     Raises:
         InputError: no policy there, or settings that cannot be served.
     """
     files = find(source)
     policy = unpack(files)
-    deploy = with_values(policy.config, _deploy_values(overrides)).deploy
+    values = _values(overrides)
+    config = with_values(policy.config, values)
+    fields = (path.partition(".")[2] for path in values if path.startswith("monitor."))
+    monitor = {name: getattr(config.monitor, name) for name in fields}
     with (
-        running(files, deploy, source=str(source), history=history_of(source)) as served,
+        running(files, config.deploy, source=str(source), history=history_of(source), monitor=monitor) as served,
         _stop_signal() as stopped,
     ):
         print(f"serving {policy.config.name} {policy.version[:12]} at {served.url}/  (Ctrl-C stops it)", flush=True)
@@ -266,7 +276,14 @@ def register_of(application: str) -> str:
 
 
 @contextmanager
-def _register(name: str, files: Packed, source: str, history: Path | None, shards: list[Any]) -> Iterator[None]:
+def _register(
+    name: str,
+    files: Packed,
+    source: str,
+    history: Path | None,
+    shards: list[Any],
+    monitor: Mapping[str, Any],
+) -> Iterator[None]:
     """The register's actor, detached as Serve's applications are; one left by a killed process makes room.
 
     It stays on this machine, for its history does.
@@ -279,7 +296,7 @@ def _register(name: str, files: Packed, source: str, history: Path | None, shard
         made: Any = ray.remote(Register).options(**options, scheduling_strategy=here)
         folder = history or Path(temporary)
         following = (streams.Following(shards), streams.Forgetting(shards))
-        actor = made.remote(folder, uuid4().hex, source, lay(folder, files), *following)
+        actor = made.remote(folder, uuid4().hex, source, lay(folder, files), *following, monitor)
         try:
             cluster.answer(actor.status.remote())
             yield
@@ -325,14 +342,22 @@ def _require_free(deploy: DeployConfig, field: str = "port") -> None:
             ) from None
 
 
-def _deploy_values(overrides: Sequence[str]) -> dict[str, Any]:
+def _values(overrides: Sequence[str]) -> dict[str, Any]:
+    sections: dict[str, type[BaseModel]] = {"deploy": DeployConfig, "monitor": MonitorConfig}
+    fields = [f"{section}.{name}" for section, kind in sections.items() for name in kind.model_fields]
     values = {}
     for override in overrides:
         path, equals, text = override.partition("=")
-        section, _, name = path.partition(".")
-        if not equals or section != "deploy" or name not in DeployConfig.model_fields:
-            hint = nearest(path, [f"deploy.{field}" for field in DeployConfig.model_fields])
-            raise InputError(f"--set {override!r}: a trained policy can be served with other deploy fields alone{hint}")
+        if path in MEASURED:
+            raise InputError(
+                f"--set {override!r}: the limits in the bundle were measured for this policy's {path}; set it in the YAML and "
+                "run 'lstm-ray deploy', which measures them anew"
+            )
+        if not equals or path not in fields:
+            raise InputError(
+                f"--set {override!r}: a trained policy can be served with other fields of deploy and monitor alone, each as "
+                f"FIELD=VALUE{nearest(path, fields)}"
+            )
         values[path] = yaml.safe_load(text)
     return values
 

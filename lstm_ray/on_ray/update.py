@@ -25,6 +25,7 @@ from lstm_ray.registry.folder import HeldError, at, require_free
 from lstm_ray.registry.ledger import Entry, Ledger, this_user
 from lstm_ray.registry.policies import Registry, lay
 from lstm_ray.registry.probation import Answered, Probation
+from lstm_ray.report.words import seconds
 from lstm_ray.sections.operate import RetrainConfig
 from lstm_ray.serving.bundle import find, unpack
 from lstm_ray.serving.switching.change import Change, made, wanted
@@ -131,10 +132,10 @@ def asked(
 
 def _trial_words(trial: Mapping[str, Any]) -> str:
     """How a probation stands, or ended."""
-    hours, of = (trial[key] / 3600 for key in ("seconds", "of_seconds"))
+    so_far, of = (seconds(trial[key]) for key in ("seconds", "of_seconds"))
     ratio = "" if trial["ratio"] is None else f", with {trial['ratio']:.3g} times the error of the one before"
     values = f"{trial['values']} of {trial['needed_values']} values{ratio} ({trial['limit']:g} is allowed)"
-    return f"{trial['state']}: {hours:.3g} of {of:.3g} hours, {values}"
+    return f"{trial['state']}: {so_far} of {of}, {values}"
 
 
 def promote(
@@ -168,8 +169,15 @@ def promote(
     with registry_of(folder) as registry:
         account = registry.begin(str(run), lay(folder, find(run)))
         present = registry.files(account.lineup.champion)
-        require_fit(present, files)
-        smoke.check(unpack(files))
+        try:
+            require_fit(present, files)
+            smoke.check(unpack(files))
+        except (InputError, smoke.SmokeError) as error:
+            said = {"policy": stored.version(files), "role": change.role, "source": source, "why": str(error)}
+            registry.note(account, "refused", {**said, **change.evidence}, who)
+            registry.write(account)
+            registry.say(account)
+            raise InputError(str(error)) from None
         version = registry.keep(account, files, source)
         account = made(change, account, registry, wanted(change, account, version), Answered())
         account.lineup = account.lineup.model_copy(update={"sequence": account.lineup.sequence + 1})

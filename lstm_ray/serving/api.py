@@ -131,6 +131,7 @@ def describe(policy: Policy, versions: dict[str, str]) -> dict[str, Any]:
         "parameters": policy.num_parameters,
         "validation": policy.facts.get("validation", {}),
         "lineage": policy.facts.get("lineage"),
+        "privacy": policy.facts.get("privacy"),
         "plan": planning.words(policy) if planning.can_plan(policy) else None,
         "versions": versions,
     }

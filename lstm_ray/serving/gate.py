@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
 import time
@@ -31,6 +32,11 @@ TOKEN = "lstm_ray.token"
 """Where a request's scope holds the name of the token that it showed: who did it."""
 GONE = 499
 """Status that is told of a client which left before it was answered."""
+ARRIVED = "lstm_ray.arrived"
+"""Where a request's scope holds the process that met it first, and when."""
+RETRY_SECONDS = 1.0
+"""After which whoever is turned away shall come again; and for which a request may wait before anybody begins with it. A
+queue that is bounded by its length alone makes those in it wait without bound where the server slows down."""
 
 
 class Gate:
@@ -102,6 +108,12 @@ class Gate:
             self._record(Passed(*told, scope.get(TOKEN), names))
 
     async def _pass(self, path: str, headers: dict[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        if waited(scope) > RETRY_SECONDS and path not in PROBES:
+            words = (
+                f"the server is overloaded: the request waited for more than {RETRY_SECONDS:g} s; send it again later"
+            )
+            await refuse(send, 503, [], words, {"retry-after": f"{RETRY_SECONDS:.0f}"})
+            return
         if self._tokens:
             scope[TOKEN] = whose(headers.get(b"authorization", b""), self._tokens)
         if self._tokens and scope[TOKEN] is None and not is_open(path):
@@ -153,6 +165,18 @@ class Gate:
                 return None
             if message["type"] != "http.request" or not message.get("more_body", False):
                 return b"".join(parts)
+
+
+def arrived(scope: Scope) -> None:
+    """Note that a request is here, before it waits for its turn."""
+    scope[ARRIVED] = (os.getpid(), time.monotonic())
+
+
+def waited(scope: Scope) -> float:
+    """Seconds since then, told once: a copy of the request is nobody's wait. 0 where nobody noted it, or another process did,
+    which may run by another machine's clock."""
+    process, when = scope.pop(ARRIVED, (0, 0.0))
+    return time.monotonic() - when if process == os.getpid() else 0.0
 
 
 def is_open(path: str) -> bool:

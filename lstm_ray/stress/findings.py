@@ -143,8 +143,10 @@ def _shedding(outcome: Outcome) -> Iterator[Finding]:
         return
     told = (
         f"At {clients(shed.users)} {_percent(shed.share)} of requests were turned away with 503 and Retry-After; of those "
-        f"accepted the p99 was {shed.p99_ms or 0:,.0f} ms"
+        f"accepted, but for the first second, in which connections are opened, the p99 was {shed.p99_ms or 0:,.0f} ms"
     )
+    if shed.full_ms is not None:
+        told += f", where the last place of a full queue is worth {shed.full_ms:,.0f} ms"
     if shed.state == "bounded":
         over = (shed.p99_ms or 0) > outcome.config.p99_ms
         text = f"{told}: bounded, no more than {shed.bound_ms:,.0f} ms."

@@ -14,11 +14,29 @@ from lstm_ray.stress.curve import MAX_FAILED, Step, quantile
 from lstm_ray.stress.loading import Requests
 
 BOUND_FACTOR = 2.0
-"""The p99 of accepted requests in overload may be so many times that of the busiest load at which nobody was turned away."""
+"""The p99 of accepted requests in overload may be so many times what a full server makes its last request wait on average; of
+a server whose places are not known, that of the busiest load at which nobody was turned away."""
 BIN_SECONDS = 0.5
 CALM_BINS = 3
 """So many in a row must be as before the spike."""
 CALM_FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a server holds before it turns anybody away."""
+
+    working: int
+    queued: int
+    longest_seconds: float
+    """For which it lets a request wait in its queue."""
+
+    def wait_ms(self, per_second: float) -> float:
+        """Of whoever takes the last place, where so many a second are answered: by Little's law, no longer than the queue is
+        let wait."""
+        if not per_second:
+            return math.inf
+        return 1_000 * (self.working / per_second + min(self.queued / per_second, self.longest_seconds))
 
 
 @dataclass(frozen=True)
@@ -35,30 +53,38 @@ class Shedding:
     """Of those accepted there."""
     bound_ms: float | None
     """What it may be."""
+    full_ms: float | None = None
+    """What a full server makes its last request wait there; None: its places are not known."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def shedding_of(steps: Sequence[Step], target_ms: float) -> Shedding:
+def shedding_of(steps: Sequence[Step], target_ms: float, places: Places | None = None) -> Shedding:
     """Judge steps and spikes, in any order.
 
     Args:
         target_ms: of the p99; waiting no longer than that is never too long.
+        places: of all replicas; None: not known.
     """
     steps = sorted(steps, key=lambda step: step.users)
-    quiet = [step for step in steps if step.shed == 0 and step.p99_ms is not None]
-    bound = max([target_ms, *(BOUND_FACTOR * step.p99_ms for step in quiet[-1:] if step.p99_ms is not None)])
+    quiet = [step.p99_ms for step in steps if step.shed == 0 and step.p99_ms is not None]
+
+    def full_ms(step: Step) -> float | None:
+        return None if places is None or not step.per_second else places.wait_ms(step.per_second)
+
+    def bound_ms(step: Step) -> float:
+        return max([target_ms, *(BOUND_FACTOR * wait for wait in (full_ms(step), *quiet[-1:]) if wait is not None)])
+
     worst = max(steps, key=lambda step: (step.shed, step.users))
-    if worst.shed == 0:
-        state = "failed" if any(step.failed > MAX_FAILED for step in steps) else "none was needed"
-        return Shedding(state, worst.users, 0.0, worst.p99_ms, bound)
     shedding = [step for step in steps if step.shed > 0]
-    if any(step.failed > MAX_FAILED or step.p99_ms is None for step in shedding):
+    if any(step.failed > MAX_FAILED or (step.shed and step.p99_ms is None) for step in shedding or steps):
         state = "failed"
+    elif not shedding:
+        state = "none was needed"
     else:
-        state = "bounded" if all((step.p99_ms or math.inf) <= bound for step in shedding) else "unbounded"
-    return Shedding(state, worst.users, worst.shed, worst.p99_ms, bound)
+        state = "bounded" if all((step.p99_ms or 0.0) <= bound_ms(step) for step in shedding) else "unbounded"
+    return Shedding(state, worst.users, worst.shed, worst.p99_ms, bound_ms(worst), full_ms(worst))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from lstm_ray import progress
 from lstm_ray.config import Config, with_values
 from lstm_ray.errors import InputError, nearest
 from lstm_ray.model.policy import Policy
+from lstm_ray.on_ray.serve import QUEUE_FACTOR
 from lstm_ray.on_ray.stress import Stressed, stressed
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.sections.operate import StressConfig
 from lstm_ray.serving.bundle import find, unpack
+from lstm_ray.serving.gate import RETRY_SECONDS
 from lstm_ray.serving.proof import READY_SECONDS, route
 from lstm_ray.serving.stress import closed_loop
 from lstm_ray.stress import bodies
@@ -30,7 +32,7 @@ from lstm_ray.stress.curve import Capacity, capacity_of, knee_of, step_of
 from lstm_ray.stress.leaks import growths_of
 from lstm_ray.stress.loading import Clients, Loaded, Phase, load, require_locust
 from lstm_ray.stress.outcome import Outcome, Used, faults_of, first_of, refused_of, statuses
-from lstm_ray.stress.overload import outage_of, recovery_of, shedding_of, timeline_of
+from lstm_ray.stress.overload import Places, outage_of, recovery_of, shedding_of, timeline_of
 from lstm_ray.stress.processes import PROC, Samples, sampled
 
 WARM_UP_SECONDS = 1.0
@@ -211,7 +213,7 @@ def _loads(work: Work, deploy: DeployConfig | None) -> Outcome:
         used=[_used(work.samples, step.generator, *times) for step, times in zip(steps, between, strict=True)],
         capacity=capacity,
         knee=knee_of(steps),
-        shedding=shedding_of(loads, config.p99_ms),
+        shedding=shedding_of(loads, config.p99_ms, places_of(deploy) if deploy else None),
         steady_users=steady,
         refused=refused_of(borne, work.clients.hostile) if config.hostile else [],
         slow=statuses(borne, "slow"),
@@ -222,6 +224,12 @@ def _loads(work: Work, deploy: DeployConfig | None) -> Outcome:
         **soaked,
         **killed,
     )
+
+
+def places_of(deploy: DeployConfig) -> Places:
+    """Of all replicas together."""
+    working = deploy.replicas * deploy.max_ongoing_requests
+    return Places(working, QUEUE_FACTOR * working, RETRY_SECONDS)
 
 
 def _steady(capacity: Capacity) -> int:

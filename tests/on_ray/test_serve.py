@@ -223,10 +223,32 @@ def test_a_policy_without_files_or_with_altered_ones_is_not_served(folder: Path,
         bundle.unpack({**files, "policy.json": text})
 
 
-@pytest.mark.parametrize("override", ["train.workers=2", "deploy.prot=1", "deploy.port"])
-def test_only_deploy_fields_may_be_changed(folder: Path, override: str) -> None:
-    with pytest.raises(InputError, match="deploy"):
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.workers=2", "other fields of deploy and monitor alone"),
+        ("deploy.prot=1", "did you mean 'deploy.port'"),
+        ("monitor.keepdays=1", "did you mean 'monitor.keep_days'"),
+        ("deploy.port", "each as FIELD=VALUE"),
+        ("monitor.keep_days=-1", "greater than or equal to 0, found -1"),
+        (
+            "monitor.window=100",
+            "measured for this policy's monitor.window; set it in the YAML and run 'lstm-ray deploy'",
+        ),
+    ],
+)
+def test_only_fields_of_serving_and_watching_may_be_changed(folder: Path, override: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
         serve_forever(folder, [override])
+
+
+def test_fields_of_watching_reach_the_register(local_ray: None, folder: Path) -> None:
+    deploy = DeployConfig(port=0, replicas=1)
+    with (
+        running(bundle.pack(folder), deploy, "watched", "/watched", monitor={"keep_days": 0.0}) as found,
+        httpx.Client(base_url=found.url, timeout=30) as client,
+    ):
+        assert client.get("/v1/monitor").json()["rows"]["state"] == "none are kept: monitor.keep_days is 0"
 
 
 def test_a_server_runs_until_it_is_told_to_stop(folder: Path) -> None:

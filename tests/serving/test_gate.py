@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lstm_ray.serving.gate import Gate, digest
+from lstm_ray.serving.gate import ARRIVED, RETRY_SECONDS, Gate, arrived, digest, waited
 
 Message = dict[str, Any]
 LIMIT = 100
@@ -94,3 +94,41 @@ def test_a_body_that_is_no_plain_json_is_refused_whatever_brings_it(method: str,
     status, answer, _ = call([b"{}", b""], {"transfer-encoding": "chunked", **headers}, method=method)
     assert status == 415
     assert json.loads(answer)["detail"][0]["loc"] == ["header", next(iter(headers))]
+
+
+def late(path: str, seconds: float, process: int | None = None) -> tuple[int, dict[bytes, bytes], dict[str, Any]]:
+    """Status, headers and scope of a request that waited."""
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": []}
+    arrived(scope)
+    found, when = scope[ARRIVED]
+    scope[ARRIVED] = (found if process is None else process, when - seconds)
+    sent: list[Any] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Gate(echo, LIMIT, {}, lambda passed: None)(scope, receive, send))  # type: ignore[arg-type]
+    return sent[0]["status"], dict(sent[0]["headers"]), scope
+
+
+def test_a_request_that_waited_longer_than_it_would_be_sent_away_for_is_sent_away() -> None:
+    status, headers, _ = late("/v1/forecast", RETRY_SECONDS + 0.1)
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+    assert late("/v1/forecast", RETRY_SECONDS / 2)[0] == 200
+
+
+def test_a_probe_is_answered_however_late() -> None:
+    assert late("/healthz", 60.0)[0] == 200
+
+
+def test_a_wait_that_another_process_noted_is_not_told_by_this_clock() -> None:
+    assert late("/v1/forecast", 60.0, process=-1)[0] == 200
+
+
+def test_a_copy_of_a_request_that_was_taken_has_not_waited() -> None:
+    scope = late("/v1/forecast", RETRY_SECONDS / 2)[2]
+    assert ARRIVED not in scope
+    assert waited(scope) == 0.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lstm_ray.serving.gate import waited
 from lstm_ray.serving.headers import BEFORE_SERVE, SaneHeaders, before_serve
 
 
@@ -44,3 +45,14 @@ def test_serve_finds_it_by_its_name() -> None:
     module, _, name = BEFORE_SERVE.rpartition(".")
     assert (module, name) == (before_serve.__module__, before_serve.__name__)
     assert [middleware.cls for middleware in before_serve()] == [SaneHeaders]
+
+
+def test_a_request_is_noted_before_it_waits() -> None:
+    found: list[float] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.01)
+        found.append(waited(scope))
+
+    asyncio.run(SaneHeaders(app)({"type": "http", "headers": []}, None, None))  # type: ignore[arg-type]
+    assert found[0] >= 0.01

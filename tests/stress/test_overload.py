@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_ray.stress.overload import outage_of, recovery_of, shedding_of, timeline_of
+from lstm_ray.stress.overload import Places, outage_of, recovery_of, shedding_of, timeline_of
 from tests.stress import made
 
 CALM = [made.step(1, 100, 10.0), made.step(32, 600, 90.0)]
@@ -24,6 +24,23 @@ def test_overload_is_unbounded_where_the_accepted_wait_longer() -> None:
     loads = [*CALM, made.step(400, 600, 190.0, shed=0.4), made.step(800, 600, 150.0, shed=0.8)]
     found = shedding_of(loads, target_ms=100.0)
     assert (found.state, found.users) == ("unbounded", 800)
+
+
+PLACES = Places(working=64, queued=256, longest_seconds=1.0)
+
+
+def test_the_bound_is_what_a_full_queue_is_worth_at_the_throughput_measured_there() -> None:
+    crowd = made.step(512, 400, 1_500.0, shed=0.2)
+    assert shedding_of([*CALM, crowd], 100.0).state == "unbounded", (
+        "twice the p99 of 32 clients says nothing of a queue"
+    )
+    found = shedding_of([*CALM, crowd], 100.0, PLACES)
+    assert (found.state, found.full_ms, found.bound_ms) == ("bounded", 800.0, 1_600.0)
+    assert shedding_of([*CALM, made.step(512, 400, 1_700.0, shed=0.2)], 100.0, PLACES).state == "unbounded"
+
+
+def test_a_slow_server_lets_nobody_wait_longer_than_it_says() -> None:
+    assert PLACES.wait_ms(64) == 2_000.0, "a second of work and a second of waiting, not five"
 
 
 def test_failing_is_not_shedding() -> None:

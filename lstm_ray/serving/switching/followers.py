@@ -29,10 +29,10 @@ class Followers:
     def __init__(self) -> None:
         self._replicas: dict[str, Replica] = {}
 
-    def seen(self, name: str) -> Replica:
-        """A replica has just asked."""
+    def seen(self, name: str, sequence: int = 0) -> Replica:
+        """A replica has just asked, and has the line-up of this number: a register that restarted was not told so."""
         found = self._replicas.setdefault(name, Replica(0.0))
-        found.seen = time.monotonic()
+        found.seen, found.sequence = time.monotonic(), found.sequence or sequence
         return found
 
     def took(self, name: str, sequence: int, error: str) -> None:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from lstm_ray.serving.switching.change import Change, ended, made, version_of, w
 from lstm_ray.serving.switching.fits import require_fit
 from lstm_ray.serving.switching.followers import SILENT_SECONDS, Followers, until
 from lstm_ray.serving.switching.keeping import Keeping
-from lstm_ray.serving.switching.noticed import Noticed
+from lstm_ray.serving.switching.noticed import Noticed, left, lost
 
 __all__ = ["Change", "Register"]
 
@@ -57,6 +58,7 @@ class Register:
         source, version: of the policy to begin with, laid into the folder before.
         on_champion: called with the files of a new champion once every replica has taken it.
         on_forget: called with the name of a series to forget; returns how many streams there were of it.
+        settings: fields of the section monitor that hold for every policy, whatever its own config says.
     """
 
     def __init__(
@@ -67,15 +69,18 @@ class Register:
         version: str,
         on_champion: Callable[[Files], Awaitable[None]] | None = None,
         on_forget: Callable[[str], Awaitable[int]] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._registry = Registry(folder, session)
         self._account = self._registry.begin(source, version)
-        self._on_champion, self._on_forget = on_champion, on_forget
+        self._on_champion, self._on_forget, self._settings = on_champion, on_forget, dict(settings or {})
         self._rows = Keeping(folder)
         self._followers = Followers()
         self._judging: asyncio.Task[None] | None = None
         self._ticked = self._kept = self._noticed_at = time.monotonic()
-        self._noticed = Noticed()
+        self._noticed, self._before = Noticed(), left(self._registry.ledger.read())
+        for one in self._before:
+            self._registry.note(self._account, "cleared", lost(one), ITSELF)
         self._unwritten = self._unsaid = ""
         self._monitors: dict[str, Monitor] = {}
         self._beside = Beside(self._monitors, lambda: self._account)
@@ -94,7 +99,7 @@ class Register:
 
     async def wait(self, replica: str, sequence: int) -> Lineup:
         """The line-up as soon as it is another than the one of this number, or as it is after POLL_SECONDS."""
-        self._followers.seen(replica)
+        self._followers.seen(replica, sequence)
         if self._account.lineup.sequence == sequence:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
@@ -114,6 +119,7 @@ class Register:
 
     async def watch(self, watched: Watched) -> None:
         """A policy's account begins, where it has not yet."""
+        watched = replace(watched, settings=watched.settings.model_copy(update=self._settings))
         self._monitors.setdefault(watched.version, Monitor(watched))
         self._beside.watch(watched)
         if watched.version == self._account.lineup.champion:
@@ -184,7 +190,7 @@ class Register:
             if lineup.shadow in monitors:
                 shadow = monitors[lineup.shadow]
                 found["shadow"] = {**shadow.summary(), "compared": shadow.compared()}
-            found["probation"] = self._probation()
+            found |= {"probation": self._probation(), "alarms_before": self._before}
             found["rows"] = await self._rows.summary()
         return found
 

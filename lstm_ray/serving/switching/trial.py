@@ -8,7 +8,7 @@ Legend: T steps, H horizon, C targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from lstm_ray.monitor.live import Watched
 from lstm_ray.monitor.traffic import Answer, Rows, Tally
 from lstm_ray.registry.probation import Answered, Running
 
+FULL = 503
 MAX_WAITING_VALUES = 500_000
 """Predicted values that wait for the other policy's or for their truth; the oldest make room."""
 
@@ -137,14 +138,13 @@ class Trial:
 
 
 def count(answered: Answered, tally: Tally) -> None:
-    """Add how a policy's predictions went: series answered, and requests that failed."""
-    failed = sum(_of_status(tally, 500))
+    """Add how a policy's predictions went: series answered, and requests that failed.
+
+    What was turned away because the server was full (503) says nothing of a policy, and a shadow is never asked it.
+    """
+    failed = sum(number for (_, status), number in tally.requests.items() if status >= 500 and status != FULL)
     answered.requests += tally.num_series + failed
     answered.failed += failed + min(tally.fallbacks, tally.num_series)
-
-
-def _of_status(tally: Tally, least: int) -> Iterable[int]:
-    return (number for (_, status), number in tally.requests.items() if status >= least)
 
 
 def as_columns(rows: Rows, given: Sequence[str], wanted: Sequence[str]) -> Rows:

@@ -88,6 +88,20 @@ def test_none_are_kept_where_none_are_to_be_and_those_of_before_are_deleted(tmp_
     run(work)
 
 
+def test_what_a_server_was_told_of_watching_holds_for_every_policy(tmp_path: Path) -> None:
+    async def work() -> None:
+        register = begun(tmp_path, settings={"keep_days": 0.0})
+        for version in (register._account.lineup.champion, "another"):
+            await register.watch(replace(watched(serving.forecaster()), version=version))
+            settings = register._beside.watched(version).settings
+            assert (settings.keep_days, settings.max_rows) == (0.0, MonitorConfig().max_rows)
+        champion = register._account.lineup.champion
+        assert "keep_days is 0" in (await register.summary(champion))["rows"]["state"]
+        register.close()
+
+    run(work)
+
+
 def test_of_whole_sequences_none_are_kept(tmp_path: Path) -> None:
     async def work() -> None:
         register, own = await watching(tmp_path, serving.classifier())

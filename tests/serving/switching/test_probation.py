@@ -16,11 +16,11 @@ from lstm_ray.monitor.watched import watched
 from lstm_ray.registry import policies
 from lstm_ray.registry.account import read
 from lstm_ray.registry.ledger import Ledger
-from lstm_ray.registry.probation import FAILURES, MOST, Probation, Running
+from lstm_ray.registry.probation import FAILURES, MOST, Answered, Probation, Running
 from lstm_ray.serving.switching import register as module
 from lstm_ray.serving.switching.change import Change
 from lstm_ray.serving.switching.register import Register
-from lstm_ray.serving.switching.trial import Trial, as_columns
+from lstm_ray.serving.switching.trial import Trial, as_columns, count
 from tests.serving import services as serving
 from tests.serving.switching.test_register import Follower, begun, packed, run, version
 
@@ -92,6 +92,14 @@ def test_a_breach_is_told_of_errors_and_of_failures_once_there_are_enough() -> N
     assert f"{FAILURES} of its 100 predictions failed" in running.breach()
     running.answered_before.requests, running.answered_before.failed = 100, FAILURES
     assert running.breach() == "", "the one before failed as often"
+
+
+def test_what_a_full_server_turned_away_is_held_against_no_policy() -> None:
+    answered = Answered()
+    count(answered, Tally(Counter({("/v1/forecast", 200): 90, ("/v1/forecast", 503): 40}), num_series=90))
+    assert (answered.requests, answered.failed) == (90, 0)
+    count(answered, Tally(Counter({("/v1/forecast", 500): 3})))
+    assert (answered.requests, answered.failed) == (93, 3)
 
 
 def test_rows_of_other_columns_are_told_by_name() -> None:

@@ -13,6 +13,7 @@ import pytest
 from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY, Files
 from lstm_ray.registry.folder import require_free
+from lstm_ray.registry.ledger import Ledger
 from lstm_ray.registry.policies import MAX_KEPT, Registry, lay
 from lstm_ray.serving.switching.change import Change
 from lstm_ray.serving.switching.fits import breaks
@@ -104,6 +105,11 @@ def test_a_register_that_restarts_says_what_it_said_and_a_new_session_begins_wit
         register.close()
         again = begun(tmp_path)
         assert await again.lineup("a") == lineup, "the same session"
+        waiting = asyncio.create_task(again.wait("a", lineup.sequence))
+        await asyncio.sleep(0.01)
+        status = await again.status()
+        assert (status["replicas"], status["behind"]) == (1, 0), "it serves what it served"
+        waiting.cancel()
         again.close()
 
     run(work)
@@ -171,3 +177,25 @@ def test_an_alarm_is_noticed_once_and_clears_only_after_a_while() -> None:
     assert not noticed.look("a", [], 159.0)
     assert not noticed.look("a", [row], 159.5), "it came back"
     assert noticed.look("b", [], 220.0) == [("cleared", {"policy": "a", "kind": "drift", "what": "wind"})]
+
+
+def test_a_register_that_begins_anew_says_which_alarms_its_monitor_lost(tmp_path: Path) -> None:
+    async def work() -> None:
+        row = {"policy": "a", "kind": "drift", "what": "wind", "value": 2.0, "limit": 1.0, "text": "it moved"}
+        begun(tmp_path).close()
+        ledger = Ledger(tmp_path)
+        for event, what in (("alarm", "wind"), ("alarm", "load"), ("cleared", "load")):
+            ledger.append(event, row | {"what": what}, "the server itself")
+        register = begun(tmp_path)
+        found = await register.summary((await register.lineup("one")).champion)
+        assert found["alarms_before"] == [row]
+        register._notice()
+        last = ledger.read()[-1]
+        assert (last.event, last.evidence["what"]) == ("cleared", "wind")
+        assert "lost what it had measured" in last.evidence["why"]
+        register.close()
+        again = begun(tmp_path)
+        assert (await again.summary((await again.lineup("one")).champion))["alarms_before"] == []
+        again.close()
+
+    run(work)
