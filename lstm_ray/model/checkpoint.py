@@ -13,7 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as packed
 
 from lstm_ray.config import Config
 from lstm_ray.data.feed import Source, all_batches, steps_per_epoch, train_batches
@@ -37,7 +38,8 @@ def save(training: Training, folder: Path) -> None:
         tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items() if value is not None}
     if training.average is not None:
         tensors |= {f"average.{name}": value for name, value in training.average.state().items()}
-    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / TENSORS)
+    # Of a full disk Python says OSError, and save_file something of its own.
+    (folder / TENSORS).write_bytes(packed({name: value.contiguous() for name, value in tensors.items()}))
     counters = {
         "averaged_steps": training.average.steps if training.average is not None else 0,
         "records": [asdict(record) for record in training.records],

@@ -127,7 +127,8 @@ def typical_changes(view: Config, reader: Reader, bounds: Boundaries) -> NDArray
     def fit(segments: Segments, rows_M: NDArray) -> ridge.LinearSums:
         both_MC = segments.observed_RC[rows_M] * segments.observed_RC[rows_M - steps]
         if segments.weight_R is not None:
-            both_MC = both_MC * (segments.weight_R[rows_M] > 0)[:, None]
+            learned_M = (segments.weight_R[rows_M] > 0) & (segments.weight_R[rows_M - steps] > 0)
+            both_MC = both_MC * learned_M[:, None]
         change_MC = (segments.target_RC[rows_M] - segments.target_RC[rows_M - steps]).astype(np.float64)
         ones_M = np.ones(len(rows_M))
         return ridge.sums_of(ones_M[:, None], np.concatenate([change_MC**2 * both_MC, both_MC], axis=1), ones_M)

@@ -85,7 +85,8 @@ def linear_sums(
     """X'X and X'Y of windows freed of their level and scale, each channel a row.
 
     A row weighs as much as the share of its horizon that was measured, so that imputed stretches do not teach; where steps
-    have weights (``weight_R``), their mean over what was measured: all leads share one X'X, so no step has its own.
+    have weights (``weight_R``), their mean over what was measured: all leads share one X'X, so no step has its own. A window
+    that reaches into steps of weight 0 would teach them with the others, and is left out.
 
     Args:
         target_RC: standardised rows of all segments.
@@ -101,7 +102,10 @@ def linear_sums(
         flat[:, 1:] = (values - level) / scale
         future = rows[:, window.history :]
         counted = observed_RC[future] if weight_R is None else observed_RC[future] * weight_R[future][..., None]
-        weight_M = counted.mean(axis=1).ravel()
+        weight_M = counted.mean(axis=1)
+        if weight_R is not None:
+            weight_M = weight_M * (weight_R[future].min(axis=1) > 0)[:, None]
+        weight_M = weight_M.ravel()
         sums += sums_of(flat[:, :inputs], flat[:, inputs:], weight_M)
     return sums
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import Tensor, nn
 
 from lstm_ray.config import Config
@@ -231,7 +231,7 @@ def kept_closed_forms(config: Config, scaled: Segments, bounds: Boundaries, fold
         solved = closed_forms(config, scaled, bounds)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{uuid4().hex}"
-    save_file({f"{e}/{name}": value for e, one in enumerate(solved) for name, value in one.items()}, temporary)
+    temporary.write_bytes(save({f"{e}/{name}": value for e, one in enumerate(solved) for name, value in one.items()}))
     os.replace(temporary, file)
     return solved
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lstm_ray.data.store import load_segments
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray.update import challenge, promote
-from lstm_ray.retrain.gate import NEWEST, REFERENCE, Verdict, judge
+from lstm_ray.retrain.gate import Verdict
 from lstm_ray.retrain.ground import of
-from lstm_ray.retrain.measuring import stretch_of, test_of
 from lstm_ray.retrain.state import attempts, folder_of
-from lstm_ray.retrain.work import slice_of
-from lstm_ray.run_dir import RunDir
+from lstm_ray.retrain.work import held_against
 from lstm_ray.serving.bundle import Packed, find
 
 
@@ -27,16 +24,7 @@ def offer(run: Path, files: Packed, source: str) -> Verdict:
         raise InputError(
             f"no challenger of '{run}' was judged before, so nothing is held out to judge on; retrain it first"
         )
-    attempt = RunDir(folder_of(run) / judged[-1].name)
-    segments, bounds = load_segments(attempt)
-    start, step, slice_ = segments.schema.axis_start, segments.schema.step, slice_of(ground)
-    fixed = ((slice_.first - start) // step, (slice_.end - start) // step)
-    challenger = Policy.of(files)
-    newest, reference = (
-        stretch_of(name, ground.champion, challenger, segments, steps)
-        for name, steps in ((NEWEST, bounds["test"]), (REFERENCE, fixed))
-    )
-    verdict = judge(newest, reference, ground.config.retrain, test_of(ground.config))
+    verdict = held_against(ground, ground.champion, Policy.of(files), folder_of(run) / judged[-1].name)
     if verdict.promoted:
         promote(run, files, source, verdict.evidence())
     else:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ray.errors import InputError
+from lstm_ray.live.names import hashed, key_of
 from lstm_ray.model import stored
 from lstm_ray.registry.folder import at
 from lstm_ray.registry.ledger import Ledger
 from lstm_ray.registry.mirror import mirror
 from lstm_ray.registry.probation import Probation
 from lstm_ray.retrain import ground, registered, work
+from lstm_ray.retrain.gate import OF_SERIES
 from lstm_ray.retrain.ground import Ground
 from lstm_ray.retrain.state import BUNDLE, CHAMPION, State, Step, folder_of, keep
 from lstm_ray.run_dir import Report
@@ -114,7 +116,8 @@ class Attempt:
     def _judge(self, stands: Ground) -> tuple[Step, str]:
         verdict = work.compare(stands, self._folder, self._state)
         self._state.verdict = verdict.evidence()
-        self._note("judged", {"policy": self._state.challenger, "champion": self._state.champion, **verdict.evidence()})
+        told = _unnamed(verdict.evidence(), key_of(at(self._run)))
+        self._note("judged", {"policy": self._state.challenger, "champion": self._state.champion, **told})
         return "judged", f"the gate says {'yes' if verdict.promoted else 'no'}: {'; '.join(verdict.reasons)}"
 
     def _decide(self, stands: Ground) -> tuple[Step, str]:
@@ -125,7 +128,8 @@ class Attempt:
         from lstm_ray.on_ray import update
 
         files, source = bundle.pack(self._folder / BUNDLE), str(self._folder)
-        evidence = {"attempt": state.name, "reasons": state.reasons, "verdict": _short(state.verdict)}
+        told = _unnamed(state.verdict, key_of(at(self._run)))
+        evidence = {"attempt": state.name, "reasons": state.reasons, "verdict": _short(told)}
         if state.verdict["promoted"] and not self._said("promoted"):
             present = stored.version(registered.champion(self._run))
             if present not in (state.champion, state.challenger):
@@ -136,7 +140,7 @@ class Attempt:
                 update.promote(self._run, files, source, evidence, _probation(config))
         state.promoted = state.verdict["promoted"] and not state.why
         if not state.promoted and not self._said("refused"):
-            why = state.why or "; ".join(state.verdict["reasons"])
+            why = state.why or "; ".join(told["reasons"])
             update.challenge(self._run, files, source, "refused", {**evidence, "why": why})
         if config.mlflow and (failed := mirror(self._run, config.mlflow, state.challenger, *_measured(state.verdict))):
             self._say(failed)
@@ -145,10 +149,13 @@ class Attempt:
         return "ended", f"challenger {state.challenger[:12]} is refused; {state.champion[:12]} stays champion"
 
     def _failed(self, error: InputError) -> None:
-        """Count it; what fails again and again is given up, so that another attempt can begin."""
+        """Count it; what fails again and again is given up, so that another attempt can begin.
+
+        A verdict that cannot be brought to the registry waits for it, unless it was brought and a server refused the policy.
+        """
         state = self._state
         state.failures += 1
-        if state.failures >= MOST_FAILURES and state.step != "judged":
+        if state.failures >= MOST_FAILURES and (state.step != "judged" or self._said("refused")):
             self._note("ended", {"after": state.step, "why": str(error)})
             state.step, state.why = "ended", str(error)
         # On a full disk, what was kept before stands, and the step is done again.
@@ -177,6 +184,21 @@ def _probation(config: RetrainConfig) -> Probation | None:
     if not config.probation_hours:
         return None
     return Probation(ratio=config.rollback_ratio, values=config.rollback_values, hours=config.probation_hours)
+
+
+def _unnamed(verdict: dict[str, Any], key: str) -> dict[str, Any]:
+    """A verdict's evidence that tells series by a keyed hash of their names: no ledger could forget them."""
+    names = [one["name"] for one in verdict["slices"] if one["name"].startswith(OF_SERIES)]
+    instead = {name: f"series {hashed(name.removeprefix(OF_SERIES)[:-1], key)}" for name in names}
+
+    def told(words: str) -> str:
+        # The longest first: a name may be the beginning of another.
+        for name in sorted(names, key=len, reverse=True):
+            words = words.replace(name, instead[name])
+        return words
+
+    slices = [{**one, "name": instead.get(one["name"], one["name"])} for one in verdict["slices"]]
+    return {**verdict, "reasons": [told(words) for words in verdict["reasons"]], "slices": slices}
 
 
 def _short(verdict: dict[str, Any]) -> dict[str, Any]:

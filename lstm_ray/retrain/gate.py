@@ -24,6 +24,8 @@ from lstm_ray.sections.operate import RetrainConfig
 NEWEST, REFERENCE = "newest", "reference"
 WHOLE = "all"
 """Name of the slice that is a whole stretch."""
+OF_SERIES = "series '"
+"""How names of slices begin that are one series; its name and a quotation mark follow."""
 MANY, GROUPS = 20, 10
 """So many series are told one by one; more, in so many groups, from those that are easiest for the champion."""
 Test = Callable[[NDArray, NDArray], Paired]
@@ -152,7 +154,7 @@ def _by_series(stretch: Stretch) -> Iterator[tuple[str, NDArray]]:
     if num <= MANY:
         for index, name in enumerate(stretch.series):
             if (own_M := stretch.series_M == index).any():
-                yield f"series '{name}'", own_M
+                yield f"{OF_SERIES}{name}'", own_M
         return
     total_S = np.bincount(stretch.series_M, stretch.champion.sum_MC.sum(axis=1), num)
     count_S = np.bincount(stretch.series_M, stretch.champion.count_MC.sum(axis=1), num)

@@ -82,15 +82,8 @@ def compare(ground: Ground, folder: Path, state: State) -> Verdict:
     """Judge the challenger beside the champion; leaves ``gate/`` with the report."""
     assert state.joined is not None, "rows are joined before a challenger is judged"
     run, slice_, config = RunDir(folder), slice_of(ground), ground.config
-    champion, challenger = Policy.load(folder / CHAMPION), bundle.unpack(bundle.pack(folder / BUNDLE))
-    segments, bounds = load_segments(run)
-    start, step = segments.schema.axis_start, segments.schema.step
-    fixed = ((slice_.first - start) // step, (slice_.end - start) // step)
-    stretches = [
-        stretch_of(name, champion, challenger, segments, steps)
-        for name, steps in ((NEWEST, bounds["test"]), (REFERENCE, fixed))
-    ]
-    verdict = judge(stretches[0], stretches[1], config.retrain, test_of(config), _smoke(challenger))
+    challenger = bundle.unpack(bundle.pack(folder / BUNDLE))
+    verdict = held_against(ground, Policy.load(folder / CHAMPION), challenger, folder)
     report = report_of(
         verdict, state.joined, slice_, config.retrain.max_worse, state.reasons, sum(state.seconds.values())
     )
@@ -101,6 +94,23 @@ def compare(ground: Ground, folder: Path, state: State) -> Verdict:
         work.write_json(REPORT, report)
     run.write_bytes(f"{GATE}/report.html", page_of(run, state.name, config, report, figures, verdict).encode())
     return verdict
+
+
+def held_against(ground: Ground, champion: Policy, challenger: Policy, folder: Path) -> Verdict:
+    """Judge a policy beside another on what an attempt held out, and on the reference slice.
+
+    Args:
+        folder: of the attempt.
+    """
+    slice_, config = slice_of(ground), ground.config
+    segments, bounds = load_segments(RunDir(folder))
+    start, step = segments.schema.axis_start, segments.schema.step
+    fixed = ((slice_.first - start) // step, (slice_.end - start) // step)
+    newest, reference = (
+        stretch_of(name, champion, challenger, segments, steps)
+        for name, steps in ((NEWEST, bounds["test"]), (REFERENCE, fixed))
+    )
+    return judge(newest, reference, config.retrain, test_of(config), _smoke(challenger))
 
 
 def _smoke(challenger: Policy) -> str:

@@ -36,6 +36,16 @@ def test_sums_of_chunks_and_of_workers_add_up_to_the_whole(monkeypatch: pytest.M
         np.testing.assert_allclose(found.flat(), whole.flat(), rtol=1e-4, atol=1e-2)
 
 
+def test_a_window_that_reaches_into_steps_of_weight_0_teaches_nothing_of_them() -> None:
+    values, weight_R = waves(), np.ones(400, np.float32)
+    weight_R[150:200] = 0
+    before = linear_sums(values, measured(values), TRAIN_M, WINDOW, last_value, weight_R)
+    outside_M = TRAIN_M[(TRAIN_M >= 199) | (TRAIN_M + WINDOW.horizon < 150)]
+    only = linear_sums(values, measured(values), outside_M, WINDOW, last_value, weight_R)
+    np.testing.assert_allclose(before.flat(), only.flat(), rtol=1e-4, atol=1e-4)
+    assert before.weight == 2 * len(outside_M)
+
+
 def test_the_map_is_scikit_learns_at_the_penalty_it_chose() -> None:
     values = waves()
     train, validation = (

@@ -19,6 +19,7 @@ import pytest
 from lstm_ray.errors import InputError
 from lstm_ray.model import stored
 from lstm_ray.model.policy import Policy
+from lstm_ray.on_ray import update
 from lstm_ray.registry.account import read
 from lstm_ray.registry.folder import at
 from lstm_ray.registry.ledger import Ledger
@@ -115,10 +116,12 @@ def test_a_challenger_that_learned_nothing_true_is_refused_and_kept_for_the_reco
     assert not found.promoted
     assert champion(run) == before
     assert "not better for sure" in found.why[0]
+    assert "series 'a'" in (found.folder / "gate" / "verdict.json").read_text()
+    assert "series 'a'" not in (at(run) / "ledger.jsonl").read_text(), "what cannot be forgotten names no series"
     assert found.told()["verdict"] == "refused"
     refused = [entry for entry in Ledger(at(run)).read() if entry.event == "refused"]
     assert len(refused) == 1
-    assert refused[0].evidence["why"] == "; ".join(found.why)
+    assert refused[0].evidence["why"].startswith(found.why[0])
     account = read(at(run))
     assert account is not None
     assert account.challenger == found.challenger
@@ -203,6 +206,29 @@ def test_a_step_that_fails_again_is_given_up_and_told(
     assert ended.evidence == {"attempt": "0001", "after": "joined", "why": "the loss is no longer finite"}
     monkeypatch.undo()
     assert retrain(run, [new_rows()], overrides=LENIENT).attempt == "0002"
+
+
+def test_a_promotion_that_is_refused_again_is_given_up_and_one_that_finds_nobody_waits(
+    run: Path, new_rows: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, file = champion(run), new_rows()
+
+    def fail(words: str) -> None:
+        raise InputError(words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(update, "registry_of", lambda folder: fail("the registry is held"))
+        for _ in range(attempt.MOST_FAILURES + 1):
+            with pytest.raises(InputError, match="is held"):
+                retrain(run, [file], overrides=LENIENT)
+    assert attempts(folder_of(run))[0].step == "judged"
+    monkeypatch.setattr(update, "require_fit", lambda *given: fail("clients would break"))
+    with pytest.raises(InputError, match="clients would break"):
+        retrain(run, overrides=LENIENT)
+    assert events(run)[-2:] == ["refused", "ended"]
+    assert champion(run) == before
+    monkeypatch.undo()
+    assert retrain(run, [file], overrides=LENIENT).attempt == "0002"
 
 
 def test_a_champion_that_came_meanwhile_is_not_replaced_by_one_judged_beside_another(

@@ -109,6 +109,8 @@ def test_no_window_whose_horizon_lies_in_the_slice_teaches_anything(run: Path, n
     ahead = slice(config.window.history, None)
     assert not cut_windows(segments, origins_M, config.window).weight_BT[:, ahead].any()
     assert window_sums(config, segments, origins_M).weight == 0
+    reaching_M = origins_M[: len(origins_M) // 2] - config.window.horizon + 1
+    assert window_sums(config, segments, reaching_M[:4]).weight == 0, "nor one whose horizon ends in it"
     # A canary: were any loss taken on the slice, other truth there would be learned from.
     outside_M = np.setdiff1d(origins(segments, bounds, "train", config.window), origins_M)
     before = cut_windows(segments, outside_M, config.window)
