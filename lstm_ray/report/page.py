@@ -23,9 +23,9 @@ from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
 from lstm_ray.errors import InputError
-from lstm_ray.evaluate.told import AUDIT, UNSEEN
+from lstm_ray.evaluate.told import AUDIT
 from lstm_ray.figure import Figure
-from lstm_ray.report import scores, tables, words
+from lstm_ray.report import further, scores, tables, words
 from lstm_ray.report.figures import Picture, pictures
 from lstm_ray.run_dir import Finding, Report, RunDir
 
@@ -142,7 +142,7 @@ def render(run: RunDir) -> str:
         config_text=config_text,
         environment=list(_flat(environment)),
         depends=_depends(run, config, environment),
-        unseen=_unseen(run),
+        further=further.pages(run, PAGE),
     )
 
 
@@ -161,13 +161,6 @@ def _depends(run: RunDir, config: Mapping[str, Any], environment: Mapping[str, A
     return found
 
 
-def _unseen(run: RunDir) -> list[tuple[str, str]]:
-    """Evaluations on new data: page, relative to the run's, and summary."""
-    pages = [file for file in run.files(UNSEEN) if file.count("/") == 2 and file.endswith(f"/{PAGE}")]
-    told = [(file, run.report(file.rpartition("/")[0])) for file in pages]
-    return [(file, report.summary) for file, report in told if report is not None]
-
-
 def filled(*, views: Mapping[str, StageView], verdict: scores.Verdict | None = None, **values: Any) -> str:
     """The page around some sections; ``values`` are what ``page.html`` names besides."""
     scripts = {"page": _text("page.js") + _text("plots.js"), "plotly": _plotly()}
@@ -177,7 +170,7 @@ def filled(*, views: Mapping[str, StageView], verdict: scores.Verdict | None = N
         "scripts": {name: Markup(text) for name, text in scripts.items()},
         "part": "test",
         "badge": True,
-        "unseen": [],
+        "further": [],
         "depends": [],
         "metric": scores.metric(verdict.name) if verdict else None,
         "longest": max((view.report.wall_seconds for view in views.values()), default=0) or 1,

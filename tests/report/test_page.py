@@ -345,3 +345,31 @@ def test_what_a_stage_tells_under_headings_stands_there_in_the_stages_order(make
     text = section.text
     assert text.index(table["title"]) < text.index(found[0].text), "of a heading, all before the next heading"
     assert text.index(found[1].text) < text.index(found[0].text)
+
+
+def test_pages_that_came_after_the_run_are_linked_with_what_they_say(make_run: MakeRun) -> None:
+    run = make_run()
+    folders = ["stress", "operate", "monitor/later", "retrain/0001/gate", "unseen/new"]
+    for folder in folders:
+        run.write_bytes(f"{folder}/report.html", b"a page")
+        run.write_json(f"{folder}/report.json", Report(stage="x", summary=f"What {folder} found."))
+    # An attempt is a run of its own, whose stages are none of this page's; and a report without a page is no link.
+    run.write_json("retrain/0001/train/report.json", Report(stage="train", summary="Trained again."))
+    run.write_bytes("retrain/0001/report.html", b"its own page")
+    table = parse(render(run)).by_id("further")
+    links = [link.attributes["href"] for link in table.all("a")]
+    assert sorted(links) == sorted(f"{folder}/report.html" for folder in folders)
+    assert all(f"What {folder} found." in table.text for folder in folders)
+
+
+def test_a_further_page_whose_report_is_damaged_is_linked_all_the_same(make_run: MakeRun) -> None:
+    run = make_run()
+    run.write_bytes("stress/report.html", b"a page")
+    run.write_bytes("stress/report.json", b"{")
+    table = parse(render(run)).by_id("further")
+    assert [link.attributes["href"] for link in table.all("a")] == ["stress/report.html"]
+    assert "damaged" in table.text
+
+
+def test_a_run_without_further_pages_has_no_such_section(make_run: MakeRun) -> None:
+    assert "further-title" not in render(make_run())

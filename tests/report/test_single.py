@@ -50,5 +50,5 @@ def test_the_run_s_page_names_what_its_policy_was_judged_on_later(make_run: Call
     run.write_json("unseen/march/report.json", Report(stage="unseen", summary="On 7 windows of <b>new</b> data."))
     run.write_bytes("unseen/march/report.html", b"")
     text = render(run)
-    assert '<a href="unseen/march/report.html">march</a>' in text
+    assert '<a href="unseen/march/report.html">unseen/march/report.html</a>' in text
     assert "On 7 windows of &lt;b&gt;new&lt;/b&gt; data." in text

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lstm_ray.evaluate.comparing import figures
+from lstm_ray.evaluate.comparing import apart, figures
 from lstm_ray.evaluate.comparing.pairs import SIGNIFICANT, Pair, pairs
 from lstm_ray.evaluate.comparing.ranking import FEWEST, Ranking, ranking
 from lstm_ray.evaluate.comparing.runs import Finished, Matched, differences, matched, read
@@ -113,8 +113,10 @@ def compare(places: Sequence[str], *, baselines: bool = True) -> Comparison:
     shown = [one.model_copy(update={"topic": PAIRS}) for one in drawn if one is not None]
     if ranks is not None:
         shown.insert(0, figures.critical_difference(ranks).model_copy(update={"topic": RANKS}))
-    tables = [*([_rank_table(ranks)] if ranks else []), _pair_table(tested, words), *_settings_table(runs)]
-    return Comparison(runs, found, tested, ranks, summary, _findings(runs, found, tested, ranks), tables, shown)
+    distances, said = apart.told(runs)
+    tables = [*([_rank_table(ranks)] if ranks else []), _pair_table(tested, words), *distances, *_settings_table(runs)]
+    findings = [*_findings(runs, found, tested, ranks), *said]
+    return Comparison(runs, found, tested, ranks, summary, findings, tables, shown)
 
 
 def _errors(found: Matched) -> dict[str, float]:

@@ -49,6 +49,7 @@ def model_card(policy: Policy, facts: Facts, *, folder: str = BUNDLE, served: st
         trust.steadiness(policy, metrics),
         limits.spread(metrics),
         limits.audit(facts.checks),
+        trust.privacy(policy),
         _data(policy, facts),
         _details(policy, facts),
         _reproduce(policy, facts),

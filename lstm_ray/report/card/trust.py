@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lstm_ray.model import spending
 from lstm_ray.model.consistency import table as promised
 from lstm_ray.model.policy import Policy
 from lstm_ray.report import scores, words
@@ -78,3 +79,9 @@ def _fallback(policy: Policy) -> str:
         f"Served, an answer that is not finite never leaves: {stands_in} is told instead, flagged `fallback` and counted by "
         "`GET /v1/monitor`."
     )
+
+
+def privacy(policy: Policy) -> str:
+    """What its training spent of the privacy of those it learned from; a card of a policy without says nothing of it."""
+    told = policy.facts.get(spending.PRIVACY)
+    return paragraphs("## Privacy", spending.words(told), spending.left_out(told)) if told else ""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from lstm_ray.data.schema import ColumnScale, Scaler
 from lstm_ray.errors import InputError
+from lstm_ray.evaluate.comparing import apart
 from lstm_ray.evaluate.comparing.comparison import compare
 from lstm_ray.report.tables import TableData
-from lstm_ray.run_dir import to_json
+from lstm_ray.run_dir import RunDir, to_json
 from tests.evaluate.comparing.finished import leave, noise
 
 
@@ -136,3 +139,32 @@ def test_a_short_test_part_gives_neither_intervals_nor_ranks_and_says_so(tmp_pat
     texts = " ".join(finding.text for finding in found.findings)
     assert "too short for intervals" in texts
     assert "No ranks" in texts
+
+
+def with_forecasts(run: str, value: float, origins: tuple[int, ...] = (0, 1, 2)) -> str:
+    """The run with the same forecast from every origin, and a training deviation of 2."""
+    own = ColumnScale(mean=[0.0], deviation=[2.0])
+    RunDir(run).write_json("preprocess/scaler.json", Scaler(target=own, past=own, known=own))
+    folder = Path(run) / "evaluate" / "predictions"
+    folder.mkdir()
+    columns = {"series_id": ["s0"] * len(origins), "origin": origins, "target": ["load"] * len(origins)}
+    told = pl.Series("q0.5", np.full((len(origins), 4), value, dtype=np.float32))
+    pl.DataFrame(columns).with_columns(told).write_parquet(folder / "part-00000.parquet")
+    return run
+
+
+def test_forecasts_of_the_same_windows_are_held_apart_in_training_deviations(tmp_path: Path) -> None:
+    runs = [leave(tmp_path / name, noise(40)) for name in ("one", "other", "silent")]
+    with_forecasts(runs[0], 10.0)
+    with_forecasts(runs[1], 13.0, origins=(1, 2, 3))
+    found = compare(runs)
+    [table] = [table for table in found.tables if table["topic"] == apart.TOPIC]
+    assert table["rows"] == [["one", "other", "load", 1.5, 2]]
+    TableData.model_validate(table)
+    [finding] = [finding for finding in found.findings if finding.topic == apart.TOPIC]
+    assert "1.5 training deviations apart" in finding.text
+
+
+def test_runs_that_keep_no_forecasts_have_no_distance(tmp_path: Path) -> None:
+    runs = [leave(tmp_path / "one", noise(40)), with_forecasts(leave(tmp_path / "other", noise(40)), 1.0)]
+    assert apart.TOPIC not in {table["topic"] for table in compare(runs).tables}
