@@ -754,3 +754,41 @@ def test_load_that_would_measure_nobody_is_refused(changes: dict[str, Any], word
 
 def test_a_load_may_do_without_slow_and_hostile_clients() -> None:
     assert parse(changed({"stress.slow": 0, "stress.hostile": 0})).stress.hostile == 0
+
+
+PRIVATE: dict[str, Any] = {
+    "train.private": {"epsilon": 2.0},
+    "model.linear": "none",
+    "model.normalisation": "mean",
+    "plan.synthetic": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train.workers": 2}, ["train.workers is 2", "one process", "set 0"]),
+        ({"train.read": "stream"}, ["train.read is stream", "set memory"]),
+        ({"model.linear": "average"}, ["model.linear is average", "solved on the data", "set none"]),
+        ({"model.normalisation": "auto"}, ["model.normalisation is auto", "set mean_deviation"]),
+        ({"model.members": 2}, ["model.members is 2", "set 1"]),
+        ({"model.difference": 1}, ["model.difference is 1", "set null"]),
+        ({"train.augment": {"mixup": 0.2}}, ["train.augment.mixup is 0.2", "mixes series", "set 0"]),
+        ({**CLASSIFY, "train.class_weights": "balanced"}, ["train.class_weights is balanced", "weights of your own"]),
+        ({"plan.synthetic": {}}, ["plan.synthetic is set", "without privacy", "set null"]),
+        ({"train.private": {"epsilon": 0}}, ["train.private.epsilon", "greater than 0"]),
+    ],
+    ids=["workers", "stream", "linear", "auto", "members", "difference", "mixup", "balanced", "synthetic", "epsilon"],
+)
+def test_what_would_not_be_private_is_refused(changes: dict[str, Any], words: list[str]) -> None:
+    message = complaint(PRIVATE | changes)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_what_is_left_open_is_private_where_privacy_is_asked_for() -> None:
+    config = parse(changed({"train.private": {}, "model": {}}))
+    assert (config.model.linear, config.model.normalisation, config.plan.synthetic) == ("none", "mean_deviation", None)
+    assert parse(config.model_dump()) == config
+    assert with_values(config, {"train.private": None}).model == config.model, (
+        "what was filled in stays as it was written"
+    )

@@ -21,7 +21,8 @@ class MonitorConfig(Section):
     false_alarms: Fraction = Field(
         default=0.01,
         gt=0,
-        description="share of windows of data like training's that raise an alarm of drift, all columns and measures together",
+        description="share of windows of data like training's that raise an alarm of drift, all columns and measures together; "
+        "and of windows of errors like validation's that raise one of performance",
     )
     anomalies: Fraction = Field(
         default=0.001,
@@ -31,7 +32,8 @@ class MonitorConfig(Section):
     worse: float = Field(
         default=1.25,
         gt=1,
-        description="live error over that of the validation part from which performance raises an alarm",
+        description="live error over that of the validation part from which performance raises an alarm; where chance alone "
+        "brings that about oftener than false_alarms says, more is needed",
     )
     p99_ms: float = Field(default=1_000.0, gt=0, description="milliseconds from which the slowest 1 % raise an alarm")
     errors: Fraction = Field(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from .conftest import BIN
+from .conftest import BIN, ROOT
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture(scope="module")
 def played(tmp_path_factory, command) -> tuple[dict[str, Any], Any]:
     run = tmp_path_factory.mktemp("operate")
-    done = command(str(BIN / "python"), "jobs/operate_demo.py", "--quick", "--run-dir", str(run), timeout=880)
+    done = command(str(BIN / "python"), "jobs/operate_demo.py", "--run-dir", str(run), timeout=880)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1]), run
 
@@ -41,6 +42,20 @@ def test_the_challenger_brings_the_live_error_down(played):
     assert found["error_after"] < 0.75 * found["error_during"]
     both = found["on_probation"]
     assert both["challenger"] < 0.8 * both["champion_before"], "on the same values"
+
+
+def test_the_readme_tells_what_the_demo_measures(played):
+    """Errors to within what another processor's arithmetic changes."""
+    found, _ = played
+    readme = (ROOT / "README.md").read_text()
+    told = re.search(r"live error before, during and after [^|]*\| ([\d.]+), ([\d.]+) and \*\*([\d.]+) °F\*\*", readme)
+    assert told
+    measured = [found[f"error_{when}"] for when in ("before", "during", "after")]
+    assert measured == pytest.approx([float(value) for value in told.groups()], rel=0.15)
+    told = re.search(r"steps until an alarm [^|]*\| \*\*(\d+)\*\*", readme)
+    assert told
+    assert abs(found["detection_delay_steps"] - int(told[1])) <= 3
+    assert re.search(r"failed requests [^|]*\| \*\*0\*\*", readme)
 
 
 def test_a_policy_that_learned_nothing_is_refused_and_forced_in_it_is_rolled_back(played):

@@ -14,7 +14,7 @@ import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.registry import ledger
-from lstm_ray.registry.ledger import FIRST, HEAD, HEALED, LEDGER, TORN, Ledger
+from lstm_ray.registry.ledger import ALTERED, FIRST, HEAD, HEALED, LEDGER, TORN, Ledger
 
 
 def filled(folder: Path, number: int = 4) -> Ledger:
@@ -80,6 +80,20 @@ def test_whatever_is_altered_is_found_with_its_line(tmp_path: Path) -> None:
     (tmp_path / HEAD).unlink()
     with pytest.raises(InputError, match="is gone"):
         Ledger(tmp_path).verify()
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "edited"])
+def test_an_end_that_was_altered_is_not_covered_by_the_next_line(tmp_path: Path, cut: bool) -> None:
+    found = filled(tmp_path)
+    file, last = tmp_path / LEDGER, found.verify()[1]
+    *whole, end = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*whole, *([] if cut else [end.replace("1.25", "1.52")])]))
+    found.append("promoted", {"policy": "later"})
+    found.append("promoted", {"policy": "and later"})
+    told = [(entry.event, entry.evidence) for entry in found.read()][-3]
+    assert told == (ALTERED, {"lines": 4, "sha256": last})
+    with pytest.raises(InputError, match=f"altered before line {4 if cut else 5} was written, .* there were 4 lines"):
+        found.verify()
 
 
 @pytest.mark.parametrize("kept", [1, 30, -1])
