@@ -33,6 +33,8 @@ FALLBACK_SECONDS = 300.0
 """After an answer that was not finite its alarm stands for so long."""
 ENOUGH_TO_ALARM = 100
 """Scored values without which no error raises an alarm."""
+ANOMALY_PARTS = (1, 4, 16)
+"""Of the newest judged values, the newest so-manieth part is looked at."""
 UNUSUAL = 5.0
 """Times the stated rate of anomalies from which their share raises an alarm."""
 SEVERE = ("stable", "moderate shift", "shifted")
@@ -189,9 +191,10 @@ class Monitor:
         names = self._watched.targets
         found, wanted = [], [(None, "")] + [(c, name) for c, name in enumerate(names) if len(names) > 1]
         for target, name in wanted:
-            (ratio, number), limit = self._performance.ratio(target), self._performance.limit(target)
-            if ratio is None or limit is None or number < ENOUGH_TO_ALARM:
+            looks = [look for look in self._performance.looks(target) if look[2] >= ENOUGH_TO_ALARM]
+            if not looks:
                 continue
+            ratio, limit, number = max(looks, key=lambda look: look[0] / look[1])
             whose = f"of '{name}' " if name else ""
             text = f"the error {whose}over the newest {number:,} scored values is {ratio:.2f} times validation's; "
             text += f"the limit is {limit:.3g}"
@@ -199,15 +202,20 @@ class Monitor:
         return found
 
     def _other_readings(self) -> list[Reading]:
-        judged, found = self._anomalies.recent()
         rate, readings = self._watched.settings.anomalies, []
-        if judged:
-            limit, share = min(1.0, UNUSUAL * rate), found / judged
+        # Many at once are seen in the newest few values; a few too many all the time, in many.
+        looks = [look for part in ANOMALY_PARTS if (look := self._anomalies.recent(part))[0]]
+        limit = min(1.0, UNUSUAL * rate)
+        over = [
+            (judged, found) for judged, found in looks if found / judged >= limit and surely_over(found, judged, rate)
+        ]
+        if looks:
+            judged, found = (over or looks)[0]
+            share = found / judged
             text = (
                 f"{found} of the newest {judged:,} values are anomalies, {share:.2%}; of usual ones {rate:.2%} would be"
             )
-            over = share >= limit and surely_over(found, judged, rate)
-            readings.append(Reading("anomalies", "", share, limit, text, over=over))
+            readings.append(Reading("anomalies", "", share, limit, text, over=bool(over)))
         if self._clock() - self._fell_back < FALLBACK_SECONDS:
             text = f"{self._fallbacks} answers so far were not finite, and a fallback was told in their place"
             readings.append(Reading("fallbacks", "", self._fallbacks, 1, text))

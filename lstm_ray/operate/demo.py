@@ -56,8 +56,8 @@ from lstm_ray.serving.switching.change import Change
 
 Say = Callable[[str], None]
 KNOWN, LEARNED_NOTHING = "known.parquet", "trained on shuffled targets"
-HEARD = (*DRIFT, *PERFORMANCE)
-"""Kinds of alarms that may ask for a challenger."""
+HEARD = (*DRIFT, *PERFORMANCE, "anomalies")
+"""Kinds of alarms that tell of the data and of errors."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,6 @@ class _Stage:
     def play_all(self, timeline: Timeline) -> None:
         """Everything, in order."""
         story = self.story
-        story.worse = self.config.monitor.worse
         story.roles[self.champion()] = CHAMPION
         story.moments[SHIFT] = story.shift
         self.play("calm", timeline.calm, timeline.look_every)
@@ -276,8 +275,8 @@ class _Stage:
         )
         column = max(inputs, key=lambda name: inputs[name], default="")
         alarms = {one["kind"]: one["text"] for one in reversed(answer["alarms"]) if one["kind"] in HEARD}
-        ratio, forecasts = answer["performance"]["ratio"], max(predictions.values(), default=None)
-        look = Look(self.replay.now, inputs.get(column), column, forecasts, ratio, alarms)
+        error, forecasts = answer["performance"], max(predictions.values(), default=None)
+        look = Look(self.replay.now, inputs.get(column), column, forecasts, error["ratio"], error["limit"], alarms)
         self.story.looks.append(look)
         if alarms and look.step >= self.story.shift and ALARM not in self.story.moments:
             self.story.moments[ALARM] = look.step

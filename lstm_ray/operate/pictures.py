@@ -74,9 +74,10 @@ def _monitor_figures(story: Story) -> list[Figure]:
     if any(value is not None for value in ratios):
         highest = max(value for value in ratios if value is not None)
         caption = (
-            f"At most {number(highest)} times the validation part's error; from {story.worse:g} on an alarm is raised."
+            f"At most {number(highest)} times the validation part's error. Over newer, shorter stretches, with limits of their "
+            "own, an alarm may be raised before the whole one passes its limit."
         )
-        series = {"rolling error over validation's": ratios, "limit": [story.worse] * len(times)}
+        series = {"rolling error over validation's": ratios, "limit": [look.limit for look in story.looks]}
         found.append(
             figure.lines("ratio", "The error that the server's monitor saw", caption, times, series, y_title="times")
         )

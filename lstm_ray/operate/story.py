@@ -31,6 +31,8 @@ class Look:
     """The same of the forecasts."""
     ratio: float | None
     """The rolling error over the one on the validation part."""
+    limit: float | None
+    """The ratio that raises an alarm, of the whole rolling stretch."""
     alarms: Mapping[str, str]
     """What is told of each, by its kind."""
 
@@ -74,8 +76,6 @@ class Story:
     """Numbers of the outcome, as the last line of output gives them."""
     waited: str = ""
     """What the challenger waited for, in words."""
-    worse: float = 1.25
-    """Ratio from which performance raises an alarm."""
 
     def error_in(self, first: int, end: int) -> float | None:
         """Of the policy that answered most of a stretch; None where nothing was asked."""

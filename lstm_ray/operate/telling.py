@@ -86,7 +86,7 @@ def _alarms(story: Story) -> dict[str, Any]:
         "title": "What noticed the shift, and when",
         "columns": ["alarm", "hours after the shift", "words"],
         "rows": [[kind, after, text] for kind, (after, text) in first.items()],
-        "caption": "Alarms that may ask for a challenger, up to its promotion, as they were told first.",
+        "caption": "Alarms of data and errors up to the promotion, as first told; that of anomalies asks for no challenger.",
         "topic": MONITOR,
     }
 

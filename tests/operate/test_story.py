@@ -34,7 +34,7 @@ def story(**changes: Any) -> Story:
         told.errors.measured(step, np.array([[error]]))
         told.served[step] = by
         alarms = {"drift": "'temp' lies elsewhere"} if step >= 34 else {}
-        told.looks.append(Look(step, 0.5 if step < 34 else 1.5, "temp", None, 1.0, alarms))
+        told.looks.append(Look(step, 0.5 if step < 34 else 1.5, "temp", None, 1.0, 1.25, alarms))
     told.decisions = [
         {"sequence": 1, "event": "served", "evidence": {"policy": "a"}},
         {"sequence": 2, "event": "promoted", "evidence": {"policy": "b", "from": "a", "slices": [1, 2]}},
@@ -63,7 +63,7 @@ def test_what_did_not_happen_is_told_as_such() -> None:
 
 def test_alarms_before_the_shift_are_false_ones() -> None:
     told = story()
-    told.looks[3] = Look(9, 1.2, "temp", None, 1.0, {"drift": "by chance"})
+    told.looks[3] = Look(9, 1.2, "temp", None, 1.0, 1.25, {"drift": "by chance"})
     assert outcome(told)["false_alarms"] == 1
 
 

@@ -122,10 +122,28 @@ class Performance:
         found: NDArray = wrong_N / np.where(expected_N > 0, expected_N, usual if usual > 0 else 1.0)
         return found
 
-    def ratio(self, target: int | None = None) -> tuple[float | None, int]:
+    def ratio(self, target: int | None = None) -> float | None:
         """The error of the newest steps of time over what the validation part lets expect of just these values, of all or one
-        target; and over how many values."""
-        sums_K4C = self._lately.sums(target)
+        target."""
+        return self._ratio(self._lately.sums(target), target)[0]
+
+    def looks(self, target: int | None = None) -> list[tuple[float, float, int]]:
+        """Of the newest steps of time, and of the newest parts of them: the ratio, its limit, and over how many values; none
+        where too few steps were scored to tell.
+
+        The limit is ``monitor.worse``, or more where chance alone brings that about too often.
+        """
+        spreads, own = self._baseline.spreads, slice(None) if target is None else slice(target, target + 1)
+        readings = 1 + (len(spreads) if len(spreads) > 1 else 0)
+        rate = self._watched.settings.false_alarms / readings
+        found = []
+        for sums_K4C, limit in chance.newest(self._lately.sums(target), spreads[own], rate):
+            ratio, number = self._ratio(sums_K4C, target)
+            if ratio is not None and limit is not None:
+                found.append((ratio, max(self._watched.settings.worse, limit), number))
+        return found
+
+    def _ratio(self, sums_K4C: NDArray, target: int | None) -> tuple[float | None, int]:
         number = int(sums_K4C[:, chance.VALUES].sum())
         if not number:
             return None, 0
@@ -137,20 +155,13 @@ class Performance:
             then = each * number
         return (now / then if then > 0 else None), number
 
-    def limit(self, target: int | None = None) -> float | None:
-        """The ratio from which an alarm stands: monitor.worse, or more where chance alone brings that about too often; None
-        where too few steps of time were scored to tell."""
-        spreads, own = self._baseline.spreads, slice(None) if target is None else slice(target, target + 1)
-        readings = 1 + (len(spreads) if len(spreads) > 1 else 0)
-        rate = self._watched.settings.false_alarms / readings
-        found = chance.limit(self._lately.sums(target), spreads[own], rate)
-        return None if found is None else max(self._watched.settings.worse, found)
-
     def summary(self) -> dict[str, Any]:
         """As plain values for JSON."""
         rows, classes = self._rows(), bool(self._watched.classes)
         rolling = float(rows[:, ERROR].mean()) if len(rows) else None
-        (ratio, _), limit = self.ratio(), self.limit()
+        ratio, looks = self.ratio(), self.looks()
+        limit = looks[0][1] if looks else None
+        worst = max(looks, key=lambda look: look[0] / look[1], default=(ratio, limit, 0))
         names = self._watched.targets if not classes else []
         targets = {name: rows[rows[:, TARGET] == c] for c, name in enumerate(names)}
         return {
@@ -170,7 +181,7 @@ class Performance:
             "validation_coverage": self._watched.validation.get("coverage"),
             "nominal_coverage": self._watched.coverage,
             "by_target": [
-                {"target": name, **_told(own), "ratio": self.ratio(c)[0]}
+                {"target": name, **_told(own), "ratio": self.ratio(c)}
                 for c, (name, own) in enumerate(targets.items())
                 if len(own)
             ],
@@ -179,7 +190,7 @@ class Performance:
                 for g, (first, last) in enumerate(self._baseline.leads)
                 if len(own := rows[rows[:, GROUP] == g])
             ],
-            "state": _words(ratio, len(rows), limit, self._watched.settings.worse),
+            "state": _words(worst[0], len(rows), worst[1], self._watched.settings.worse),
         }
 
     @property

@@ -179,9 +179,10 @@ class Anomalies:
         self._num_cells -= memory.value_SF.size if memory else 0
         self.newest = deque((one for one in self.newest if one["series"] != name), maxlen=TOLD)
 
-    def recent(self) -> tuple[int, int]:
-        """Of the newest judged values: how many, and how many of them are anomalies."""
-        return sum(judged for judged, _ in self._recent), sum(found for _, found in self._recent)
+    def recent(self, part: int = 1) -> tuple[int, int]:
+        """Of the newest judged values, or the newest so-manieth part of them: how many, and how many of them are anomalies."""
+        newest = list(self._recent)[-max(1, len(self._recent) // part) :]
+        return sum(judged for judged, _ in newest), sum(found for _, found in newest)
 
     def summary(self) -> dict[str, Any]:
         """As plain values for JSON."""
