@@ -214,7 +214,7 @@ def benchmark(
     suite: Annotated[
         str,
         typer.Option(
-            "--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan, evaluate or serve"
+            "--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan, evaluate, serve, chaos or scale"
         ),
     ],
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,

@@ -21,6 +21,7 @@ from lstm_ray.sections.operate import MonitorConfig, RetrainConfig, StressConfig
 from lstm_ray.sections.plan import PlanConfig
 from lstm_ray.sections.prepare import ExploreConfig, PreprocessConfig, SplitConfig, WindowConfig
 from lstm_ray.sections.privacy import require_private, with_private_defaults
+from lstm_ray.sections.resources import ResourcesConfig
 from lstm_ray.sections.space import require_space
 from lstm_ray.sections.train import CLASS_LOSSES, FORECAST_LOSSES, TrainConfig
 from lstm_ray.sections.tune import TuneConfig
@@ -56,6 +57,7 @@ class Config(Section):
     monitor: MonitorConfig = MonitorConfig()
     retrain: RetrainConfig = RetrainConfig()
     stress: StressConfig = StressConfig()
+    resources: ResourcesConfig = ResourcesConfig()
 
     @model_validator(mode="after")
     def _agrees_with_its_task(self) -> Config:

@@ -12,7 +12,8 @@ import httpx
 
 from lstm_ray.benchmark import fresh, untrained
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.serve import Served, free_port, running
+from lstm_ray.on_ray.ports import free_port
+from lstm_ray.on_ray.serve import Served, running
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import bundle
 from lstm_ray.serving.stress import Load, closed_loop

@@ -17,6 +17,8 @@ SUITES: Mapping[str, str] = {
     "plan": "lstm_ray.benchmark.plan:plan",
     "evaluate": "lstm_ray.benchmark.evaluate:evaluate",
     "serve": "lstm_ray.benchmark.serve:serve",
+    "chaos": "lstm_ray.benchmark.chaos.suite:chaos",
+    "scale": "lstm_ray.benchmark.scale.suite:scale",
 }
 """``module:function`` with the signature Suite."""
 

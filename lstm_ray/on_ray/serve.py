@@ -32,6 +32,7 @@ from lstm_ray.errors import InputError, nearest
 from lstm_ray.on_ray import cluster, orphans, servers, streams
 from lstm_ray.on_ray.calls import SERVICER
 from lstm_ray.on_ray.cluster import NAMESPACE
+from lstm_ray.on_ray.ports import free_port
 from lstm_ray.on_ray.replica import Replica
 from lstm_ray.registry.folder import at, require_free
 from lstm_ray.registry.policies import lay
@@ -320,14 +321,6 @@ def history_of(source: str | Path) -> Path | None:
         return None
     folder = at(source)
     return folder if os.access(folder.parent, os.W_OK) else None
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _require_free(deploy: DeployConfig, field: str = "port") -> None:

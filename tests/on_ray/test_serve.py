@@ -21,7 +21,8 @@ from ray import serve as ray_serve
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
 from lstm_ray.on_ray.orphans import PREFIX, SOCKETS
-from lstm_ray.on_ray.serve import Served, free_port, running, serve_forever
+from lstm_ray.on_ray.ports import free_port
+from lstm_ray.on_ray.serve import Served, running, serve_forever
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import bundle
 from lstm_ray.serving.stress import closed_loop

@@ -26,7 +26,8 @@ from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.smoke import smoke_of
 from lstm_ray.on_ray import servers
-from lstm_ray.on_ray.serve import Served, free_port, running
+from lstm_ray.on_ray.ports import free_port
+from lstm_ray.on_ray.serve import Served, running
 from lstm_ray.on_ray.update import Server, asked, challenge, server, told
 from lstm_ray.registry.folder import REGISTRY
 from lstm_ray.registry.ledger import Ledger

@@ -1,0 +1,1 @@
+"""How work grows with workers, nodes and data, and a model of its cost."""
