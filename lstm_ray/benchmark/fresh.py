@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,18 @@ CALL = (
 )
 
 
-def call(function: str, *, gpu: bool = False, **arguments: Any) -> Any:
+def call(function: str, *, gpu: bool = False, environment: Mapping[str, str] | None = None, **arguments: Any) -> Any:
     """What ``module:function`` returns (plain values, as its arguments) when called in a new process with one thread.
 
     Args:
         gpu: leave CUDA devices visible to it.
+        environment: added to this process's.
 
     Raises:
         RuntimeError: it failed; its traceback is on stderr.
     """
-    environment = {"OMP_NUM_THREADS": "1"} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
-    with _started(function, environment, arguments) as process:
+    own = {"OMP_NUM_THREADS": "1"} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""}) | dict(environment or {})
+    with _started(function, own, arguments) as process:
         return _answer(function, process)
 
 
