@@ -61,14 +61,14 @@ def forecasts(policy: str, tables: list[str]) -> list[dict[str, float]]:
 
 
 def prepared(table: str, out: str) -> dict[str, float]:
-    """The stages preprocess and split by Ray's tasks: seconds, and memory of this driver and of the object stores."""
+    """The stage preprocess by Ray's tasks: seconds, and memory of this driver and of the object stores."""
     from lstm_ray.config import parse
     from lstm_ray.lifecycle import run_stages
     from lstm_ray.run_dir import RunDir
 
     cluster.ensure()
     with _memory() as found:
-        run_stages(parse(tree(table, engine="ray")), RunDir(out), ["split"])
+        run_stages(parse(tree(table, engine="ray")), RunDir(out), ["preprocess"])
     return found
 
 
