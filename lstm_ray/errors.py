@@ -1,5 +1,6 @@
 """The one exception that is the user's to mend, and hints that it gives. Knows nothing of how it is shown."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -7,8 +8,16 @@ from difflib import get_close_matches
 class InputError(ValueError):
     """The configuration, data or run directory is wrong: the message names what, the value found, and the fix.
 
-    The command line prints it without a traceback and exits with 2.
+    The command line prints it without a traceback and exits with 2. Credentials in an address that it names are left out.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_credentials(str(message)))
+
+
+def without_credentials(text: str) -> str:
+    """The text with addresses as ``s3://bucket`` in place of ``s3://key:secret@bucket``."""
+    return re.sub(r"(://)[^\s'\"@]*:[^\s'\"@]*@", r"\1", text)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

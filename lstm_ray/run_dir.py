@@ -1,17 +1,21 @@
 """Where stages write and read: one directory on any filesystem that pyarrow opens. Knows nothing of what stages do.
 
 A stage works in ``.work/STAGE-FINGERPRINT`` and is renamed to ``STAGE`` when whole, so a killed run leaves nothing
-half-written that anything would trust, and finds its own checkpoints again when it is started again.
+half-written that anything would trust, and finds its own checkpoints again when it is started again. On object storage it
+works in a local folder that is mirrored there (storage/mirror.py) and put in place whole (storage/staging.py).
 """
 
 from __future__ import annotations
 
+import atexit
+import errno
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -22,10 +26,17 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
 from lstm_ray.finding import Finding, Report
+from lstm_ray.storage import places
+from lstm_ray.storage.lease import Lease
+from lstm_ray.storage.mirror import Mirror
+from lstm_ray.storage.objects import Objects
+from lstm_ray.storage.staging import WORK, Folders
 
 __all__ = ["FIGURES", "REPORT", "Finding", "Report", "RunDir", "StageDir", "digest", "to_json"]
 
 REPORT, FIGURES = "report.json", "figures.json"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a system says of a disk, a quota or a file that has no room left."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -33,33 +44,34 @@ class RunDir:
     """A run's directory. Paths are relative to it, with forward slashes.
 
     Args:
-        uri: a local path or a URI that pyarrow opens (``s3://``, ``gs://``, ``hdfs://``).
+        uri: a local path or a URI that pyarrow opens (``s3://``, ``gs://``, ``hdfs://``), with options after a ``?`` as pyarrow
+            reads them. Credentials and options are no part of ``uri`` afterwards; what is opened below it finds them.
     """
 
     def __init__(self, uri: str | Path) -> None:
-        text = str(uri)
-        if "://" not in text:
-            text = str(Path(text).expanduser().absolute())
-        try:
-            self._fs, self._root = fs.FileSystem.from_uri(text)
-            is_file = self._fs.get_file_info(self._root).type == fs.FileType.File
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot open the run directory '{uri}': {error}") from None
-        if is_file:
-            raise InputError(f"the run directory '{uri}' is a file; name a directory")
-        self.uri = text
+        place = places.opened(uri)
+        self.uri, self._fs, self._root = place.shown, place.filesystem, place.root
+        self._objects = Objects(place)
+        self._folders = None if isinstance(self._fs, fs.LocalFileSystem) else Folders(self._objects, self._root)
+        self._lease: Lease | None = None
+        if self._objects.kind(self._root) == fs.FileType.File:
+            raise InputError(f"the run directory '{self.uri}' is a file; name a directory")
 
     @property
     def local(self) -> Path | None:
         """The directory as a local path, or None on a remote filesystem."""
-        return Path(self._root) if isinstance(self._fs, fs.LocalFileSystem) else None
+        return Path(self._root) if self._folders is None else None
 
     def exists(self, path: str) -> bool:
+        if self._folders is not None:
+            return self._folders.exists(path)
         return self._fs.get_file_info(self._at(path)).type != fs.FileType.NotFound
 
     def read_bytes(self, path: str) -> bytes:
         """Raises InputError where the file is missing: it names the stage to run."""
         try:
+            if self._folders is not None:
+                return self._folders.read(path)
             with self._fs.open_input_stream(self._at(path)) as stream:
                 return stream.read()
         except FileNotFoundError:
@@ -72,6 +84,10 @@ class RunDir:
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a whole file or nothing."""
+        if self._folders is not None:
+            self._folders.finish(path)
+            self._objects.write(self._at(path), content)
+            return
         with self.written(path) as stream:
             stream.write(content)
 
@@ -79,8 +95,12 @@ class RunDir:
     def written(self, path: str) -> Iterator[Any]:
         """A stream of bytes that becomes a whole file where the block ends without an error, and nothing elsewise."""
         target = self._at(path)
-        self._fs.create_dir(str(Path(target).parent), recursive=True)
         temporary = f"{target}.{uuid4().hex[:8]}.tmp"
+        if self._folders is not None:
+            self._folders.finish(path)
+            temporary = self._at(f"{WORK}/{uuid4().hex[:8]}.tmp")
+        self._objects.make_folder(target)
+        self._objects.make_folder(temporary)
         try:
             with self._fs.open_output_stream(temporary) as stream:
                 yield stream
@@ -92,16 +112,18 @@ class RunDir:
 
     def opened(self, path: str) -> Any:
         """A file to read from at any place, as pyarrow's readers want it."""
-        return self._fs.open_input_file(self._at(path))
+        return self._fs.open_input_file(self._at(path) if self._folders is None else self._folders.place(path))
 
     def remove(self, path: str = "") -> None:
         """Remove a file or a folder with all that it holds, of no path the directory itself; nothing where it is not there."""
+        if self._folders is not None:
+            self._folders.finish(path)
         where = self._at(path).rstrip("/")
-        kind = self._fs.get_file_info(where).type
+        kind = self._objects.kind(where)
         if kind == fs.FileType.File:
-            self._fs.delete_file(where)
+            self._objects.delete(where)
         elif kind == fs.FileType.Directory:
-            self._fs.delete_dir(where)
+            self._objects.delete_folder(where)
 
     def read_json(self, path: str) -> Any:
         """Raises InputError where the file is missing or no JSON."""
@@ -126,23 +148,36 @@ class RunDir:
     def write_json(self, path: str, value: Any) -> None:
         self.write_bytes(path, to_json(value))
 
+    def changed_at(self, path: str) -> float:
+        """When a file was last written, in seconds since 1970 by the clock of where it lies."""
+        return float(self._fs.get_file_info(self._at(path)).mtime_ns or 0) / 1e9
+
     def files(self, path: str) -> list[str]:
         """The files below a directory, sorted, relative to the run directory."""
-        selector = fs.FileSelector(self._at(path), recursive=True, allow_not_found=True)
-        found = [info.path for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File]
+        if self._folders is not None:
+            return sorted(self._folders.listing(path))
+        found = [info.path for info in self._objects.listing(self._at(path))]
         return sorted(file.removeprefix(self._root).lstrip("/") for file in found)
 
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
-        """A stage's directory as local files: itself where the run is local, a temporary download elsewhere."""
+        """A stage's directory as local files, to be read: itself where the run is local, elsewhere a download, which this
+        process keeps until it ends, for the same stage is asked for again and again."""
         if not self.exists(path):
             raise InputError(f"'{self.uri}' has no {path}; run the stage '{path.split('/')[0]}' first")
-        if self.local is not None:
-            yield self.local / path
+        if self._folders is None:
+            yield Path(self._root) / path
             return
-        with tempfile.TemporaryDirectory() as temporary:
-            fs.copy_files(self._at(path), temporary, source_filesystem=self._fs)
-            yield Path(temporary)
+        try:
+            copy = self._folders.download(path, lambda content: _downloads() / digest([self.uri, path, content])[:16])
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise InputError(
+                f"'{tempfile.gettempdir()}' has no room for a copy of '{self.uri}/{path}' ({error.strerror}); set TMPDIR to a "
+                "folder on a larger disk"
+            ) from None
+        yield copy
 
     def report(self, stage: str) -> Report | None:
         """The stage's report, or None where the stage has not run whole."""
@@ -166,39 +201,71 @@ class RunDir:
         for stale in [*work.parent.glob(f"{name}-*"), *work.parent.glob(f"old-{name}-*")]:
             if stale != work:
                 shutil.rmtree(stale)
+        if self._folders is not None:
+            with self._mirrored(name, work):
+                yield StageDir(work)
+            return
         work.mkdir(parents=True, exist_ok=True)
         yield StageDir(work)
         assert (work / REPORT).exists(), f"stage {name} ended without its report"
         self._publish(work, name)
 
+    @contextmanager
+    def _mirrored(self, name: str, work: Path) -> Iterator[None]:
+        """What a stage's work needs beside it where the run is in storage."""
+        assert self._folders is not None
+        self._folders.finish(name)
+        self._folders.clear(folder for folder in self._folders.worked_on(name) if folder != work.name)
+        for stale in work.parent.glob(f".{name}-*.mark"):
+            if stale.name != f".{work.name}.mark":
+                stale.unlink()
+        mirror = Mirror(self._objects, self._folders, work)
+        mirror.restore()
+        with mirror.running():
+            yield
+            assert (work / REPORT).exists(), f"stage {name} ended without its report"
+        self._send(mirror, name)
+
+    def _send(self, mirror: Mirror, name: str) -> None:
+        assert self._folders is not None
+        files = mirror.send()
+        if self._lease is not None:
+            self._lease.require()
+        self._folders.commit(name, files)
+        mirror.end()
+
     def publish(self, source: Path, name: str) -> None:
         """Put a copy of a local directory at ``name/``, replacing what was there, all or nothing."""
         staged = self._work() / f"{name}-{uuid4().hex[:8]}"
         shutil.copytree(source, staged)
-        self._publish(staged, name)
+        if self._folders is None:
+            self._publish(staged, name)
+            return
+        self._folders.finish(name)
+        self._folders.clear(self._folders.worked_on(name))
+        self._send(Mirror(self._objects, self._folders, staged), name)
+
+    @contextmanager
+    def leased(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Keep other processes out of a run in storage, as storage/lease.py does."""
+        assert self._folders is not None, "a local run has a lock"
+        lease = Lease(self._objects, self._at(f"{WORK}/lease.json"), self.uri)
+        with lease.taken(say):
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
 
     def _work(self) -> Path:
         if self.local is not None:
-            return self.local / ".work"
+            return self.local / WORK
         key = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"lstm-ray-{key}"
 
     def _publish(self, work: Path, name: str) -> None:
-        if self.local is None:
-            # Object stores have no rename: the old report goes first and the new one comes last, as the commit mark.
-            if self.exists(f"{name}/{REPORT}"):
-                self._fs.delete_file(self._at(f"{name}/{REPORT}"))
-            if self.exists(name):
-                self._fs.delete_dir(self._at(name))
-            marker = (work / REPORT).read_bytes() if (work / REPORT).exists() else None
-            (work / REPORT).unlink(missing_ok=True)
-            self._fs.create_dir(self._at(name), recursive=True)
-            fs.copy_files(str(work), self._at(name), destination_filesystem=self._fs)
-            if marker is not None:
-                self.write_bytes(f"{name}/{REPORT}", marker)
-            shutil.rmtree(work)
-            return
-        target, old = self.local / name, self.local / ".work" / f"old-{name}-{uuid4().hex[:8]}"
+        assert self.local is not None
+        target, old = self.local / name, self.local / WORK / f"old-{name}-{uuid4().hex[:8]}"
         if target.exists():
             target.rename(old)
         work.rename(target)
@@ -235,6 +302,14 @@ def to_json(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """A hash of plain values that does not depend on key order."""
     return hashlib.sha256(to_json(value)).hexdigest()
+
+
+@cache
+def _downloads() -> Path:
+    """Where this process keeps what it downloaded, until it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="lstm-ray-copy-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _encode(value: Any) -> Any:

@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow.fs
 import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.figure import bars
 from lstm_ray.run_dir import REPORT, Finding, Report, RunDir, digest, to_json
+from lstm_ray.storage.objects import Objects
 
 DONE = Report(stage="train", summary="Done.", findings=[Finding(severity="info", text="5 rows.")])
 
@@ -183,51 +183,24 @@ def test_a_kill_between_renames_leaves_nothing_that_is_trusted(
     assert os.listdir(tmp_path / "run" / ".work") == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing_that_is_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("broken", ["upload", "copy", "delete"])
+def test_storage_that_breaks_off_leaves_the_old_stage_or_the_new_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     run = RunDir("mock:///there/run")
-    finish(run, "1" * 64, file="old")
-    write = RunDir.write_bytes
-
-    def broken(self: RunDir, path: str, content: bytes) -> None:
-        if path == "train/report.json":
-            raise OSError("connection lost")
-        write(self, path, content)
-
-    monkeypatch.setattr(RunDir, "write_bytes", broken)
+    finish(run, "1" * 64, file="old", gone="old")
+    monkeypatch.setattr(Objects, broken, lambda *given: (_ for _ in ()).throw(OSError("connection lost")))
     with pytest.raises(OSError, match="connection lost"):
         finish(run, "2" * 64, file="new")
-    assert run.report("train") is None
-    monkeypatch.setattr(pyarrow.fs, "copy_files", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("again")))
-    with pytest.raises(OSError, match="again"):
-        finish(run, "3" * 64, file="new")
-    assert run.report("train") is None
-
-
-class Breaking:
-    """A filesystem whose connection is lost when a directory is to be deleted."""
-
-    def __init__(self, inner: pyarrow.fs.FileSystem) -> None:
-        self.inner = inner
-
-    def __getattr__(self, name: str) -> object:
-        if name == "delete_dir":
-            raise OSError("connection lost")
-        return getattr(self.inner, name)
-
-
-def test_a_deletion_that_breaks_off_leaves_nothing_that_is_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    assert run.report("train") == DONE
+    files = {"train/file": b"new"} if broken != "upload" else {"train/file": b"old", "train/gone": b"old"}
+    assert {name: run.read_bytes(name) for name in run.files("train") if name != "train/report.json"} == files
+    monkeypatch.undo()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    run = RunDir("mock:///there/run")
-    finish(run, "1" * 64, file="old")
-    monkeypatch.setattr(run, "_fs", Breaking(run._fs))
-    with pytest.raises(OSError, match="connection lost"):
-        finish(run, "2" * 64, file="new")
-    assert run.report("train") is None
+    finish(run, "2" * 64, file="new")
+    assert run.files("train") == ["train/file", "train/report.json"]
+    assert run.read_bytes("train/file") == b"new"
 
 
 def test_publishing_copies_a_folder_over_what_was_there(run: RunDir, tmp_path: Path) -> None:

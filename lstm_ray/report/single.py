@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, without_credentials
 from lstm_ray.evaluate.comparing.comparison import Comparison, compare
 from lstm_ray.evaluate.names import Metric, best_of
 from lstm_ray.evaluate.told import METRICS
@@ -42,7 +42,14 @@ def write_comparison(places: Sequence[str], out: Path, baselines: bool) -> Compa
     facts["wall_seconds"] = round(time.perf_counter() - started, 3)
     report = Report(stage="comparison", summary=found.summary, findings=found.findings, **facts)
     command = shlex.join(
-        ["lstm-ray", "compare", *places, *([] if baselines else ["--no-baselines"]), "--out", str(out)]
+        [
+            "lstm-ray",
+            "compare",
+            *map(without_credentials, places),
+            *([] if baselines else ["--no-baselines"]),
+            "--out",
+            str(out),
+        ]
     )
     text = comparison_page(told, report, found.figures, command)
     try:
@@ -140,7 +147,9 @@ def write_unseen(source: str, data: str | list[str], out: str = "") -> tuple[str
     """
     holder, name, report = evaluate_unseen(source, data, out)
     named = [word for one in ([data] if isinstance(data, str) else data) for word in ("--data", one)]
-    command = shlex.join(["lstm-ray", "evaluate", source, *named, *(["--out", out] if out else [])])
+    command = shlex.join(
+        ["lstm-ray", "evaluate", without_credentials(source), *named, *(["--out", out] if out else [])]
+    )
     holder.write_bytes(f"{name}/{page.PAGE}", unseen_page(holder, name, report, command).encode())
     run = RunDir(source)
     if not out and run.exists(page.PAGE):
@@ -193,7 +202,7 @@ def write_monitor(source: str, data: str | list[str], out: str = "") -> tuple[st
     """
     holder, name, report = monitor_files(source, data, out)
     named = [word for one in ([data] if isinstance(data, str) else data) for word in ("--data", one)]
-    command = shlex.join(["lstm-ray", "monitor", source, *named, *(["--out", out] if out else [])])
+    command = shlex.join(["lstm-ray", "monitor", without_credentials(source), *named, *(["--out", out] if out else [])])
     holder.write_bytes(f"{name}/{page.PAGE}", monitor_page(holder, name, report, command).encode())
     return f"{holder.uri}/{name}/{page.PAGE}", report
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from lstm_ray.errors import InputError
-from lstm_ray.lifecycle import FULL
 from lstm_ray.live.reading import newest
 from lstm_ray.model import stored
 from lstm_ray.retrain import ground, registered, triggers
 from lstm_ray.retrain.attempt import Attempt, Outcome, Say
 from lstm_ray.retrain.since import Since
 from lstm_ray.retrain.state import CHAMPION, State, attempts, folder_of, keep, only_one, tidy
+from lstm_ray.run_dir import FULL
 
 BY_HAND = "by hand"
 

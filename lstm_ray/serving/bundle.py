@@ -61,7 +61,8 @@ def find(source: str | Path) -> Packed:
         run = RunDir(source)
         for at in ("", *(f"{place}/" for place in PLACES)):
             if run.exists(f"{at}{POLICY}"):
-                return _fetched(lambda name, at=at: run.read_bytes(f"{at}{name}"), source)  # type: ignore[misc]
+                return _fetched(lambda name, at=at: run.read_bytes(f"{at}{name}"), run.uri)  # type: ignore[misc]
+        source = run.uri
     raise InputError(f"'{source}' holds no policy; name a run directory where 'train' has run, or a policy's folder")
 
 

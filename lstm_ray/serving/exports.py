@@ -41,7 +41,7 @@ def export_run(source: str, kinds: Sequence[str], quantised: Sequence[str], out:
     if unknown := [kind for kind in quantised if kind not in OF]:
         raise InputError(f"--quantise {unknown[0]} is not known; known: {', '.join(OF)}")
     kinds = list(dict.fromkeys([*kinds, *(OF[kind] for kind in quantised)])) or list(FILES)
-    folder = _folder(source)
+    folder = _folder(source, out)
     policy, place = Policy.load(folder), Path(out) if out else folder
     given, actual = _windows(source, policy)
     if quantised and not actual:
@@ -70,10 +70,21 @@ def export_run(source: str, kinds: Sequence[str], quantised: Sequence[str], out:
     return place
 
 
-def _folder(source: str) -> Path:
-    """Where the policy lies on this machine's disk, the furthest along first."""
+def _folder(source: str, out: str) -> Path:
+    """Where the policy lies on this machine's disk, the furthest along first; a copy of it where it is in storage."""
     if "://" in source:
-        raise InputError(f"'{source}' is on no local disk; copy the policy's folder here and name that")
+        from lstm_ray.run_dir import RunDir
+
+        run = RunDir(source)
+        if not out:
+            raise InputError(f"'{run.uri}' is on no local disk; say with --out DIR where its exports are to be written")
+        for name in ("", *PLACES):
+            if run.exists(f"{name}/{POLICY}".lstrip("/")):
+                with run.local_copy(name) as copy:
+                    return copy
+        raise InputError(
+            f"'{run.uri}' holds no policy; name a run directory where 'train' has run, or a policy's folder"
+        )
     root = Path(source).expanduser()
     for place in (root, *(root / name for name in PLACES)):
         if (place / POLICY).exists():

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, without_credentials
 from lstm_ray.model.policy import Policy
 from lstm_ray.model.stored import POLICY
 from lstm_ray.report import page, words
@@ -139,7 +139,14 @@ def _tiles(outcome: Outcome) -> list[Tile]:
 def _command(source: str, overrides: Sequence[str], url: str, out: str) -> str:
     named = [word for one in overrides for word in ("--set", one)]
     return shlex.join(
-        ["lstm-ray", "stress", source, *named, *(["--url", url] if url else []), *(["--out", out] if out else [])]
+        [
+            "lstm-ray",
+            "stress",
+            without_credentials(source),
+            *named,
+            *(["--url", url] if url else []),
+            *(["--out", out] if out else []),
+        ]
     )
 
 

@@ -130,7 +130,7 @@ def stress(
     policy = unpack(files)
     config = configured(policy, overrides)
     token = _token(config.deploy, token_variable)
-    starting = nullcontext(None) if url else stressed(files, config.deploy, source)
+    starting = nullcontext(None) if url else stressed(files, config.deploy, source, config.resources)
     with starting as server, tempfile.TemporaryDirectory(prefix="lstm-ray-stress-") as folder:
         root = (server.url if server else url).rstrip("/")
         clients = _clients(policy, config, root, server.token if server else token, server is not None)

@@ -19,6 +19,7 @@ from lstm_ray import progress
 from lstm_ray.errors import InputError
 from lstm_ray.on_ray.forecasting.predicting import Told, told_by
 from lstm_ray.run_dir import RunDir, digest
+from lstm_ray.storage.places import shown_as
 
 ATTEMPT, SUMMARY = "_attempt.json", "_summary.json"
 PART = re.compile(r"part-(\d{5,})\.parquet")
@@ -44,10 +45,11 @@ class Out:
     """
 
     def __init__(self, out: str | Path) -> None:
-        text = str(out) if "://" in str(out) else str(Path(out).expanduser().absolute())
+        # What stands in a URI before its @ and after its ? is kept for what is opened below it.
+        text = shown_as(str(out)) if "://" in str(out) else str(Path(out).expanduser().absolute())
         base, _, self._name = text.rstrip("/").rpartition("/")
         suffix = PurePosixPath(self._name).suffix.lower()
-        self.out, self._summary = str(out), SUMMARY
+        self.out, self._summary = shown_as(str(out)), SUMMARY
         self._file: RunDir | None = None
         if suffix in OTHERS:
             raise InputError(
