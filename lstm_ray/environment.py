@@ -17,6 +17,7 @@ from lstm_ray.config import Config
 from lstm_ray.data.source.files import also_read, findings, header, locate
 from lstm_ray.data.source.places import File
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
+from lstm_ray.sections.resources import Stage, unused_words
 
 PACKAGES = ("ray", "torch", "polars", "pyarrow", "numpy", "pydantic", "safetensors", "scikit-learn", "statsmodels")
 MOST_HASHED = 256_000_000
@@ -52,6 +53,7 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
     ]
     if unused:
         found.append(Finding(severity="info", text=f"Columns without a role are not read: {', '.join(unused)}."))
+    found += [Finding(severity="warning", text=words) for words in unused_words(config.resources, _in_process(config))]
     what = config.data.label or ", ".join(config.data.target)
     return Report(
         stage="environment",
@@ -59,6 +61,18 @@ def environment(config: Config, run: RunDir, work: StageDir) -> Report:
         findings=[*found, *findings(config.data, also)],
         environment=facts,
     )
+
+
+def _in_process(config: Config) -> dict[Stage, str]:
+    """Stages that ask a cluster for nothing, and what says so."""
+    found: dict[Stage, str] = {}
+    if config.preprocess.engine == "polars":
+        found["preprocess"] = "preprocess.engine: polars"
+    if not config.train.workers:
+        found["train"] = "train.workers: 0"
+    if not config.evaluate.workers:
+        found["evaluate"] = "evaluate.workers: 0"
+    return found
 
 
 def _fingerprint(files: Sequence[File]) -> dict[str, int | str | None]:

@@ -5,30 +5,28 @@ Importing this imports no stage: a stage's module (and torch, Ray, Polars) is lo
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from operator import getitem
 
-from lstm_ray import __version__
+from lstm_ray import __version__, log, progress
 from lstm_ray.config import Config
 from lstm_ray.data.source.files import stamp
 from lstm_ray.data.timeline.grid import resolved
 from lstm_ray.errors import InputError, not_installed
-from lstm_ray.run_dir import REPORT, Report, RunDir, StageDir, digest
+from lstm_ray.run_dir import FULL, REPORT, Report, RunDir, StageDir, digest
 from lstm_ray.sections.data import DataConfig
 from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.plan import PlanConfig
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What a system says of a disk, a quota or a file that has no room left."""
 StageFunction = Callable[[Config, RunDir, StageDir], Report]
 
 
@@ -100,6 +98,7 @@ def run_stages(
     force: bool = False,
     on_start: Callable[[str], None] = lambda name: None,
     on_end: Callable[[str, Report, bool], None] = lambda name, report, skipped: None,
+    around: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
 ) -> dict[str, Report]:
     """Run the named stages and whatever they need that is missing or stale; skip what still holds.
 
@@ -107,13 +106,14 @@ def run_stages(
         force: run the named stages even where their fingerprint still matches.
         on_start: called with a stage's name before it runs.
         on_end: called with the name, the report and whether the stage was skipped.
+        around: entered while a stage of that name runs.
     """
     _require_private(config, names)
     config = resolved(config)
     _try_own_objective(config)
     data_stamp = stamp(config.data)
     reports: dict[str, Report] = {}
-    with only_one_at_a_time(run):
+    with only_one_at_a_time(run), log.of_run(run_id(run)):
         for name in _with_needs(names):
             fingerprint = _fingerprint(name, config, run, data_stamp)
             # A forced stage's own report is not read: forcing it is how a damaged one is mended.
@@ -123,7 +123,10 @@ def run_stages(
                 if name == "train":
                     _ask_early(_with_needs(names), config, run)
                 on_start(name)
-                report = _run_one(name, fingerprint, config, run)
+                with around(name):
+                    report = _run_one(name, fingerprint, config, run)
+            else:
+                log.say(f"stage {name} is unchanged and skipped")
             reports[name] = report
             on_end(name, report, skipped)
         return reports
@@ -167,12 +170,38 @@ def _run_one(name: str, fingerprint: str, config: Config, run: RunDir) -> Report
     module, function = STAGES[name].function.split(":")
     stage: StageFunction = getattr(import_module(module), function)
     started = time.perf_counter()
-    with _room_on_disk(name, run), run.stage(name, fingerprint) as work:
+    with _room_on_disk(name, run), run.stage(name, fingerprint) as work, log.of_stage(name, work.path), _logged(name):
         report = stage(config, run, work)
         report.fingerprint = fingerprint
         report.wall_seconds = round(time.perf_counter() - started, 3)
         work.write_json(REPORT, report)
+        for finding in report.findings:
+            if finding.severity == "warning":
+                log.say(finding.text, "warning", advice=finding.advice)
+        log.say(f"stage {name} ends: {report.summary}", seconds=report.wall_seconds)
     return report
+
+
+@contextmanager
+def _logged(name: str) -> Iterator[None]:
+    """A stage's log tells that it began, and why it did not end."""
+    log.say(f"stage {name} begins", version=__version__)
+    try:
+        yield
+    except BaseException as error:
+        # What Python and libraries say may hold values of the data; what is meant for people is made for them.
+        why = str(error) if isinstance(error, InputError) else type(error).__name__
+        log.say(f"stage {name} failed: {why}", "error")
+        raise
+
+
+def run_id(run: RunDir) -> str:
+    """By which every line and metric of a run directory is known: made once, whatever is run in it later."""
+    try:
+        return str(run.read_json(log.RUN_FILE)["run"])
+    except (InputError, KeyError, TypeError):  # it is not there, or damaged
+        run.write_json(log.RUN_FILE, {"run": (made := log.new_id())})
+        return made
 
 
 @contextmanager
@@ -183,10 +212,11 @@ def _room_on_disk(name: str, run: RunDir) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        where = error.filename or run.uri
+        where = error.filename or run.local or tempfile.gettempdir()
+        larger = "--run-dir (and TMPDIR)" if run.local else "TMPDIR"
         raise InputError(
-            f"the stage '{name}' found no room to write '{where}' ({error.strerror}); make room on that disk, or set --run-dir "
-            "(and TMPDIR) to a larger one. What the run held before is whole, and the same command goes on from here"
+            f"the stage '{name}' found no room to write '{where}' ({error.strerror}); make room on that disk, or set {larger} "
+            "to a larger one. What the run held before is whole, and the same command goes on from here"
         ) from None
 
 
@@ -227,9 +257,10 @@ def _of_preprocess(config: Config) -> dict[str, int | str]:
 
 @contextmanager
 def only_one_at_a_time(run: RunDir) -> Iterator[None]:
-    """Refuse a second process on the same local run directory; the lock dies with its process."""
+    """Refuse a second process on the same run directory: by a lock that dies with its process, in storage by a lease."""
     if run.local is None:
-        yield
+        with run.leased(progress.note):
+            yield
         return
     (run.local / ".work").mkdir(parents=True, exist_ok=True)
     with open(run.local / ".work" / "lock", "w") as lock:

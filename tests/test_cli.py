@@ -123,7 +123,7 @@ def test_an_address_is_handed_to_ray(cli: Cli, yaml_file: Path, monkeypatch: pyt
         (["--set", "window.history=[1]"], "window.history: Input should be a valid integer, found [1]"),
         (["--set", "data.source=none.csv"], "'none.csv' names no file"),
         (["--set", "seed=13"], "seed 13 is not for environment [/of]; set seed: 14"),
-        (["--run-dir", "made.yaml"], "'made.yaml' is a file; name a directory"),
+        (["--run-dir", "made.yaml"], "made.yaml' is a file; name a directory"),
     ],
 )
 def test_a_mistake_ends_with_2_and_one_message(cli: Cli, yaml_file: Path, arguments: list[str], words: str) -> None:
