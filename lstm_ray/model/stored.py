@@ -5,8 +5,8 @@ that it does not name are not read, whatever lies beside it. A hash tells a dama
 wrote it: whoever can write all files can write the hashes, too, so what they hold is checked as any input is, and none of it
 is ever run.
 
-The version is a hash of all that the policy answers by. The model card is left out of it, for it names the version and is
-written anew when a run is audited; its own hash stands in ``files`` as that of every other.
+The version is a hash of all that the policy answers by. What it asks of a cluster is left out of it. So is the model card,
+for it names the version and is written anew when a run is audited; its own hash stands in ``files`` as that of every other.
 """
 
 from __future__ import annotations
@@ -179,6 +179,10 @@ def _told(content: Mapping[str, Any]) -> bytes:
 
 
 def _version(content: Mapping[str, Any]) -> str:
+    config = content.get("config")
+    if isinstance(config, Mapping):
+        # What is asked of a cluster is for whoever serves, and changes no answer.
+        content = {**content, "config": {name: section for name, section in config.items() if name != "resources"}}
     files = content.get("files")
     if isinstance(files, Mapping):
         content = {**content, "files": {name: held for name, held in files.items() if name != CARD}}

@@ -171,7 +171,8 @@ def _working(given: Given) -> Iterator[Pool | None]:
     if not workers:
         yield None
         return
-    with actor_pool(None, given, workers, float(given.config.train.threads), share_gpus=True, mend=MEND) as pool:
+    own, asks = float(given.config.train.threads), given.config.resources
+    with actor_pool(None, given, workers, own, share_gpus=True, mend=MEND, asks=asks, stage="evaluate") as pool:
         yield pool
 
 

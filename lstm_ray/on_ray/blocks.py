@@ -7,6 +7,7 @@ is prepared. Ray Data's repartition by keys does the same ten times slower on tw
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
@@ -31,13 +32,16 @@ from lstm_ray.data.preparing.blocks import (
 from lstm_ray.data.preparing.facts import Facts, facts_of, keys_of, require_rows
 from lstm_ray.data.preparing.prepare import Plan, Prepared, prepare
 from lstm_ray.data.source.files import Piece
+from lstm_ray.data.store import NUM_STEPS
 from lstm_ray.data.timeline import grid
 from lstm_ray.errors import InputError
-from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray import cluster, metrics, resources
 from lstm_ray.progress import bar
+from lstm_ray.sections.resources import Stage
 
 AHEAD = 2
-"""Tasks for each CPU that wait or run: more would only fill the object store with what nobody has fetched."""
+"""Tasks that wait or run for each that the cluster could hold at a time: more would only fill the object store with what
+nobody has fetched."""
 CALLS = 32
 """Tasks after which a worker process is replaced: pages of the object store that it has touched stay counted as its own."""
 PARTITION = "partition"
@@ -56,22 +60,34 @@ MOST_SAID = 300
 """Characters of Ray's own words that are passed on."""
 
 
-def spread(config: Config, pieces: Sequence[Piece]) -> Blocks:
-    """The source's blocks over the cluster that is connected, or started. Reads the names of all series once."""
+def spread(config: Config, pieces: Sequence[Piece], stage: Stage = "preprocess") -> Blocks:
+    """The source's blocks over the cluster that is connected, or started. Reads the names of all series once.
+
+    Raises InputError where no node that could hold one of the stage's tasks comes.
+    """
     cluster.ensure()
-    num_rows, runs = _stretches(config, pieces)
+    asked = _task_of(config, stage)
+    resources.wait_for(asked, 1, config.resources)
+    num_rows, runs = _stretches(config, pieces, asked)
     require_rows(sum(num_rows), config.data)
     blocks = cut_between_series(runs) if runs is not None else None
     if blocks is not None:
-        return BySeries(config, pieces, blocks)
-    return ByHash(config, pieces, num_rows)
+        return BySeries(config, pieces, blocks, asked)
+    return ByHash(config, pieces, num_rows, asked)
 
 
-def _stretches(config: Config, pieces: Sequence[Piece]) -> tuple[list[int], list[pl.DataFrame] | None]:
+def _task_of(config: Config, stage: Stage) -> resources.Process:
+    """What each task asks for: a CPU, unless the YAML says otherwise."""
+    return resources.process(config.resources, stage, 1.0)
+
+
+def _stretches(
+    config: Config, pieces: Sequence[Piece], asked: resources.Process
+) -> tuple[list[int], list[pl.DataFrame] | None]:
     """The rows of each piece, and where series lie in it; None where one comes back, and so needs no stretch."""
     known = [piece.num_rows for piece in pieces if piece.num_rows is not None]
     num_rows, runs, compared, is_by_series = list[int](), list[pl.DataFrame](), 0, True
-    found = _each(_runs_in.remote, ((config, piece) for piece in pieces), len(pieces), "looking for series")
+    found = _each(_runs_in, ((config, piece) for piece in pieces), len(pieces), "looking for series", asked)
     for rows, own in found:
         num_rows.append(rows)
         if not is_by_series:
@@ -95,19 +111,21 @@ def _stretches(config: Config, pieces: Sequence[Piece]) -> tuple[list[int], list
 class BySeries:
     """Files that hold one series after the other: a block is a stretch of rows, read where it is worked on."""
 
-    def __init__(self, config: Config, pieces: Sequence[Piece], blocks: list[list[Run]]) -> None:
-        self._config, self._pieces, self._blocks = config, pieces, blocks
+    def __init__(
+        self, config: Config, pieces: Sequence[Piece], blocks: list[list[Run]], asked: resources.Process
+    ) -> None:
+        self._config, self._pieces, self._blocks, self._asked = config, pieces, blocks, asked
         self.words = f"in {len(blocks)} blocks as the files hold them, series after series"
 
     def facts(self) -> Iterator[Facts]:
         held = ray.put(self._config)
         calls = ((held, *block) for block in self._described())
-        return _each(_facts_of_runs.remote, calls, len(self._blocks), "reading time stamps")
+        return _each(_facts_of_runs, calls, len(self._blocks), "reading time stamps", self._asked)
 
     def prepared(self, plan: Plan) -> Iterator[Prepared]:
         held = ray.put(plan)
         calls = ((held, *block) for block in self._described())
-        return _each(_prepared_runs.remote, calls, len(self._blocks), "preparing")
+        return _counted(_each(_prepared_runs, calls, len(self._blocks), "preparing", self._asked))
 
     def stretches(self) -> list[Stretches]:
         """Each block's pieces and their rows."""
@@ -124,9 +142,9 @@ class BySeries:
 class ByHash:
     """Files in any other order: every series' rows, in the order of the source, in one of some partitions."""
 
-    def __init__(self, config: Config, pieces: Sequence[Piece], num_rows: list[int]) -> None:
-        self._config, num = config, -(-sum(num_rows) // BLOCK_ROWS)
-        deal = _dealt.options(num_returns=num) if num > 1 else _dealt
+    def __init__(self, config: Config, pieces: Sequence[Piece], num_rows: list[int], asked: resources.Process) -> None:
+        self._config, self._asked, num = config, asked, -(-sum(num_rows) // BLOCK_ROWS)
+        deal = _dealt.options(num_returns=num, **asked.options())
         held, first = ray.put(config), 0
         dealt = []
         for piece, rows in zip(pieces, num_rows, strict=True):
@@ -150,7 +168,7 @@ class ByHash:
         held, partitions = ray.put(self._config), self._partitions
         self._partitions = []
         calls = ((held, *parts) for parts in partitions)
-        found = _each(_facts_of_parts.remote, calls, len(partitions), "reading time stamps")
+        found = _each(_facts_of_parts, calls, len(partitions), "reading time stamps", self._asked)
         for parts, own in zip(partitions, found, strict=True):
             if own.num_rows:
                 # A hash may leave a partition of a table with few series empty.
@@ -162,22 +180,31 @@ class ByHash:
         held, num, left = ray.put(plan), len(self._partitions), deque(self._partitions)
         self._partitions = []
         calls = ((held, *left.popleft()) for _ in range(num))
-        return _each(_prepared_parts.remote, calls, num, "preparing")
+        return _counted(_each(_prepared_parts, calls, num, "preparing", self._asked))
 
 
-def _each(task: Any, calls: Iterable[tuple[Any, ...]], num: int, words: str) -> Generator[Any]:
+def _counted(blocks: Iterator[Prepared]) -> Iterator[Prepared]:
+    for block in blocks:
+        metrics.tell("rows_prepared", float(block.index[NUM_STEPS].sum()))
+        yield block
+
+
+def _each(
+    task: Any, calls: Iterable[tuple[Any, ...]], num: int, words: str, asked: resources.Process
+) -> Generator[Any]:
     """Results of a task for each of so many calls, in their order; few run ahead of what was taken, and calls are asked for
     one by one, so that what they hold is let go.
 
     Raises InputError (and OSError) where a task does, as it was raised there, and where Ray itself gives up on one.
     """
     following, waiting = iter(calls), deque[ray.ObjectRef]()
-    waiting.extend(task(*call) for call in islice(following, AHEAD * cluster.num_cpus()))
+    remote = task.options(**asked.options()).remote
+    waiting.extend(remote(*call) for call in islice(following, AHEAD * max(1, resources.held(asked))))
     try:
         with bar(words, num) as move:
             while waiting:
                 found = _got(waiting.popleft(), words)
-                waiting.extend(task(*call) for call in islice(following, 1))
+                waiting.extend(remote(*call) for call in islice(following, 1))
                 move("")
                 yield found
     finally:
@@ -200,9 +227,24 @@ def _got(result: ray.ObjectRef, words: str) -> Any:
         ) from None
 
 
+def read_here(config: Config, piece: Piece, columns: Sequence[str] | None = None) -> pa.Table:
+    """As ``read``, on whatever node this is. Raises InputError where its disk is not the one that holds the file."""
+    try:
+        return read(config, piece, columns)
+    except (InputError, OSError):
+        file = piece.file
+        if file.filesystem.type_name != "local" or os.path.exists(file.path):
+            raise
+        raise InputError(
+            f"'{file.name}' of data.source is on the machine of this command, and not on the node "
+            f"{ray.util.get_node_ip_address()} of the cluster, which was to read it; put it where all nodes see it under the "
+            "same name: a shared file system, or an object store (s3://bucket/...)"
+        ) from None
+
+
 @ray.remote(max_calls=CALLS)
 def _runs_in(config: Config, piece: Piece) -> tuple[int, pl.DataFrame | None]:
-    ids = read(config, piece, config.data.series_id or config.data.columns[:1])
+    ids = read_here(config, piece, config.data.series_id or config.data.columns[:1])
     return ids.num_rows, runs_in(ids, config)
 
 
@@ -218,14 +260,14 @@ def _prepared_runs(plan: Plan, runs: Stretches, first: int) -> Prepared:
 
 def _stretch(config: Config, runs: Stretches, first: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows of some pieces, with their numbers where series are dealt in their order."""
-    table = pa.concat_tables([read(config, piece, columns)[begin:end] for piece, begin, end in runs])
+    table = pa.concat_tables([read_here(config, piece, columns)[begin:end] for piece, begin, end in runs])
     return numbered(table, first) if config.split.by == "order" else table
 
 
 @ray.remote(max_calls=CALLS)
 def _dealt(config: Config, piece: Piece, first: int, num: int) -> pa.Table | list[pa.Table]:
     """A piece's rows by partition, each in the order of the source."""
-    table = read(config, piece)
+    table = read_here(config, piece)
     if config.split.by == "order":
         table = numbered(table, first)
     if num == 1:

@@ -67,7 +67,10 @@ def deploy(config: Config, run: RunDir, work: StageDir) -> Report:
         exported = _exported(policy, folder / EXPORTS, config.deploy.export, samples) if config.deploy.export else []
         settings = config.deploy.model_copy(update={"host": "127.0.0.1", "port": 0, "token_file": None})
         name = f"lstm-ray-check-{uuid4().hex[:8]}"
-        with progress.bar("deploy", 4) as advance, running(files, settings, name, f"/{name}") as served:
+        with (
+            progress.bar("deploy", 4) as advance,
+            running(files, settings, name, f"/{name}", asks=config.resources) as served,
+        ):
             advance("the server answers")
             with httpx.Client(base_url=served.url, timeout=READY_SECONDS) as client:
                 proof = prove(client, policy, samples, settings.max_body_bytes)

@@ -32,6 +32,7 @@ from lstm_ray.model.stored import CARD
 from lstm_ray.report.card.facts import facts_of
 from lstm_ray.report.card.model_card import EVALUATED, model_card
 from lstm_ray.run_dir import Report, RunDir, StageDir
+from lstm_ray.sections.resources import NOTHING_SAID, ResourcesConfig
 
 FEWEST_PIECES, MOST_BATCHES = 64, 16
 """A piece is as many batches as leave so many pieces, at most MOST_BATCHES: its forecasts are held at a time."""
@@ -54,7 +55,7 @@ def evaluate(config: Config, run: RunDir, work: StageDir) -> Report:
     """``evaluate.stage.evaluate``, its windows scored and its backtest trained by ``evaluate.workers`` actors; leaves the
     policy's card beside its metrics."""
     require_possible_backtest(config, run)
-    score_with = shared(config.evaluate.workers) if config.evaluate.workers else score
+    score_with = shared(config.evaluate.workers, config.resources) if config.evaluate.workers else score
 
     def further(own: Config, stage: str, found: Evaluation) -> list[Told]:
         if config.evaluate.backtest is None:
@@ -83,7 +84,7 @@ class Given:
     """Forecasts are answered beside the scores."""
 
 
-def shared(workers: int) -> Callable[..., dict[str, Scores]]:
+def shared(workers: int, asks: ResourcesConfig = NOTHING_SAID) -> Callable[..., dict[str, Scores]]:
     """``score`` by so many actors."""
 
     def score_with(
@@ -100,7 +101,7 @@ def shared(workers: int) -> Callable[..., dict[str, Scores]]:
         pieces = _pieces(origins_M, given.batch)
         world = Given(forecasters, segments, given, out is not None)
         scores = _Joined()
-        with actor_pool(None, world, min(workers, len(pieces)), mend=MEND) as pool:
+        with actor_pool(None, world, min(workers, len(pieces)), mend=MEND, asks=asks, stage="evaluate") as pool:
             for number, (found, content) in pool.each(scored, [(piece,) for piece in pieces]):
                 if out is not None:
                     _write(out.with_name(f"part-{number:05d}.parquet"), content)

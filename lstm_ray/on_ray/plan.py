@@ -48,7 +48,7 @@ def plan(config: Config, run: RunDir, work: StageDir) -> Report:
         world = world_of(base, segments, bounds, config)
         if config.plan.decision is not None:
             require_plans(world, bounds)
-        with actor_pool(folder, world, config.plan.actors) as pool:
+        with actor_pool(folder, world, config.plan.actors, asks=config.resources) as pool:
             told = [what_if(pool, world, bounds, config, work.path)]
             work.write_json("scenarios.json", told[0].facts)
             if config.plan.decision is not None:

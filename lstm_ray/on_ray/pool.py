@@ -27,10 +27,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from lstm_ray import progress
+from lstm_ray import log, progress
 from lstm_ray.errors import InputError
 from lstm_ray.model.stored import POLICY
-from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray import cluster, resources
+from lstm_ray.sections.resources import NOTHING_SAID, ResourcesConfig, Stage
 from lstm_ray.serving.bundle import Packed, pack, unpack
 
 WAITING = 2
@@ -51,7 +52,10 @@ class Worker:
     """Holds one policy or none, and the world without a copy where Ray keeps it in its object store. Runs as a Ray actor, or
     as is."""
 
-    def __init__(self, files: Packed | None, world: Any) -> None:
+    def __init__(self, files: Packed | None, world: Any, given: Mapping[str, log.Fact] | None = None) -> None:
+        if given is not None:
+            cluster.work_for(given, actor=ray.get_runtime_context().get_actor_id())
+            log.say("an actor is up")
         torch.set_num_threads(1)
         self.policy, self.world = None if files is None else unpack(files), world
 
@@ -193,6 +197,7 @@ class Pool:
     def _lost(self, member: Member, answer: ray.ObjectRef) -> None:
         """Replace an actor of which an answer will not come."""
         member.todo.remove(answer)
+        log.say("the answer of an actor was lost; its task is repeated", "warning")
         if member in self._up:
             self._up.remove(member)
             # Where an answer alone was lost, its actor lives on and would hold its CPU.
@@ -231,26 +236,37 @@ def actor_pool(
     *,
     share_gpus: bool = False,
     mend: str = MEND,
+    asks: ResourcesConfig = NOTHING_SAID,
+    stage: Stage = "plan",
 ) -> Iterator[Pool]:
-    """Actors that each hold the policy in ``folder``, at most as many as the cluster has CPUs for; they end with the block.
+    """Actors that each hold the policy in ``folder``, at most as many as the cluster could hold; they end with the block.
 
     Args:
         folder: of this process's machine, or the policy's files, which the actors are sent. None: they hold the world alone.
         world: what all of them read.
-        cpus: that each actor asks for.
+        cpus: that each actor asks for, unless ``asks`` says otherwise.
         share_gpus: they also ask for the GPUs that there are, in equal shares; else they see none.
         mend: what to do where actors are lost, in words.
+        asks: what each actor is given, where something is said of the stage.
+
+    Raises InputError where no node that could hold one comes.
     """
     cluster.ensure()
-    total = float(ray.cluster_resources().get("CPU", 0.0))
-    cpus = min(cpus, total) if total else cpus
+    asked = resources.process(asks, stage, resources.GRAIN)
+    resources.wait_for(asked, 1, asks)
+    asked = resources.process(asks, stage, min(cpus, resources.largest(asked)))
     files = pack(folder) if isinstance(folder, Path) else folder
     shared = ray.put(files), ray.put(world)
     remote = ray.remote(max_restarts=0, max_task_retries=0)(Worker)
-    size = max(1, min(actors, int(total / cpus + 1e-6)))
-    gpus = min(1.0, float(ray.cluster_resources().get("GPU", 0.0)) / size) if share_gpus else 0.0
+    size = max(1, min(actors, resources.held(asked)))
+    if share_gpus:
+        asked = resources.process(asks, stage, asked.cpus, min(1.0, resources.total("GPU", asked) / size))
     version = "" if files is None else json.loads(files[POLICY])["version"]
-    pool = Pool(version, lambda own: remote.options(num_cpus=own, num_gpus=gpus).remote(*shared), size, cpus, mend)
+
+    def start(own: float) -> Any:
+        return remote.options(**asked.with_cpus(own).options()).remote(*shared, log.context())
+
+    pool = Pool(version, start, size, asked.cpus, mend)
     try:
         yield pool
     finally:

@@ -24,6 +24,7 @@ from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.windows import Segments, rows_of, sequences
 from lstm_ray.model.policy import Policy
+from lstm_ray.on_ray import metrics
 from lstm_ray.on_ray.pool import Pool
 from lstm_ray.plan.futures.residuals import errors_of
 from lstm_ray.plan.futures.rollouts import require_errors, roll
@@ -128,6 +129,7 @@ def _tell_missing(pool: Pool, tasks: list[NDArray], keys: list[str], files: list
             temporary = file.with_suffix(".tmp")
             temporary.write_bytes(part)
             temporary.rename(file)
+            metrics.tell("rollouts", len(tasks[missing[turn]]))
             advance("")
 
 

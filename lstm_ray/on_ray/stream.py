@@ -36,9 +36,11 @@ class Blocks:
     """Of Segments, one a block."""
     first_segment: NDArray
     """int64, one a block."""
+    task_cpus: float = 1.0
+    """Of each task that cuts batches."""
 
 
-def put(scaled: Segments, block_bytes: int = BLOCK_BYTES) -> Blocks:
+def put(scaled: Segments, block_bytes: int = BLOCK_BYTES, task_cpus: float = 1.0) -> Blocks:
     """Lay segments into the object store."""
     per_row = sum(value[:1].nbytes for value in _values(scaled).values())
     block_of = scaled.bounds[:-1] * per_row // block_bytes
@@ -46,7 +48,7 @@ def put(scaled: Segments, block_bytes: int = BLOCK_BYTES) -> Blocks:
     ends = [*first[1:], len(scaled.series)]
     refs = [ray.put(_part(scaled, int(begin), int(end))) for begin, end in zip(first, ends, strict=True)]
     index = replace(scaled, **{name: value[:0] for name, value in _values(scaled).items()})
-    return Blocks(index, refs, first.astype(np.int64))
+    return Blocks(index, refs, first.astype(np.int64), task_cpus)
 
 
 class Stream:
@@ -55,6 +57,7 @@ class Stream:
     def __init__(self, blocks: Blocks, items: Items, config: Config) -> None:
         self._config, self._numbers = config, items.number_MW
         self._cut = _cutter(blocks, items.cut, items.num_rows)
+        self._task_cpus = blocks.task_cpus
 
     def train_batches(self, epoch: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """One worker's share of every batch of an epoch, as ``feed.train_batches``."""
@@ -88,7 +91,9 @@ class Stream:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        dataset = ray.data.from_arrow(tables).map_batches(cut_steps, batch_format="pyarrow", batch_size=None)
+        dataset = ray.data.from_arrow(tables).map_batches(
+            cut_steps, batch_format="pyarrow", batch_size=None, num_cpus=self._task_cpus
+        )
         for table in dataset.iter_batches(batch_size=1, batch_format="pyarrow"):
             yield _unpacked(table)
 

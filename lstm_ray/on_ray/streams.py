@@ -84,7 +84,8 @@ def started(application: str, files: Packed, deploy: DeployConfig, beside: Path 
     # Ids were dealt to as many as there are: other replicas do not deal them anew.
     num_shards = len(list(folder.glob("shard-*.sqlite"))) or deploy.replicas
     most = -(-deploy.streams // num_shards)
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    # Elsewhere they would find no file, and begin anew: only a folder that was named may be one that all machines see.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=bool(deploy.streams_dir))
     actors = []
     for number in range(num_shards):
         name = _name(application, number)

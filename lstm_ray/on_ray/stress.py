@@ -21,8 +21,10 @@ from ray.serve.context import _get_global_client
 
 from lstm_ray.on_ray import cluster
 from lstm_ray.on_ray.cluster import NAMESPACE
-from lstm_ray.on_ray.serve import register_of, running
+from lstm_ray.on_ray.registers import register_of
+from lstm_ray.on_ray.serve import running
 from lstm_ray.sections.deploy import DeployConfig
+from lstm_ray.sections.resources import NOTHING_SAID, ResourcesConfig
 from lstm_ray.serving.bundle import Packed
 
 FAST_PROXY = "haproxy"
@@ -71,7 +73,9 @@ class Stressed:
 
 
 @contextmanager
-def stressed(files: Packed, deploy: DeployConfig, source: str) -> Iterator[Stressed]:
+def stressed(
+    files: Packed, deploy: DeployConfig, source: str, asks: ResourcesConfig = NOTHING_SAID
+) -> Iterator[Stressed]:
     """Serve a policy on loopback, on any free port, with a token made for the occasion, until the block ends. It keeps no
     history, and streams in temporary files."""
     name, token = f"lstm-ray-stress-{uuid4().hex[:8]}", secrets.token_hex(32)
@@ -81,7 +85,7 @@ def stressed(files: Packed, deploy: DeployConfig, source: str) -> Iterator[Stres
         file.touch(mode=0o600)
         file.write_text(token)
         settings = {"host": "127.0.0.1", "port": 0, "grpc_port": None, "token_file": str(file), "streams_dir": None}
-        with running(files, deploy.model_copy(update=settings), name, f"/{name}", source) as served:
+        with running(files, deploy.model_copy(update=settings), name, f"/{name}", source, asks=asks) as served:
             register = _pid(register_of(name), NAMESPACE)
             proxies = [_pid(one["actor_name"], SERVE_NAMESPACE) for one in _details()["proxies"].values()]
             yield Stressed(served.url, token, name, register, proxies, deploy.replicas)

@@ -132,7 +132,7 @@ def demo(config: Config, run: RunDir, timeline: Timeline, say: Say) -> Story:
     config = _trained(config, whole, first, run, say)
     with ExitStack() as stack:
         served = stack.enter_context(
-            running(find(run.uri), config.deploy, source=run.uri, history=run.local / REGISTRY)
+            running(find(run.uri), config.deploy, source=run.uri, history=run.local / REGISTRY, asks=config.resources)
         )
         http = stack.enter_context(httpx.Client(base_url=served.url, timeout=TIMEOUT_SECONDS))
         replay = Replay(shifted(whole, shift), Asker(http), reach(config.window), first - 1)

@@ -22,12 +22,14 @@ from lstm_ray.data.preparing import blocks as data_blocks
 from lstm_ray.data.source.files import Piece
 from lstm_ray.data.source.places import File
 from lstm_ray.errors import InputError
-from lstm_ray.on_ray import blocks, cluster
+from lstm_ray.on_ray import blocks, cluster, resources
 from lstm_ray.on_ray.ingest import blocks_of
+from lstm_ray.sections.resources import ResourcesConfig
 from tests import made
 
 ORDER = ["series", "segment", "step"]
 SERIES = ("a", "b", "c", "d", "e")
+TASK = resources.process(ResourcesConfig(), "preprocess", 1.0)
 
 
 @pytest.fixture(scope="module", params=["by series", "by time", "in no order"])
@@ -155,7 +157,7 @@ def test_names_of_series_are_no_longer_collected_once_one_came_back(monkeypatch:
     taken: list[int] = []
 
     def told(
-        task: object, calls: Iterable[tuple[Any, ...]], num: int, words: str
+        task: object, calls: Iterable[tuple[Any, ...]], num: int, words: str, asked: object
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         for number, _ in enumerate(calls):
             taken.append(number)
@@ -164,11 +166,11 @@ def test_names_of_series_are_no_longer_collected_once_one_came_back(monkeypatch:
     monkeypatch.setattr(blocks, "_each", told)
     file = File(fs.LocalFileSystem(), "t", "t", 1, 1)
     counted, unknown = ([Piece(file, 0, 1, rows, 1)] * 50 for rows in (2, None))
-    assert blocks._stretches(made.make_config(), counted) == ([2] * 50, None)
+    assert blocks._stretches(made.make_config(), counted, TASK) == ([2] * 50, None)
     assert len(taken) <= 4, "what the files tell themselves is not read"
     held: list[int] = []
     monkeypatch.setattr(blocks, "comes_back", lambda runs: held.append(len(runs)) or data_blocks.comes_back(runs))
-    assert blocks._stretches(made.make_config(), unknown) == ([2] * 50, None)
+    assert blocks._stretches(made.make_config(), unknown, TASK) == ([2] * 50, None)
     assert max(held) <= 4
 
 
@@ -181,7 +183,7 @@ def test_calls_are_asked_for_as_results_are_taken_so_that_what_they_hold_is_let_
             asked += 1
             yield (number,)
 
-    found = blocks._each(ray.remote(lambda number: number).remote, calls(), 100, "counting")
+    found = blocks._each(ray.remote(lambda number: number), calls(), 100, "counting", TASK)
     assert [next(found) for _ in range(5)] == [0, 1, 2, 3, 4]
     assert asked <= 5 + blocks.AHEAD * cluster.num_cpus()
     found.close()

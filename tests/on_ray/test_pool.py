@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import ray
 
 from lstm_ray.errors import InputError
 from lstm_ray.on_ray import pool as module
+from lstm_ray.on_ray import resources
 from lstm_ray.on_ray.pool import ATTEMPTS, WAITING, Pool, actor_pool
 from lstm_ray.serving.bundle import pack
 from tests import made
@@ -119,7 +121,8 @@ def test_at_most_as_many_actors_as_cpus_are_asked_for(local_ray, folder, tmp_pat
 
 
 def test_a_cluster_of_half_a_cpu_holds_one_actor(local_ray, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 0.5})
+    (node,) = resources.nodes()
+    monkeypatch.setattr(resources, "nodes", lambda: [replace(node, offers={**node.offers, "CPU": 0.5})])
     with actor_pool(folder, None, 4) as pool:
         (member,) = pool._starting.values()
         assert member.cpus == 0.5

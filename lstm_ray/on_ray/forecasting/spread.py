@@ -13,11 +13,10 @@ import pyarrow as pa
 import ray
 
 from lstm_ray.config import Config
-from lstm_ray.data.preparing.blocks import read
 from lstm_ray.data.source.files import Piece
 from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray.blocks import GIVEN_UP, ByHash, BySeries, Stretches, spread
+from lstm_ray.on_ray.blocks import GIVEN_UP, ByHash, BySeries, Stretches, read_here, spread
 from lstm_ray.on_ray.forecasting.predicting import Told, part_of
 from lstm_ray.on_ray.pool import actor_pool
 from lstm_ray.serving.bundle import Packed
@@ -30,7 +29,7 @@ class Spread:
 
     def __init__(self, files: Packed, config: Config, pieces: Sequence[Piece]) -> None:
         self._files, self._config = files, config
-        blocks = spread(config, pieces)
+        blocks = spread(config, pieces, "forecast")
         assert isinstance(blocks, BySeries | ByHash)
         self._of: Any = _of_rows if isinstance(blocks, BySeries) else _of_tables
         self._tasks: list[Any] = blocks.stretches() if isinstance(blocks, BySeries) else blocks.dealt()
@@ -44,7 +43,8 @@ class Spread:
         self._tasks = []
         if not tasks:
             return
-        with actor_pool(self._files, self._config, len(tasks), mend=MEND) as pool:
+        asks = self._config.resources
+        with actor_pool(self._files, self._config, len(tasks), mend=MEND, asks=asks, stage="forecast") as pool:
             for turn, (content, told) in pool.each(self._of, tasks):
                 # The rows are needed no more: Ray takes back what they lie in.
                 tasks[turn] = ()
@@ -53,7 +53,7 @@ class Spread:
 
 def _of_rows(policy: Policy, config: Config, runs: Stretches) -> tuple[bytes, Told]:
     """Of rows that are read where they are forecast."""
-    table = pa.concat_tables([read(config, piece)[first:end] for piece, first, end in runs])
+    table = pa.concat_tables([read_here(config, piece)[first:end] for piece, first, end in runs])
     return part_of(policy, config, table)
 
 
