@@ -33,7 +33,7 @@ from lstm_ray.model.spending import PRIVACY
 from lstm_ray.model.threads import threads
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved, start
 from lstm_ray.model.warm_start import warm_start
-from lstm_ray.on_ray import cluster, stream
+from lstm_ray.on_ray import cluster, metrics, stream
 from lstm_ray.on_ray import start as start_from
 from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.run_dir import Finding, Report, RunDir, StageDir
@@ -243,6 +243,7 @@ def _log(folder: Path, advance: Callable[[str], None]) -> Iterator[Callable[[lis
                 for name, value in [*line.items(), *((f"member_loss/{e}", loss) for e, loss in enumerate(members))]:
                     writer.add_scalar(name, value, record.epoch)
                 advance(f"validation loss {record.validation_loss:.4f}")
+                metrics.epoch(record.epoch, record.windows_per_second, record.validation_loss)
             writer.flush()
             written = len(records)
 

@@ -4,13 +4,22 @@ What Ray 2.60 does with ``[min, max]`` workers: it starts as many, up to max, as
 or not something else has taken those; it looks again every RESIZE_SECONDS, and on another number ends all workers at once,
 in the middle of an epoch, and starts as many as now fit. A worker that dies has the same effect. All go on from the
 newest whole checkpoint, so an epoch is always read from its beginning, by all the workers there are.
+
+Checkpoints lie in the driver's folder, whatever node the first worker is on (``folder.py``). Ray Train's controller is an
+actor on the driver's own node: it ends with the driver, and any other node may go.
+
+What to expect where a node goes: Ray misses one whose processes are gone after some 15 s, and one that is silent within a
+minute (RAY_health_check_* of the head's ``ray start``, which a driver cannot set). Up to 20 s more pass until Ray Train
+counts nodes anew; a group for which there is no place is given up after 30 s (cluster.SETTINGS), and the next one fits. A
+fixed number of workers waits for another node, for ``resources.wait_seconds``. One that comes is used within 20 s and
+RESIZE_SECONDS.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,11 +31,14 @@ import ray.train
 import torch
 import torch.distributed
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.torch import get_device, prepare_model
+from ray.train.torch import TorchConfig, get_device, prepare_model
+from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.controller.state import RunningState
 from ray.train.v2.api.callback import UserCallback
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from lstm_ray import log
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
@@ -35,19 +47,20 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.closed_forms import Solved
 from lstm_ray.model.training import EpochRecord, Training, fit, set_solved
-from lstm_ray.on_ray import cluster, ridges, stream
+from lstm_ray.on_ray import cluster, metrics, resources, ridges, stream
+from lstm_ray.on_ray.folder import Copy, Folder, shared
 from lstm_ray.on_ray.reading import Batches, Way, choose
 from lstm_ray.on_ray.train import WORKERS, begin
 from lstm_ray.run_dir import Finding
+from lstm_ray.sections.resources import ResourcesConfig, Stage
 
-ATTEMPT, RAY_RECORD = "train", "checkpoint_manager_snapshot.json"
-"""Ray's folder for checkpoints, and the file in which it lists them."""
 MAX_FAILURES = 3
 """Worker losses survived before a training is given up."""
 RESIZE_SECONDS = 60.0
 """How often Ray Train asks whether there is room for more workers, or less."""
-CPU_GRAIN = 1 / 16
-"""CPUs are asked for in multiples of this: an exact binary fraction, for Ray divides nodes by it and rounds down."""
+SILENT_SECONDS = 600
+"""A worker waits so long for the others' gradients, and then fails: where the cluster reaches a machine that the other workers
+do not, nothing else would end that. Ray's own time is half an hour."""
 DDP = {
     # Gradients lie where they are sent from. Buffers are the first worker's from the start and change for all alike, so
     # they need not be sent at every step.
@@ -69,59 +82,91 @@ def train(
     """Train on the cluster; the same folder again goes on from its newest whole checkpoint."""
     cluster.ensure()
     way = way or choose(config, scaled).way
-    earlier = _earlier(folder)
-    given = {
+    scaled_to, task_cpus = scaling(config, way)
+    given: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
-        "segments": stream.put(scaled) if way == "stream" else ray.put(scaled),
+        "segments": stream.put(scaled, task_cpus=task_cpus) if way == "stream" else ray.put(scaled),
         "bounds": bounds,
         "scaler": scaler,
         "weights": weights,
-        "earlier": [str(path) for path in earlier],
+        "log": log.context(),
     }
-    run_config = RunConfig(
-        name=ATTEMPT,
-        storage_path=str(folder),
-        checkpoint_config=CheckpointConfig(num_to_keep=checkpoint.KEPT),
-        failure_config=FailureConfig(max_failures=MAX_FAILURES),
-        callbacks=[EndAtOnce()],
-    )
-    try:
-        result = TorchTrainer(
-            _worker, train_loop_config=given, scaling_config=scaling(config, way), run_config=run_config
-        ).fit()
-    except ray.train.TrainingFailedError as error:
-        raise user_error(error) from error
+    with shared(folder) as given["folder"]:
+        run(_worker, given, scaled_to, config.resources, "train", MAX_FAILURES)
     training = begin(config, scaled, bounds, torch.device("cpu"), scaler)
-    newest = [found for found, _ in reversed(result.best_checkpoints or [])]
-    sizes = _restore(training, [*newest, *_as_checkpoints(earlier)])
-    if not sizes:
+    if not restored(training, folder):
         raise InputError(f"no checkpoint in '{folder}' is whole; train again with --force")
-    for path in earlier if newest else []:
-        shutil.rmtree(path, ignore_errors=True)
-    (folder / WORKERS).write_text(json.dumps(sizes))
     training.network.load_state_dict(training.best_weights)
     on_epoch(training.records)
     return training
 
 
-def scaling(config: Config, way: Way) -> ScalingConfig:
-    """How many workers, with what each.
+def scaling(config: Config, way: Way) -> tuple[ScalingConfig, float]:
+    """How many workers, with what each; and the CPUs of each of Ray Data's tasks, where they stream.
 
-    Where batches are streamed, one CPU of the cluster is left to Ray Data: a cluster that Train fills starves the pipeline
-    that feeds it, and both wait for ever.
+    Where batches are streamed, CPUs are left to Ray Data: a cluster that Train fills starves the pipeline that feeds it, and
+    both wait for ever.
+
+    Raises InputError where nodes that could hold them do not come.
     """
-    asked, threads = config.train.workers, config.train.threads
-    low, high = asked if isinstance(asked, tuple) else (asked, asked)
-    room = max(1, cluster.num_cpus() - (way == "stream"))
-    cpus = max(CPU_GRAIN, min(float(threads), room / low) // CPU_GRAIN * CPU_GRAIN)
-    if way == "stream":
-        high = max(low, min(high, int(room / cpus)))
-    return ScalingConfig(
-        num_workers=(low, high) if isinstance(asked, tuple) else low,
-        use_gpu=ray.cluster_resources().get("GPU", 0) >= low,
-        resources_per_worker={"CPU": cpus},
+    sizes, asks = config.train.workers, config.resources
+    low, high = sizes if isinstance(sizes, tuple) else (sizes, sizes)
+    data_cpus = asks.data_cpus if way == "stream" else 0.0
+    least = resources.process(asks, "train", resources.GRAIN)
+    resources.wait_for(least, low, asks, beside_cpus=data_cpus if asks.train.cpus is not None else 0.0)
+    gpus = float(resources.total("GPU", least) >= low)
+    asked = resources.process(asks, "train", float(config.train.threads), gpus)
+    room = resources.room(asked, data_cpus)
+    if asks.train.cpus is None:
+        kept = resources.GRAIN if data_cpus else 0.0
+        asked = resources.derived(asked, low, min(asked.cpus, room / low), kept)
+    task_cpus = 0.0
+    if data_cpus:
+        high = max(low, min(high, int(room / max(asked.cpus, resources.GRAIN))))
+        task_cpus = resources.beside(asked, high, min(1.0, data_cpus))
+    scaled_to = ScalingConfig(
+        num_workers=(low, high) if isinstance(sizes, tuple) else low,
         elastic_resize_monitor_interval_s=RESIZE_SECONDS,
+        **asked.scaling(),
     )
+    return scaled_to, task_cpus
+
+
+def run(
+    worker: Callable[[dict[str, Any]], None],
+    given: dict[str, Any],
+    scaled_to: ScalingConfig,
+    asks: ResourcesConfig,
+    stage: Stage,
+    failures: int,
+) -> None:
+    """Have a group of workers do their work to its end. What they make they keep in the driver's folder: Ray's own is of no
+    use afterwards.
+
+    Args:
+        failures: groups that may be lost, with a worker or a node, until it is given up.
+
+    Raises InputError where a worker does, or where nodes leave and none come for the group; else what Ray raises.
+    """
+    per_worker: Any = scaled_to.resources_per_worker
+    asked = resources.process(asks, stage, per_worker.get("CPU", 0.0), per_worker.get("GPU", 0.0))
+    with tempfile.TemporaryDirectory(prefix="lstm-ray-") as own:
+        run_config = RunConfig(
+            name="group",
+            storage_path=own,
+            failure_config=FailureConfig(max_failures=failures),
+            callbacks=[EndAtOnce(), EndWithoutRoom(asked, scaled_to.min_workers, asks)],  # type: ignore[list-item]
+        )
+        try:
+            TorchTrainer(
+                worker,
+                train_loop_config=given,
+                torch_config=TorchConfig(timeout_s=SILENT_SECONDS),
+                scaling_config=scaled_to,
+                run_config=run_config,
+            ).fit()
+        except ray.train.TrainingFailedError as error:
+            raise user_error(error) from error
 
 
 def findings(folder: Path) -> list[Finding]:
@@ -139,6 +184,7 @@ def findings(folder: Path) -> list[Finding]:
 def _worker(given: dict[str, Any]) -> None:
     """What each Ray Train worker runs: a training from its newest checkpoint to its end."""
     config, group = Config.model_validate(given["config"]), Group.here()
+    cluster.work_for(given["log"], rank=group.rank)
     torch.set_num_threads(config.train.threads)
     segments = given["segments"]
     if isinstance(segments, ray.ObjectRef):
@@ -146,17 +192,24 @@ def _worker(given: dict[str, Any]) -> None:
     index = segments.index if isinstance(segments, stream.Blocks) else segments
     batches = Batches(segments, given["bounds"], config, group.device, group.rank, group.world)
     training = begin(config, index, given["bounds"], group.device, given["scaler"], given["weights"])
-    reported = [found.checkpoint for found in reversed(ray.train.get_all_reported_checkpoints())]
-    sizes = _restore(training, [*reported, *_as_checkpoints(given["earlier"])])
-    if not group.agreed(training):
-        set_solved(training, group.closed_forms(config, segments, given["bounds"]))
+    folder: Folder = given["folder"]
+    with folder.opened() as copy:
+        sizes = restored(training, copy.path)
+        first = group.agreed(training)
+        log.say("a worker trains", workers=group.world, first_epoch=first + 1)
+        if not first:
+            set_solved(training, group.closed_forms(config, segments, given["bounds"]))
 
-    def remember(record: EpochRecord) -> bool:
-        sizes.append(group.world)
-        _report(training, record, sizes, group.rank)
-        return True
+        def remember(record: EpochRecord) -> bool:
+            sizes.append(group.world)
+            if not group.rank:
+                _keep(training, sizes, copy)
+                metrics.epoch(record.epoch, record.windows_per_second, record.validation_loss)
+                log.say("an epoch is kept", epoch=record.epoch + 1, validation_loss=record.validation_loss)
+            ray.train.report(asdict(record) | {"workers": group.world})
+            return True
 
-    group.fit(training, config, batches, remember)
+        group.fit(training, config, batches, remember)
 
 
 @dataclass(frozen=True)
@@ -238,43 +291,52 @@ class EndAtOnce(UserCallback):
                 raise error
 
 
-def _report(training: Training, record: EpochRecord, sizes: list[int], rank: int) -> None:
-    """Tell Ray Train of an epoch; the first worker with a checkpoint, which counts once all have told."""
-    line = asdict(record) | {"workers": sizes[-1]}
-    if rank:
-        ray.train.report(line)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / WORKERS).write_text(json.dumps(sizes))
-        checkpoint.save(training, Path(folder))
-        ray.train.report(line, checkpoint=ray.train.Checkpoint.from_directory(folder))
+class EndWithoutRoom(ControllerCallback):
+    """Ends a training for which nodes that have left left no room, and none came for ``resources.wait_seconds``: Ray would
+    wait for ever. Room that others hold is room."""
+
+    def __init__(self, asked: resources.Process, num: int, asks: ResourcesConfig) -> None:
+        self.asked, self.num, self.asks = asked, num, asks
+        self.since: float | None = None
+
+    def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+        if isinstance(current_state, RunningState) or resources.held(self.asked) >= self.num:
+            self.since = None
+            return
+        now = time.monotonic()
+        self.since = now if self.since is None else self.since
+        if now - self.since >= self.asks.wait_seconds:
+            resources.wait_for(self.asked, self.num, self.asks.model_copy(update={"wait_seconds": 0.0}))
 
 
-def _restore(training: Training, newest_first: list[ray.train.Checkpoint]) -> list[int]:
-    """Continue the first checkpoint that is whole; returns how many workers trained each epoch, empty where none is."""
-    for found in newest_first:
-        with found.as_directory() as folder:
-            try:
-                sizes: list[int] = json.loads((Path(folder) / WORKERS).read_text())
-            except (OSError, ValueError):
-                continue
-            if checkpoint.load(training, Path(folder)):
-                return sizes
-    return []
+def _keep(training: Training, sizes: list[int], copy: Copy) -> None:
+    """Write a checkpoint, which has the driver's folder before Ray Train hears of its epoch.
 
-
-def _earlier(folder: Path) -> list[Path]:
-    """Checkpoints of earlier attempts, newest first.
-
-    Ray's own list of them is put away: a kill may leave it half-written, and Ray would then refuse to train at all. Each
-    checkpoint has hashes of its own.
+    Raises InputError where there is no room for it: Ray would train the epoch again.
     """
-    (folder / ATTEMPT / RAY_RECORD).unlink(missing_ok=True)
-    return sorted((folder / ATTEMPT).glob("checkpoint_*/"), reverse=True)
+    try:
+        # First: who goes on reads of it as many epochs as the checkpoint has.
+        temporary = copy.path / f".{WORKERS}"
+        temporary.write_text(json.dumps(sizes))
+        temporary.replace(copy.path / WORKERS)
+        checkpoint.save_next(training, copy.path)
+    except OSError as error:
+        raise InputError(
+            f"no checkpoint can be written to '{copy.path}' ({error.strerror or error}); make room there; the same command "
+            "goes on after the newest one"
+        ) from error
+    copy.keep()
 
 
-def _as_checkpoints(folders: list[str] | list[Path]) -> list[ray.train.Checkpoint]:
-    return [ray.train.Checkpoint.from_directory(folder) for folder in folders]
+def restored(training: Training, folder: Path) -> list[int]:
+    """Continue the newest checkpoint that is whole; returns how many workers trained each epoch, empty where none is."""
+    finished = checkpoint.load_newest(training, folder)
+    try:
+        sizes: list[int] = json.loads((folder / WORKERS).read_text())
+    except OSError:
+        # Epochs that one process trained by itself.
+        sizes = [1] * finished
+    return sizes[:finished]
 
 
 def user_error(error: BaseException) -> BaseException:

@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import ray
-import ray.train
 import torch
 from ray import tune as ray_tune
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.train.v2.api.config import ScalingConfig
 
+from lstm_ray.data.windows import Segments
 from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.training import EpochRecord, Training
 from lstm_ray.model.trial import begin_trial, keeping_facts, loss_of
+from lstm_ray.on_ray.folder import Copy
 from lstm_ray.on_ray.reading import Batches
 from lstm_ray.on_ray.tuning.legs import Leg
 from lstm_ray.on_ray.tuning.running import Given, Told, failed, told, told_before
-from lstm_ray.on_ray.workers import EndAtOnce, Group, user_error
+from lstm_ray.on_ray.workers import Group, run
 
-GROUP = "group"
-"""Folder of Ray's own, in that of a leg."""
 LOOK_SECONDS = 1.0
 """How often a trial that waits for an epoch looks whether its group still lives."""
 
@@ -44,7 +43,7 @@ class GroupTrial(ray_tune.Trainable):
         self._begin(config)
 
     def _begin(self, asked: dict) -> None:
-        self.told = self._tell(self.given.leg(asked))
+        self.told = self._tell(asked)
         self.last: Told = {}
 
     def step(self) -> Told:
@@ -62,16 +61,17 @@ class GroupTrial(ray_tune.Trainable):
         self._begin(new_config)
         return True
 
-    def _tell(self, leg: Leg) -> Generator[Told, None, None]:
+    def _tell(self, asked: dict) -> Generator[Told, None, None]:
         """What there is to tell of a leg, an epoch at a time; where it is closed, the group ends with its epoch."""
-        own = leg.place(self.given.folder)
-        if (known := told_before(own)) is not None:
+        with self.given.leg(asked) as (_, own):
+            known = told_before(own.path)
+        if known is not None:
             yield from known
             return
         epoch = 0
         judge: Any = Judge.remote()  # type: ignore[attr-defined]
         with ThreadPoolExecutor(1) as pool:
-            group = pool.submit(_train, self.given, self.segments, leg, judge)
+            group = pool.submit(_train, self.given, self.segments, asked, judge)
             try:
                 while True:
                     waiting = judge.next.remote()
@@ -85,7 +85,9 @@ class GroupTrial(ray_tune.Trainable):
                     yield line
                     judge.answer.remote(True)
             except InputError as error:
-                yield failed(own, epoch, error)
+                with self.given.leg(asked) as (_, own):
+                    line = failed(own, epoch, error)
+                yield line
             finally:
                 judge.answer.remote(False)
 
@@ -109,37 +111,25 @@ class Judge:
         await self.answers.put(going)
 
 
-def _train(given: Given, segments: list, leg: Leg, judge: Any) -> None:
+def _train(given: Given, segments: list, asked: dict, judge: Any) -> None:
     """Run a group to its end. Raises InputError where the user's input was wrong, else what Ray raises."""
-    own = leg.place(given.folder)
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"given": given, "segments": segments, "leg": leg, "judge": judge},
-        scaling_config=ScalingConfig(
-            num_workers=given.config.tune.workers,
-            use_gpu=ray.cluster_resources().get("GPU", 0) >= given.config.tune.workers,
-            resources_per_worker={"CPU": given.cpus},
-        ),
-        run_config=RunConfig(
-            name=GROUP,
-            storage_path=str(own),
-            # Tune tries the whole leg again.
-            failure_config=FailureConfig(max_failures=0),
-            callbacks=[EndAtOnce()],
-        ),
-    )
-    try:
-        trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise user_error(error) from error
+    assert given.asked is not None, "the search says what each worker of a group is given"
+    scaled_to = ScalingConfig(num_workers=given.config.tune.workers, **given.asked.scaling())
+    told = {"given": given, "segments": segments, "asked": asked, "judge": judge}
+    # Where a worker is lost Tune tries the whole leg again.
+    run(_worker, told, scaled_to, given.config.resources, "tune", 0)
 
 
-def _worker(asked: dict[str, Any]) -> None:
+def _worker(told_to: dict[str, Any]) -> None:
     """What each worker of a group runs: ``trial.run_trial``, every batch shared."""
-    given, leg, judge = asked["given"], asked["leg"], asked["judge"]
+    given: Given = told_to["given"]
     torch.set_num_threads(1)
-    group, config, own = Group.here(), given.trial(leg), leg.place(given.folder)
-    scaled = ray.get(asked["segments"][0])
+    with given.leg(told_to["asked"]) as (leg, own), given.before(leg) as before:
+        _train_share(given, leg, own, before, ray.get(told_to["segments"][0]), told_to["judge"])
+
+
+def _train_share(given: Given, leg: Leg, own: Copy, before: Path | None, scaled: Segments, judge: Any) -> None:
+    group, config = Group.here(), given.trial(leg)
     batches = Batches(scaled, given.bounds, config, group.device, group.rank, group.world)
 
     def measure(training: Training) -> float:
@@ -150,11 +140,11 @@ def _worker(asked: dict[str, Any]) -> None:
         scaled,
         given.bounds,
         given.weights,
-        own,
+        own.path,
         lambda: group.closed_forms(config, scaled, given.bounds),
         measure,
         scaler=given.scaler,
-        goes_on_from=leg.before(given.folder),
+        goes_on_from=before,
         base=given.base,
         device=group.device,
     )
@@ -165,13 +155,12 @@ def _worker(asked: dict[str, Any]) -> None:
         answer: bool = broadcast_from_rank_zero(going)
         return answer and (leg.until is None or line["epoch"] < leg.until)
 
-    keep = checkpoint.kept(training, own, lambda record: True)
-    keep_facts = keeping_facts(facts, own, lambda record: True)
+    keep = checkpoint.kept(training, own.path, keeping_facts(facts, own.path, lambda record: True))
 
     def remember(record: EpochRecord) -> bool:
         if group.rank == 0:
             keep(record)
-            keep_facts(record)
+            own.keep()
         return ask(told(record))
 
     # A leg that goes on tells again what it told before.

@@ -56,8 +56,13 @@ class Leg:
     @classmethod
     def read(cls, folder: Path, number: int, generation: int | None = None) -> Leg | None:
         """A leg that was written down; None where it was not."""
+        return cls.of(place(folder, number, generation))
+
+    @classmethod
+    def of(cls, own: Path) -> Leg | None:
+        """The leg whose folder it is."""
         try:
-            return cls(**json.loads((place(folder, number, generation) / LEG).read_text()))
+            return cls(**json.loads((own / LEG).read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -80,7 +85,7 @@ class Ended:
 
 
 def place(folder: Path, number: int, generation: int | None = None) -> Path:
-    """Where a leg keeps its files; all nodes must see it."""
+    """Where a leg keeps its files, below the search's folder."""
     own = folder / TRIALS / f"{number:03d}"
     return own if generation is None else own / f"generation-{generation:02d}"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from ray import tune as ray_tune
 from torch import Tensor
 
+from lstm_ray import log
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
@@ -20,6 +22,9 @@ from lstm_ray.errors import InputError
 from lstm_ray.model import checkpoint
 from lstm_ray.model.training import EpochRecord
 from lstm_ray.model.trial import Facts, run_trial
+from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray.folder import Copy, Folder
+from lstm_ray.on_ray.resources import Process
 from lstm_ray.on_ray.tuning import legs
 from lstm_ray.on_ray.tuning.legs import Leg
 from lstm_ray.space import trial_config
@@ -44,16 +49,29 @@ class Given:
     """Of the data."""
     weights: Mapping[str, Tensor]
     """Of the trained policy."""
-    folder: Path
-    """Of the search; all nodes see it."""
-    cpus: float = 1.0
-    """That each worker of a group asks for."""
+    folder: Folder
+    """Of the search, on the driver's machine."""
+    asked: Process | None = None
+    """What each worker of a group asks for."""
+    context: Mapping[str, log.Fact] | None = None
+    """Run and stage that its lines name; None: it writes none."""
 
-    def leg(self, asked: Mapping[str, Any]) -> Leg:
-        """The leg that Tune asked for."""
-        leg = Leg.read(self.folder, asked["trial"], asked["generation"])
-        assert leg is not None, "a leg is written down before it starts"
-        return leg
+    @contextmanager
+    def leg(self, asked: Mapping[str, Any]) -> Iterator[tuple[Leg, Copy]]:
+        """The leg that Tune asked for, and its own files."""
+        with self.folder.opened(legs.place(Path(), asked["trial"], asked["generation"])) as own:
+            leg = Leg.of(own.path)
+            assert leg is not None, "a leg is written down before it starts"
+            yield leg, own
+
+    @contextmanager
+    def before(self, leg: Leg) -> Iterator[Path | None]:
+        """The files of the leg that it goes on from, where there is one."""
+        if (name := leg.before(Path())) is None:
+            yield None
+            return
+        with self.folder.opened(name) as found:
+            yield found.path
 
     def trial(self, leg: Leg) -> Config:
         """The config that a leg trains by."""
@@ -67,49 +85,55 @@ def run_leg(asked: dict[str, Any], *, given: Given, segments: list) -> None:
         segments: one reference to those that the policy was trained on, scaled.
     """
     torch.set_num_threads(1)
-    leg = given.leg(asked)
-    own = leg.place(given.folder)
-    if (known := told_before(own)) is not None:
-        for line in known:
-            ray_tune.report(line)
-        return
-    last: Told = {"epoch": 0}
+    with given.leg(asked) as (leg, own), given.before(leg) as before, given.folder.opened(Path(FORMS)) as forms:
+        if (known := told_before(own.path)) is not None:
+            for line in known:
+                ray_tune.report(line)
+            return
+        if given.context is not None:
+            cluster.work_for(given.context, trial=leg.number)
+            log.say("a trial's leg begins", generation=leg.generation)
+        last: Told = {"epoch": 0}
 
-    def say(record: EpochRecord, start_loss: float | None) -> bool:
-        nonlocal last
-        last = told(record)
-        ray_tune.report(last)
-        return True
+        def say(record: EpochRecord, start_loss: float | None) -> bool:
+            nonlocal last
+            last = told(record)
+            # Not before the driver has it: a leg that is cut off here goes on after what was told.
+            forms.keep()
+            own.keep()
+            ray_tune.report(last)
+            return True
 
-    try:
-        run_trial(
-            given.trial(leg),
-            ray.get(segments[0]),
-            given.bounds,
-            given.weights,
-            own,
-            say,
-            scaler=given.scaler,
-            until=leg.until,
-            goes_on_from=leg.before(given.folder),
-            base=given.base,
-            forms=given.folder / FORMS,
-        )
-    except (InputError, MemoryError) as error:
-        # Raised, Tune would train it a second time.
-        ray_tune.report(failed(own, last["epoch"], error))
+        try:
+            run_trial(
+                given.trial(leg),
+                ray.get(segments[0]),
+                given.bounds,
+                given.weights,
+                own.path,
+                say,
+                scaler=given.scaler,
+                until=leg.until,
+                goes_on_from=before,
+                base=given.base,
+                forms=forms.path,
+            )
+        except (InputError, MemoryError) as error:
+            # Raised, Tune would train it a second time.
+            ray_tune.report(failed(own, last["epoch"], error))
 
 
 def told(record: EpochRecord) -> Told:
     return {"epoch": record.epoch + 1, "validation_loss": record.validation_loss, "kept_loss": record.kept_loss}
 
 
-def failed(own: Path, epoch: int, error: Exception | str) -> Told:
+def failed(own: Copy, epoch: int, error: Exception | str) -> Told:
     """Write down why a leg failed, for good, and what Tune is told of it: no scheduler can judge what has no loss."""
-    facts = Facts.read(own) or Facts()
+    facts = Facts.read(own.path) or Facts()
     facts.failure = f"no memory was left ({error})" if isinstance(error, MemoryError) else str(error)
-    facts.write(own)
-    return {"epoch": epoch, "validation_loss": math.inf, "kept_loss": math.inf, "failure": facts.failure}
+    facts.write(own.path)
+    own.keep()
+    return _as_failed(epoch, facts.failure)
 
 
 def told_before(own: Path) -> list[Told] | None:
@@ -117,5 +141,9 @@ def told_before(own: Path) -> list[Told] | None:
     facts, found = Facts.read(own), checkpoint.newest(own)
     lines = [told(record) for record in found[0]] if found else []
     if facts is not None and facts.failure:
-        return [*lines, failed(own, len(lines), facts.failure)]
+        return [*lines, _as_failed(len(lines), facts.failure)]
     return lines if lines and legs.is_whole(own) else None
+
+
+def _as_failed(epoch: int, failure: str) -> Told:
+    return {"epoch": epoch, "validation_loss": math.inf, "kept_loss": math.inf, "failure": failure}

@@ -22,13 +22,13 @@ from ray.exceptions import RayActorError
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
 
-from lstm_ray import progress
+from lstm_ray import log, progress
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Segments
-from lstm_ray.errors import InputError
 from lstm_ray.model.policy import Policy
-from lstm_ray.on_ray import cluster
+from lstm_ray.on_ray import cluster, metrics, resources
+from lstm_ray.on_ray.folder import Folder, shared
 from lstm_ray.on_ray.tuning import legs, population, tpe
 from lstm_ray.on_ray.tuning.legs import Ended, Leg
 from lstm_ray.on_ray.tuning.running import Given, run_leg
@@ -38,8 +38,6 @@ from lstm_ray.space import Settings, draw
 RAY_TUNE = "ray_tune"
 REDUCTION = 3
 """ASHA lets about one trial in this many pass each rung."""
-GRAIN = 1 / 16
-"""Workers ask for CPUs in multiples of this, an exact binary fraction: Ray adds them up and rounds."""
 FEWEST = 3
 """Trials whose losses give a median to stop others by."""
 DIED = "its process died twice (out of memory, or killed)"
@@ -56,7 +54,7 @@ SWITCHES = {
 
 
 def search(config: Config, scaled: Segments, bounds: Boundaries, base: Policy, folder: Path) -> list[Ended]:
-    """Try settings from ``tune.space``; trials leave their checkpoints below the folder, which all nodes must see.
+    """Try settings from ``tune.space``; trials leave their checkpoints below the folder, on this machine.
 
     Raises:
         InputError: the space cannot be searched, or the cluster has fewer CPUs than a trial has workers.
@@ -66,16 +64,32 @@ def search(config: Config, scaled: Segments, bounds: Boundaries, base: Policy, f
     # Tune would say of every trial that it finds no log files, which SWITCHES turn off.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     shutil.rmtree(folder / RAY_TUNE, ignore_errors=True)
+    with shared(folder) as everywhere:
+        searcher, grid = _tuned(config, scaled, bounds, base, everywhere, concurrency)
+    failures: dict[int, dict[int, str]] = {}
+    for result in (grid[index] for index in range(len(grid))):
+        if result.error is not None:
+            assert result.config is not None, "Tune keeps a trial's config"
+            own = failures.setdefault(result.config["trial"], {})
+            own[result.config["generation"] or 0] = _reason(result.error)
+    return [legs.ended(folder, own, failures.get(own[-1].number, {})) for own in searcher.legs()]
+
+
+def _tuned(
+    config: Config, scaled: Segments, bounds: Boundaries, base: Policy, folder: Folder, concurrency: int
+) -> tuple[_Legs, ray_tune.ResultGrid]:
+    """Have Ray Tune run the legs; what comes of them is in the folder, and what kept one from saying so in Tune's results."""
     weights = dict(base.network.state_dict())
-    given = Given(config, bounds, base.config, base.scaler, weights, folder, _worker_cpus(config, concurrency))
+    given = Given(
+        config, bounds, base.config, base.scaler, weights, folder, _worker(config, concurrency), log.context()
+    )
     # In a list it is handed on as a reference: whoever needs the values maps them where they lie.
-    shared = {"given": given, "segments": [ray.put(scaled)]}
-    trainable = ray_tune.with_parameters(_runner(config), **shared)
+    trainable = ray_tune.with_parameters(_runner(config), given=given, segments=[ray.put(scaled)])
     is_population = config.tune.scheduler == "pbt"
     num_trials = len(draw(config)) if config.tune.search != "optuna" else config.tune.trials
     with progress.bar("tune", num_trials * config.tune.max_epochs) as advance, _environment(SWITCHES):
         shown = _Shown(advance, num_trials, config.tune.max_epochs)
-        searcher: _Generations | _OneByOne = (_Generations if is_population else _OneByOne)(config, folder, shown)
+        searcher: _Generations | _OneByOne = (_Generations if is_population else _OneByOne)(config, folder.path, shown)
         grid = ray_tune.Tuner(
             ray_tune.with_resources(trainable, _resources(config, concurrency)),
             tune_config=ray_tune.TuneConfig(
@@ -89,7 +103,7 @@ def search(config: Config, scaled: Segments, bounds: Boundaries, base: Policy, f
             ),
             run_config=ray_tune.RunConfig(
                 name="search",
-                storage_path=str(folder / RAY_TUNE),
+                storage_path=str(folder.path / RAY_TUNE),
                 # A process that dies once is bad luck; its trial goes on from its checkpoint.
                 failure_config=ray_tune.FailureConfig(max_failures=1),
                 # Legs keep checkpoints of their own.
@@ -97,13 +111,7 @@ def search(config: Config, scaled: Segments, bounds: Boundaries, base: Policy, f
                 verbose=0,
             ),
         ).fit()
-    failures: dict[int, dict[int, str]] = {}
-    for result in (grid[index] for index in range(len(grid))):
-        if result.error is not None:
-            assert result.config is not None, "Tune keeps a trial's config"
-            own = failures.setdefault(result.config["trial"], {})
-            own[result.config["generation"] or 0] = _reason(result.error)
-    return [legs.ended(folder, own, failures.get(own[-1].number, {})) for own in searcher.legs()]
+    return searcher, grid
 
 
 def _runner(config: Config) -> Any:
@@ -116,14 +124,21 @@ def _runner(config: Config) -> Any:
 
 
 def _concurrency(config: Config) -> int:
-    """Trials at the same time. Those trained by a group of workers never ask for more CPUs than there are."""
-    cpus, workers = cluster.num_cpus(), config.tune.workers
-    if workers > cpus:
-        raise InputError(
-            f"tune.workers is {workers}, but the cluster has {cpus} CPU{'s' * (cpus != 1)}, so no trial could ever start; "
-            f"lower it to {cpus} or less, or add nodes"
-        )
-    return max(1, min(config.tune.concurrency, cpus // max(workers, 1), config.tune.trials))
+    """Trials at the same time: never more than the nodes could hold, each process with a CPU unless resources.tune says
+    otherwise.
+
+    Raises InputError where nodes that could hold one trial do not come.
+    """
+    asked, each = _process(config), max(config.tune.workers, 1)
+    resources.wait_for(asked, each, config.resources)
+    return max(1, min(config.tune.concurrency, resources.held(asked) // each, config.tune.trials))
+
+
+def _process(config: Config) -> resources.Process:
+    """One worker of a group, with a GPU where there are enough for a group, or else one trial, which shares what there is."""
+    asked, workers = resources.process(config.resources, "tune", 1.0), config.tune.workers
+    gpus = float(bool(workers) and resources.total("GPU", asked) >= workers)
+    return resources.process(config.resources, "tune", 1.0, gpus)
 
 
 def _scheduler(config: Config) -> TrialScheduler:
@@ -138,20 +153,29 @@ def _scheduler(config: Config) -> TrialScheduler:
     return FIFOScheduler()
 
 
-def _resources(config: Config, concurrency: int) -> dict[str, float]:
+def _resources(config: Config, concurrency: int) -> ray_tune.PlacementGroupFactory:
     """One trial's share of the CPUs and GPUs that are free now, at most one of each, so that whoever holds the rest of a
     small cluster cannot keep the search waiting. A group's workers ask for CPUs of their own."""
-    free = ray.available_resources() if not config.tune.workers else {}
-    share = {kind: min(1.0, math.floor(100 * free.get(kind, 0.0) / concurrency) / 100) for kind in ("CPU", "GPU")}
     # Where nothing is free a trial shares what others hold; Tune wants to be asked for something, so for one byte.
-    return {"cpu": share["CPU"], "gpu": share["GPU"], "memory": 1.0}
+    if config.tune.workers:
+        return ray_tune.PlacementGroupFactory([{"memory": 1.0}])
+    free, asked = ray.available_resources(), _process(config)
+    share = {
+        kind: min(1.0, math.floor(100 * min(free.get(kind, 0.0), resources.total(kind, asked)) / concurrency) / 100)
+        for kind in ("CPU", "GPU")
+    }
+    asked = resources.process(config.resources, "tune", share["CPU"], share["GPU"])
+    labels: Any = {"bundle_label_selector": [dict(asked.labels)]} if asked.labels else {}
+    return ray_tune.PlacementGroupFactory([{"memory": 1.0, **asked.bundle()}], **labels)
 
 
-def _worker_cpus(config: Config, concurrency: int) -> float:
-    """CPUs that each worker of a group asks for, at most one: groups share what is free now, as processes do."""
-    free = ray.available_resources().get("CPU", 0.0)
-    grains = math.floor(free / (concurrency * max(config.tune.workers, 1)) / GRAIN)
-    return min(1.0, max(1, grains) * GRAIN)
+def _worker(config: Config, concurrency: int) -> resources.Process:
+    """What each worker of a group asks for, at most a CPU: groups share what is free now, as processes do."""
+    asked, num = _process(config), concurrency * max(config.tune.workers, 1)
+    if config.resources.tune.cpus is not None:
+        return asked
+    free = min(ray.available_resources().get("CPU", 0.0), resources.total("CPU", asked))
+    return resources.derived(asked, num, min(1.0, free / num))
 
 
 def _reason(error: Exception) -> str:
@@ -177,6 +201,7 @@ class _Shown:
     def end(self, number: int, failed: bool) -> None:
         self.ended.add(number)
         self.failed |= {number} if failed else set()
+        metrics.tell("trials", 1, outcome="failed" if failed else "whole")
         self._move(number, self.epochs)
 
     def _move(self, number: int, epoch: int) -> None:

@@ -301,8 +301,9 @@ def test_a_search_goes_on_where_others_hold_every_cpu(local_ray, trained, world,
 
 
 def test_more_workers_than_cpus_are_refused(local_ray, trained, world, tmp_path):
-    with pytest.raises(InputError, match=r"tune\.workers is 999, but the cluster has \d+ CPU.*lower it to"):
-        search(other(trained, tune__workers=999), *world, tmp_path)
+    words = r"resources\.tune: 999 processes with 1 CPU each were asked for, .* could hold \d+ of 999\..*tune\.workers"
+    with pytest.raises(InputError, match=words):
+        search(other(trained, tune__workers=999, resources__wait_seconds=0), *world, tmp_path)
 
 
 def test_trials_by_groups_of_workers_learn_as_in_one_process_and_leave_no_place_behind(
