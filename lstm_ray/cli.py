@@ -5,16 +5,20 @@ Only light modules are imported here; a command imports what it needs, so that `
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from lstm_ray.commands import demonstrating, operating, using
-from lstm_ray.commands.options import Address, escaped, use
+from lstm_ray import log
+from lstm_ray.commands import demonstrating, doctoring, operating, submitting, using
+from lstm_ray.commands.options import Address, Profile, escaped, named, use
 from lstm_ray.errors import InputError, not_installed
 
 if TYPE_CHECKING:
@@ -56,8 +60,9 @@ def _stage_command(name: str) -> Callable[..., None]:
         run_dir: RunDirOption = "",
         force: Force = False,
         address: Address = "",
+        profile: Profile = "",
     ) -> None:
-        run_names([name], config, overrides, run_dir, force, address)
+        run_names([name], config, overrides, run_dir, force, address, profile)
 
     command.__doc__ = EXPLAINED[name] + " Runs the stages it needs first where they are missing or stale."
     return command
@@ -71,6 +76,7 @@ def _explore(
     run_dir: RunDirOption = "",
     force: Force = False,
     address: Address = "",
+    profile: Profile = "",
     suggest: Annotated[
         bool,
         typer.Option(
@@ -86,7 +92,7 @@ def _explore(
     elif out:
         raise InputError(f"--out {out} is for --suggest, which writes a config; a run writes into --run-dir")
     else:
-        run_names(["explore"], Path(config), overrides, run_dir, force, address)
+        run_names(["explore"], Path(config), overrides, run_dir, force, address, profile)
 
 
 def _evaluate(
@@ -97,6 +103,7 @@ def _evaluate(
     run_dir: RunDirOption = "",
     force: Force = False,
     address: Address = "",
+    profile: Profile = "",
     data: Annotated[
         list[str],
         typer.Option(
@@ -119,12 +126,12 @@ def _evaluate(
         judge_unseen(config, data, out)
     elif out:
         raise InputError(f"--out {out} is for --data, which judges a run on new files; a run writes into --run-dir")
-    elif Path(config).is_dir():
+    elif "://" in config or Path(config).is_dir():
         raise InputError(
             f"'{config}' is a directory: name the YAML of the run, or judge the run on new files with --data"
         )
     else:
-        run_names(["evaluate"], Path(config), overrides, run_dir, force, address)
+        run_names(["evaluate"], Path(config), overrides, run_dir, force, address, profile)
     if audit:
         _audit(Path(config), overrides, run_dir)
 
@@ -170,9 +177,10 @@ def run(
     run_dir: RunDirOption = "",
     force: Force = False,
     address: Address = "",
+    profile: Profile = "",
 ) -> None:
     """Run every stage in order; stages whose inputs have not changed are skipped."""
-    run_names(["environment", *EXPLAINED], config, overrides, run_dir, force, address)
+    run_names(["environment", *EXPLAINED], config, overrides, run_dir, force, address, profile)
 
 
 @app.command()
@@ -204,9 +212,11 @@ for _command in (
     operating.lineage,
     operating.stress,
     operating.forget,
+    doctoring.doctor,
     demonstrating.operate_demo,
 ):
     app.command()(_command)
+app.command(context_settings=submitting.PASSED_ON)(submitting.submit)
 
 
 @app.command()
@@ -214,7 +224,9 @@ def benchmark(
     suite: Annotated[
         str,
         typer.Option(
-            "--suite", metavar="SUITE", help="what to measure: accuracy, training, data, plan, evaluate, serve, chaos or scale"
+            "--suite",
+            metavar="SUITE",
+            help="what to measure: accuracy, training, data, plan, evaluate, serve, chaos or scale",
         ),
     ],
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="folder that holds the data files")] = None,
@@ -291,7 +303,15 @@ def _suggest(source: str, out: str, force: bool) -> None:
         console.print(f"[green]✓[/] {escaped(out)}; look at it, then: lstm-ray explore {escaped(out)}", soft_wrap=True)
 
 
-def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, force: bool, address: str) -> None:
+def run_names(
+    names: list[str],
+    path: Path,
+    overrides: list[str],
+    run_dir: str,
+    force: bool,
+    address: str,
+    profile: str = "",
+) -> None:
     """Run stages for a person: say what happens, write the report page, name where it is."""
     from lstm_ray.config_file import load
     from lstm_ray.lifecycle import run_stages
@@ -300,7 +320,7 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
     use(address)
     config = load(path, overrides)
     directory = RunDir(run_dir or Path("runs") / config.name)
-    console = Console(highlight=False)
+    console = Console(highlight=False, quiet=log.is_json())
     changed = False
 
     def on_end(name: str, report: Report, skipped: bool) -> None:
@@ -320,8 +340,19 @@ def run_names(names: list[str], path: Path, overrides: list[str], run_dir: str, 
         force=force,
         on_start=lambda name: console.print(f"[dim]→ {name}[/]"),
         on_end=on_end,
+        around=_profiling(profile, directory),
     )
     _write_report(directory, changed, console)
+
+
+def _profiling(kind: str, run: RunDir) -> Callable[[str], AbstractContextManager[None]]:
+    """What is entered while a stage runs."""
+    if not kind:
+        return lambda stage: nullcontext()
+    from lstm_ray.on_ray.profiling import profiled, require_kind
+
+    require_kind(kind)
+    return lambda stage: profiled(kind, stage, run)
 
 
 def _write_report(directory: RunDir, changed: bool, console: Console) -> None:
@@ -333,22 +364,51 @@ def _write_report(directory: RunDir, changed: bool, console: Console) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit 2 with one message where the user's input is wrong."""
-    guarded(lambda: app(arguments, standalone_mode=True))
+    guarded(lambda: app(named(sys.argv[1:] if arguments is None else arguments), standalone_mode=True))
 
 
 def guarded(work: Callable[[], Any]) -> None:
-    """Do the work; what the user can mend becomes one message and exit code 2."""
+    """Do the work; what the user can mend becomes one message and exit code 2, being stopped one line and 128 + the signal."""
+    received: list[int] = []
     try:
-        try:
-            work()
-        except ModuleNotFoundError as error:
-            raise not_installed(error) or error from None
+        with _stopped_by(received):
+            try:
+                work()
+            except ModuleNotFoundError as error:
+                raise not_installed(error) or error from None
     except InputError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(error)}", soft_wrap=True)
+        if log.is_json():
+            log.join({})
+            log.say(str(error), "error")
+        else:
+            Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(error)}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command goes on from here")
-        sys.exit(1)
+    except (KeyboardInterrupt, SystemExit) as leaving:
+        # Typer makes an exit with 130 of every interruption; an exit with another code has said its own words.
+        if not received or getattr(leaving, "code", 130) != 130:
+            raise
+        Console(stderr=True).print("stopped; the same command goes on from here")
+        sys.exit(128 + received[0])
+
+
+@contextmanager
+def _stopped_by(received: list[int]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM, which ends a job or a container, unwind the work alike, so that what it began is put away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        # No class of our own: Ray's waiting, in C++, lets this one through alone.
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def job(name: str | None) -> None:
@@ -362,8 +422,9 @@ def job(name: str | None) -> None:
         run_dir: RunDirOption = "",
         force: Force = False,
         address: Address = "",
+        profile: Profile = "",
     ) -> None:
         names = [name] if name else ["environment", *EXPLAINED]
-        run_names(names, config, overrides, run_dir, force, address)
+        run_names(names, config, overrides, run_dir, force, address, profile)
 
-    guarded(single)
+    guarded(lambda: single(named(sys.argv[1:])))

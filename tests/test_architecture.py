@@ -33,8 +33,11 @@ LAYERS = (
         "config",
         "space",
         "config_file",
+        "storage",
         "run_dir",
+        "log",
         "progress",
+        "doctor",
         "data",
         "environment",
         "explore",
@@ -63,7 +66,7 @@ LAYERS = (
 """Each may import those before it, and itself where it is a folder."""
 TOP = {"README.md", "pyproject.toml", "cluster", "configs", "jobs", "lstm_ray", "tests"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SERVED = ("cluster", "serve", "servers", "replica", "streams", "update")
+SERVED = ("cluster", "serve", "servers", "replica", "streams", "update", "registers", "application")
 PROOFS = ("proof", "stress")
 """What holds a server against the policy, which is the deploy stage's."""
 ALONE = {"lstm_ray.stress.users"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -11,6 +13,22 @@ from rich.markup import escape
 Address = Annotated[
     str, typer.Option("--address", metavar="ADDRESS", help="Ray cluster; default: a local one if needed")
 ]
+
+PROFILES = ("torch", "py-spy")
+Profile = Annotated[
+    str,
+    typer.Option(
+        "--profile", metavar="[torch|py-spy]", help="leave a profile of each stage in RUN/profile; bare: torch"
+    ),
+]
+
+
+def named(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which a bare --profile says which: torch's."""
+    return [
+        "--profile=torch" if given == "--profile" and after not in PROFILES else given
+        for given, after in pairwise([*arguments, ""])
+    ]
 
 
 def use(address: str) -> None:
