@@ -16,15 +16,16 @@ import torch
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 
+from lstm_ray import log
 from lstm_ray.errors import InputError
 from lstm_ray.model import smoke
 from lstm_ray.model.request import SeriesInput
 from lstm_ray.monitor.live import Watched
 from lstm_ray.monitor.traffic import Compared, Observed, Rows, Tally
 from lstm_ray.monitor.watched import watched
-from lstm_ray.on_ray import streams
+from lstm_ray.on_ray import registers, streams
 from lstm_ray.on_ray.calls import Calls
-from lstm_ray.on_ray.cluster import NAMESPACE
+from lstm_ray.on_ray.cluster import NAMESPACE, work_for
 from lstm_ray.registry.lineup import Lineup
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.serving import explaining, planning
@@ -219,18 +220,21 @@ class Held:
 class Replica(Calls):
     """One process that answers HTTP with the policies of the register's line-up.
 
-    Serve's ``user_config`` names the register, ``{"register": NAME}``, and stays as it is when the line-up changes: Serve takes
-    a replica whose ``user_config`` changes out of its proxy for a second and more, and a server may have no other.
+    Serve's ``user_config`` stays as it is when the line-up changes: Serve takes a replica whose ``user_config`` changes out of
+    its proxy for a second and more, and a server may have no other.
 
     Args:
         tokens: see Gate.
+        beginning: of the register, where nobody else makes it.
     """
 
-    def __init__(self, deploy: Mapping[str, Any], tokens: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, deploy: Mapping[str, Any], tokens: Mapping[str, bytes], beginning: registers.Beginning | None = None
+    ) -> None:
         torch.set_num_threads(1)
         # Each request brings lists of thousands of numbers, which the collector would look through every few requests.
         gc.set_threshold(GC_THRESHOLD)
-        self._settings, self._tokens = DeployConfig.model_validate(deploy), tokens
+        self._settings, self._tokens, self._beginning = DeployConfig.model_validate(deploy), tokens, beginning
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._following: asyncio.Task[None] | None = None
         self._switch = Switch(self._stop)
@@ -243,11 +247,18 @@ class Replica(Calls):
         champion. Ray Serve calls this before the replica's first request."""
         if self._following is not None:
             return
-        self._actor = ray.get_actor(user_config["register"], namespace=NAMESPACE)
+        name = registers.register_of(serve.get_replica_context().app_name)
+        if self._beginning is None:
+            self._actor = ray.get_actor(name, namespace=NAMESPACE)
+        else:
+            self._actor = await asyncio.to_thread(registers.begun, name, self._beginning)
         self._shards = streams.found(serve.get_replica_context().app_name)
-        self._register = RemoteRegister(self._actor, serve.get_replica_context().replica_id.unique_id)
+        name = serve.get_replica_context().replica_id.unique_id
+        work_for({"stage": "serve"}, replica=name)
+        self._register = RemoteRegister(self._actor, name)
         lineup = await self._register.lineup()
         await self._load(lineup.champion)
+        log.say("a replica answers", policy=lineup.champion)
         error = await self._take(lineup.model_copy(update={"held": None}))
         if error:
             # The champion answers; what lies beside it may come again with the next change.
@@ -270,6 +281,13 @@ class Replica(Calls):
                 lineup = await self._register.wait(sequence)
                 if lineup.sequence != sequence:
                     error = await self._take(lineup)
+                    log.say(
+                        f"a change of policies failed: {error}"
+                        if error
+                        else "the replica follows a change of policies",
+                        "error" if error else "info",
+                        policy=lineup.champion,
+                    )
                     await self._register.took(lineup.sequence, error)
                     sequence = lineup.sequence
             except MonitorLostError:

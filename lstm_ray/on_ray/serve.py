@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import ray
 import yaml
@@ -25,32 +24,34 @@ from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.config import BackpressureConfig
 from ray.serve.context import _get_global_client
 from ray.serve.schema import LoggingConfig
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from lstm_ray.config import with_values
+from lstm_ray.config import Config, with_values
 from lstm_ray.errors import InputError, nearest
-from lstm_ray.on_ray import cluster, orphans, servers, streams
+from lstm_ray.model import stored
+from lstm_ray.on_ray import cluster, orphans, registers, resources, servers, streams
 from lstm_ray.on_ray.calls import SERVICER
-from lstm_ray.on_ray.cluster import NAMESPACE
 from lstm_ray.on_ray.ports import free_port
+from lstm_ray.on_ray.registers import register_of
 from lstm_ray.on_ray.replica import Replica
 from lstm_ray.registry.folder import at, require_free
-from lstm_ray.registry.policies import lay
 from lstm_ray.sections.deploy import DeployConfig
 from lstm_ray.sections.operate import MonitorConfig
+from lstm_ray.sections.resources import NOTHING_SAID, ResourcesConfig, ShareConfig
 from lstm_ray.serving.bundle import Packed, find, unpack
 from lstm_ray.serving.gate import RETRY_SECONDS
 from lstm_ray.serving.headers import BEFORE_SERVE
 from lstm_ray.serving.secret import tokens
-from lstm_ray.serving.switching.register import Register
 
 APPLICATION = "lstm-ray"
 QUEUE_FACTOR = 4
 """A replica's queue holds this many times what it works on; more requests are answered with 503, and so are those that have
 waited in it for longer than RETRY_SECONDS, however slow the replica is. HAProxy queues none: it opens a connection for each."""
 REPLICA_CPUS = 0.5
-"""Reserved for a replica: where a machine has two, other work must still find one."""
+"""Reserved for a replica, unless resources.deploy says otherwise: where a machine has two, other work must still find one."""
 SHUTDOWN_SECONDS = 30.0
+HEAD = "node:__internal_head__"
+"""A resource that Ray gives to the head alone."""
+HEALTH_SECONDS = 2.0
 MEASURED = ("monitor.window", "monitor.false_alarms")
 """What a bundle's limits of drift hang on."""
 ENVIRONMENT = {
@@ -59,6 +60,8 @@ ENVIRONMENT = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": BEFORE_SERVE,
     # A proxy that is not up by then is killed, and Serve's start fails with it: on a busy machine 5 s are too few.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # Three checks in a row without an answer make a lost proxy; at the default of 10 s nobody is answered for half a minute.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
 }
 FAST_PROXY = {
     # Five times the throughput of Serve's own proxy (HAProxy passes requests on without unpacking them).
@@ -99,6 +102,7 @@ def running(
     source: str = "",
     history: Path | None = None,
     monitor: Mapping[str, Any] | None = None,
+    asks: ResourcesConfig = NOTHING_SAID,
 ) -> Iterator[Served]:
     """Serve a policy, and those that an update puts in its place, until the block ends.
 
@@ -110,6 +114,7 @@ def running(
         history: the registry: folder in which every policy that is served is kept, and by which other processes of this user
             find the server; None: one that ends with the block.
         monitor: fields of the section monitor that hold for every policy that is served, whatever its own config says.
+        asks: what each replica is given.
 
     Raises InputError where the address or the route is taken, or the host is not loopback and no token is set.
     """
@@ -127,11 +132,9 @@ def running(
         try:
             with (
                 _streams(application, files, deploy, history) as shards,
-                _register(register_of(application), files, source, history, shards, monitor or {}),
+                registers.beside(register_of(application), files, source, history, shards, monitor or {}),
             ):
-                options = {**_options(deploy), "user_config": {"register": register_of(application)}}
-                deployment: Any = serve.deployment(name="policy", **options)(Replica)
-                serve.run(deployment.bind(deploy.model_dump(), needed), name=application, route_prefix=route)
+                serve.run(bound(deploy, asks, needed), name=application, route_prefix=route)
                 url, grpc = f"http://{_named(deploy)}{route.rstrip('/')}", None
                 if deploy.grpc_port is not None:
                     grpc = _named(deploy.model_copy(update={"port": deploy.grpc_port}))
@@ -148,24 +151,53 @@ def serve_forever(source: str | Path, overrides: Sequence[str] = ()) -> None:
     """Serve the policy of a run directory, or of a policy's folder, until Ctrl-C or SIGTERM.
 
     Args:
-        overrides: ``deploy.field=value`` or ``monitor.field=value``, parsed as YAML.
+        overrides: ``deploy.field=value``, or of monitor or resources, parsed as YAML.
 
     Raises:
         InputError: no policy there, or settings that cannot be served.
     """
-    files = find(source)
-    policy = unpack(files)
-    values = _values(overrides)
-    config = with_values(policy.config, values)
-    fields = (path.partition(".")[2] for path in values if path.startswith("monitor."))
-    monitor = {name: getattr(config.monitor, name) for name in fields}
+    files, config, monitor = settled(source, overrides)
     with (
-        running(files, config.deploy, source=str(source), history=history_of(source), monitor=monitor) as served,
+        running(
+            files, config.deploy, APPLICATION, "/", str(source), history_of(source), monitor, config.resources
+        ) as served,
         _stop_signal() as stopped,
     ):
-        print(f"serving {policy.config.name} {policy.version[:12]} at {served.url}/  (Ctrl-C stops it)", flush=True)
+        print(f"serving {config.name} {stored.version(files)[:12]} at {served.url}/  (Ctrl-C stops it)", flush=True)
         stopped.wait()
         print("stopping", flush=True)
+
+
+def settled(source: str | Path, overrides: Sequence[str]) -> tuple[Packed, Config, dict[str, Any]]:
+    """A policy's files, its config with the overrides, and the fields of the section monitor among them.
+
+    Raises InputError as ``serve_forever``.
+    """
+    files, values = find(source), _values(overrides)
+    config = with_values(unpack(files).config, values)
+    fields = (path.partition(".")[2] for path in values if path.startswith("monitor."))
+    return files, config, {name: getattr(config.monitor, name) for name in fields}
+
+
+def bound(
+    deploy: DeployConfig,
+    asks: ResourcesConfig,
+    needed: Mapping[str, bytes],
+    beginning: registers.Beginning | None = None,
+) -> Any:
+    """The application as Serve runs it.
+
+    Args:
+        asks: what each replica is given.
+        needed: see Gate.
+        beginning: of the register, where the first replica is to make it.
+
+    Raises InputError where nodes that could hold the replicas do not come.
+    """
+    # What is deployed by a file Serve itself places, whenever there is room. It calls reconfigure where there is a user_config.
+    options = {**_options(deploy, asks, waits=beginning is None), "user_config": {"follow": "register"}}
+    deployment: Any = serve.deployment(name="policy", **options)(Replica)
+    return deployment.bind(deploy.model_dump(), needed, beginning)
 
 
 @contextmanager
@@ -187,6 +219,11 @@ def _start_serve(deploy: DeployConfig, private: str) -> DeployConfig:
         private: folder of this user alone.
     """
     host = ipaddress.ip_address(socket.gethostbyname(deploy.host))
+    if (head := _head_elsewhere()) and not host.is_unspecified:
+        raise InputError(
+            f"deploy.host {deploy.host} cannot be served from here: Serve answers at the cluster's head, {head}, and this is "
+            "another machine; run this on the head, or set deploy.host to 0.0.0.0 and a token (deploy.token_file)"
+        )
     if deploy.port:
         orphans.end_proxy(deploy.host, deploy.port)
         _require_free(deploy)
@@ -197,6 +234,7 @@ def _start_serve(deploy: DeployConfig, private: str) -> DeployConfig:
             _require_free(deploy.model_copy(update={"port": deploy.grpc_port}), "grpc_port")
         deploy = deploy.model_copy(update={"grpc_port": deploy.grpc_port or free_port(deploy.host)})
         grpc_options = {"grpc_options": {"port": deploy.grpc_port, "grpc_servicer_functions": [SERVICER]}}
+    # One proxy, at the head: without the head Ray's cluster is lost as well. KubeRay's RayService has one on every machine.
     # The fast proxy connects to replicas by the host they bind to: with several machines that must be every interface.
     fast = len([node for node in ray.nodes() if node["Alive"]]) == 1 or host.is_unspecified
     ports = {name: str(free_port()) for name in PROXY_PORTS}
@@ -241,7 +279,8 @@ def _join_serve(client: Any, deploy: DeployConfig, application: str, route: str)
         )
     if application in applications:
         raise InputError(
-            f"the application '{application}' already runs at {host}:{port}; stop the process that serves it"
+            f"the application '{application}' already runs at {host}:{port}; stop the process that serves it, or, where that "
+            "was killed, change what is served with 'lstm-ray update', or end it with 'serve shutdown'"
         )
     taken = {details["route_prefix"]: name for name, details in applications.items()}
     if route in taken:
@@ -257,52 +296,24 @@ def _grpc_port(details: dict[str, Any]) -> int | None:
     return options["port"] if SERVICER in options.get("grpc_servicer_functions", ()) else None
 
 
-def _options(deploy: DeployConfig) -> dict[str, Any]:
+def _options(deploy: DeployConfig, asks: ResourcesConfig, waits: bool = True) -> dict[str, Any]:
+    """Raises InputError where it waits for nodes that could hold the replicas, and they do not come."""
+    replica = resources.process(asks, "deploy", REPLICA_CPUS)
+    if waits:
+        resources.wait_for(replica, deploy.replicas, asks)
     return {
         "num_replicas": deploy.replicas,
         "max_ongoing_requests": deploy.max_ongoing_requests,
         "max_queued_requests": QUEUE_FACTOR * deploy.max_ongoing_requests,
         "backpressure_config": BackpressureConfig(retry_after_s=RETRY_SECONDS),
-        "ray_actor_options": {"num_cpus": REPLICA_CPUS},
+        "ray_actor_options": replica.replica(),
+        # Ray Serve sees a lost replica by its checks alone; every 10 s, if nothing is said.
+        "health_check_period_s": HEALTH_SECONDS,
         "graceful_shutdown_timeout_s": 5,
         "graceful_shutdown_wait_loop_s": 0.1,
         # A line for each request costs a tenth of the throughput; the monitor counts them.
         "logging_config": LoggingConfig(enable_access_log=False),
     }
-
-
-def register_of(application: str) -> str:
-    """Name of the actor that replicas follow."""
-    return f"{application}-register"
-
-
-@contextmanager
-def _register(
-    name: str,
-    files: Packed,
-    source: str,
-    history: Path | None,
-    shards: list[Any],
-    monitor: Mapping[str, Any],
-) -> Iterator[None]:
-    """The register's actor, detached as Serve's applications are; one left by a killed process makes room.
-
-    It stays on this machine, for its history does.
-    """
-    with suppress(ValueError):
-        ray.kill(ray.get_actor(name, namespace=NAMESPACE))
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": 0, "max_restarts": -1}
-    with tempfile.TemporaryDirectory(prefix="lstm-ray-") as temporary:
-        made: Any = ray.remote(Register).options(**options, scheduling_strategy=here)
-        folder = history or Path(temporary)
-        following = (streams.Following(shards), streams.Forgetting(shards))
-        actor = made.remote(folder, uuid4().hex, source, lay(folder, files), *following, monitor)
-        try:
-            cluster.answer(actor.status.remote())
-            yield
-        finally:
-            ray.kill(actor)
 
 
 @contextmanager
@@ -336,8 +347,13 @@ def _require_free(deploy: DeployConfig, field: str = "port") -> None:
 
 
 def _values(overrides: Sequence[str]) -> dict[str, Any]:
-    sections: dict[str, type[BaseModel]] = {"deploy": DeployConfig, "monitor": MonitorConfig}
+    sections: dict[str, type[BaseModel]] = {
+        "deploy": DeployConfig,
+        "monitor": MonitorConfig,
+        "resources.deploy": ShareConfig,
+    }
     fields = [f"{section}.{name}" for section, kind in sections.items() for name in kind.model_fields]
+    fields.append("resources.wait_seconds")
     values = {}
     for override in overrides:
         path, equals, text = override.partition("=")
@@ -348,17 +364,24 @@ def _values(overrides: Sequence[str]) -> dict[str, Any]:
             )
         if not equals or path not in fields:
             raise InputError(
-                f"--set {override!r}: a trained policy can be served with other fields of deploy and monitor alone, each as "
-                f"FIELD=VALUE{nearest(path, fields)}"
+                f"--set {override!r}: a trained policy can be served with other fields of deploy, monitor and "
+                f"resources.deploy alone, each as FIELD=VALUE{nearest(path, fields)}"
             )
         values[path] = yaml.safe_load(text)
     return values
 
 
 def _named(deploy: DeployConfig) -> str:
-    """Host and port for a URL; every interface is reached by loopback too."""
-    host = "127.0.0.1" if ipaddress.ip_address(socket.gethostbyname(deploy.host)).is_unspecified else deploy.host
-    return f"{host}:{deploy.port}"
+    """Host and port for a URL; every interface is reached by loopback too, on the head."""
+    everywhere = ipaddress.ip_address(socket.gethostbyname(deploy.host)).is_unspecified
+    return f"{(_head_elsewhere() or '127.0.0.1') if everywhere else deploy.host}:{deploy.port}"
+
+
+def _head_elsewhere() -> str:
+    """Address of the cluster's head, where Serve's proxy runs; empty where that is this machine."""
+    here = ray.get_runtime_context().get_node_id()
+    heads = [node for node in ray.nodes() if HEAD in node["Resources"] and node["NodeID"] != here]
+    return heads[0]["NodeManagerAddress"] if heads else ""
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from lstm_ray.model import smoke, stored
 from lstm_ray.model.stored import Files
 from lstm_ray.on_ray import cluster, servers
 from lstm_ray.on_ray.cluster import NAMESPACE
-from lstm_ray.on_ray.serve import APPLICATION, register_of
+from lstm_ray.on_ray.registers import register_of
+from lstm_ray.on_ray.serve import APPLICATION
 from lstm_ray.registry.account import read
 from lstm_ray.registry.folder import HeldError, at, require_free
 from lstm_ray.registry.ledger import Entry, Ledger, this_user

@@ -176,6 +176,9 @@ class LabelAnswer(BaseModel):
 class Readiness(BaseModel):
     status: str
     policy: str
+    warning: str | None = Field(
+        default=None, description="what is lost while predictions go on; left out where nothing is"
+    )
 
 
 class RefusedItem(BaseModel):

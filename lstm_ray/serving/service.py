@@ -102,6 +102,8 @@ class Service:
     in_flight: InFlight = field(default_factory=InFlight)
     """Requests under way, and how many there may be."""
     ready: bool = False
+    monitor_lost: bool = False
+    """Whether the monitor did not answer when it was last told something."""
     tally: Tally = field(default_factory=Tally)
     flags: Callable[[], Awaitable[list[str]]] = _no_flags
     """What must be known of the policy, and came up since it was bundled."""
@@ -118,7 +120,9 @@ class Service:
             tally.loads = self.in_flight.told()
             try:
                 await self.monitor.merge(tally)
+                self.monitor_lost = False
             except MonitorLostError:
+                self.monitor_lost = True
                 self.seen.forget_all()
                 raise
 

@@ -227,7 +227,7 @@ def test_a_policy_without_files_or_with_altered_ones_is_not_served(folder: Path,
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("train.workers=2", "other fields of deploy and monitor alone"),
+        ("train.workers=2", "other fields of deploy, monitor and resources.deploy alone"),
         ("deploy.prot=1", "did you mean 'deploy.port'"),
         ("monitor.keepdays=1", "did you mean 'monitor.keep_days'"),
         ("deploy.port", "each as FIELD=VALUE"),

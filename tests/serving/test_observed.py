@@ -143,6 +143,21 @@ def test_what_a_lost_monitor_was_told_is_handed_on_again() -> None:
     assert [len(rows.tick_T) for rows in told.met] == [12]
 
 
+def test_a_lost_monitor_is_told_by_readiness_and_the_answers_go_on() -> None:
+    client, told = served()
+    with client:
+        assert "warning" not in client.get("/readyz").json()
+        told.lost = True
+        assert client.get("/v1/monitor").status_code == 503
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        assert "no request is counted, no row is kept" in ready.json()["warning"]
+        assert client.post("/v1/forecast", json=serving.body_of(serving.window())).status_code == 200
+        told.lost = False
+        assert client.get("/v1/monitor").status_code == 200
+        assert "warning" not in client.get("/readyz").json()
+
+
 async def _asked_and_flushed(service: Any, asked: Any, lost: bool) -> None:
     await service.predict(asked)
     if not lost:

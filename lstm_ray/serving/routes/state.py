@@ -14,6 +14,9 @@ from lstm_ray.serving.monitored import Monitored
 from lstm_ray.serving.routes.common import GET_REFUSALS
 from lstm_ray.serving.service import Service
 
+LOST = "the register does not answer: no request is counted, no row is kept, and no other policy can be put in"
+"""Predictions go on with the policy that each replica holds."""
+
 
 def add(app: FastAPI, service: Service, tell: Callable[[], dict[str, Any]]) -> None:
     """Health, readiness, policy, card, monitor and metrics.
@@ -38,6 +41,8 @@ def add(app: FastAPI, service: Service, tell: Callable[[], dict[str, Any]]) -> N
     )
     async def readyz() -> Response:
         body = {"status": "ready" if service.ready else "not ready", "policy": version}
+        if service.monitor_lost:
+            body["warning"] = LOST
         return Response(json.dumps(body), 200 if service.ready else 503, media_type="application/json")
 
     @app.get(
