@@ -14,16 +14,11 @@ import sys
 from contextlib import suppress
 
 from lstm_ray.errors import InputError
-from lstm_ray.on_ray.nodes import running
+from lstm_ray.on_ray.nodes import Nodes, running
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nodes", type=int, default=2, help="nodes, the head included (default 2)")
-    parser.add_argument("--cpus", type=float, default=1, help="CPUs that each node offers (default 1)")
-    parser.add_argument("--port", type=int, default=6379, help="the head's port (default 6379)")
-    parser.add_argument("--dashboard-port", type=int, default=8265, help="the job server's port (default 8265)")
-    given = parser.parse_args()
+    given = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     token = os.environ.get("RAY_AUTH_TOKEN")
     try:
@@ -31,13 +26,39 @@ def main() -> None:
             suppress(KeyboardInterrupt),
             running(given.nodes, given.cpus, given.port, given.dashboard_port, token) as nodes,
         ):
-            print(f"{given.nodes} nodes of {given.cpus:g} CPUs are up. In another terminal:\n")
-            print(f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN={nodes.token}")
-            print(f"lstm-ray submit run configs/quickstart.yaml --address {nodes.jobs} --run-dir \"$PWD/runs/job\"\n")
-            print("Ctrl-C ends the cluster.", flush=True)
+            print(words(nodes, given.nodes, given.cpus), flush=True)
             signal.pause()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def arguments() -> argparse.Namespace:
+    """Of the command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=2, help="nodes, the head included (default 2)")
+    parser.add_argument("--cpus", type=float, default=1, help="CPUs that each node offers (default 1)")
+    parser.add_argument("--port", type=int, default=6379, help="the head's port; 0: any free one (default 6379)")
+    parser.add_argument(
+        "--dashboard-port", type=int, default=8265, help="the job server's port; 0: any free one (default 8265)"
+    )
+    given = parser.parse_args()
+    if given.nodes < 1:
+        parser.error(f"--nodes {given.nodes}: give at least 1, the head")
+    if given.cpus < 0:
+        parser.error(f"--cpus {given.cpus:g}: give 0 or more")
+    return given
+
+
+def words(nodes: Nodes, number: int, cpus: float) -> str:
+    """What to type in another terminal."""
+    cluster = f"1 node of {cpus:g} CPUs is up" if number == 1 else f"{number} nodes of {cpus:g} CPUs are up"
+    return (
+        f"{cluster}. In another terminal:\n\n"
+        f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN={nodes.token}\n"
+        f'lstm-ray submit run configs/quickstart.yaml --address {nodes.jobs} --run-dir "$PWD/runs/job"\n\n'
+        "Ctrl-C ends the cluster."
+    )
 
 
 if __name__ == "__main__":

@@ -37,12 +37,14 @@ class Figure:
     """None: nothing was promised."""
     at_most: bool = False
     """Whether the target is a ceiling (errors, seconds) or a floor."""
+    kept: bool | None = None
+    """Whether what was promised was kept, where that is no matter of the value."""
 
     @property
     def holds(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None where nothing was promised."""
         if self.target is None:
-            return None
+            return self.kept
         return self.value <= self.target if self.at_most else self.value >= self.target
 
     @property

@@ -93,9 +93,10 @@ def part(item: SeriesInput, first: int, end: int) -> SeriesInput:
 
 def bodies(config: Config) -> list[bytes]:
     """Requests of one series each, as JSON."""
-    return [json.dumps({"series": [_plain(series(config, number))]}).encode() for number in range(NUM_BODIES)]
+    return [json.dumps({"series": [plain(series(config, number))]}).encode() for number in range(NUM_BODIES)]
 
 
-def _plain(item: SeriesInput) -> dict[str, object]:
+def plain(item: SeriesInput) -> dict[str, object]:
+    """A request's series as JSON has it."""
     times = [f"{time}Z" for time in np.asarray(item.times).astype("datetime64[s]").astype(str)]
     return {"times": times, "columns": {name: np.asarray(values).tolist() for name, values in item.columns.items()}}
