@@ -146,10 +146,12 @@ class Nodes:
         own += [f"--node-ip-address={self.hosts.format(2 + len(self.members))}"]
         # Jobs go through this one, and another cluster on this machine may have Ray's own choice of it.
         own += [f"--dashboard-agent-listen-port={free_port()}"]
+        # Where a machine lays the working directories of jobs, too: in one folder, nodes would replace each other's.
+        own += [f"--temp-dir={self.folder / str(len(self.members))}"]
         if self.members:
             own += [f"--address={self.address}"]
         else:
-            own += ["--head", f"--port={self.port}", f"--temp-dir={self.folder}", f"--dashboard-port={self.jobs_port}"]
+            own += ["--head", f"--port={self.port}", f"--dashboard-port={self.jobs_port}"]
             own += [f"--ray-client-server-port={free_port()}"]
         command = [*inside, *_without(hides), RAY, "start", "--block", *own]
         node = _started(name, command, self.folder / f"{name}.log", self.environment | PATIENT)

@@ -73,11 +73,11 @@ def export_run(source: str, kinds: Sequence[str], quantised: Sequence[str], out:
 def _folder(source: str, out: str) -> Path:
     """Where the policy lies on this machine's disk, the furthest along first; a copy of it where it is in storage."""
     if "://" in source:
+        if not out:
+            raise InputError(f"'{source}' is on no local disk; say with --out DIR where its exports are to be written")
         from lstm_ray.run_dir import RunDir
 
         run = RunDir(source)
-        if not out:
-            raise InputError(f"'{run.uri}' is on no local disk; say with --out DIR where its exports are to be written")
         for name in ("", *PLACES):
             if run.exists(f"{name}/{POLICY}".lstrip("/")):
                 with run.local_copy(name) as copy:

