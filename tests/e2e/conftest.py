@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,13 +37,6 @@ def command(environment: dict[str, str]) -> Callable[..., subprocess.CompletedPr
     return run
 
 
-@pytest.fixture
-def short_folder() -> Iterator[str]:
-    """A folder whose path leaves room for the names of Ray's sockets, which a system limits to 107 characters."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield folder
-
-
 @contextmanager
 def group(arguments: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen]:
     """A program and its children in a process group of their own, all of them gone at the end of the block."""
@@ -66,13 +57,6 @@ def end_group(process: subprocess.Popen, with_signal: signal.Signals) -> None:
             os.killpg(process.pid, sign)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from lstm_ray.lifecycle import STAGES
 from lstm_ray.model.policy import Policy
 
-from .conftest import BIN, LSTM_RAY, free_port, group, wait_for
+from .conftest import LSTM_RAY
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -173,28 +173,3 @@ def test_labels_of_steps_run_end_to_end_with_the_same_code(tmp_path, command, ki
     done = command(LSTM_RAY, "forecast", str(run), "--data", str(table), "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert pl.read_parquet(out).height == 3 * 700
-
-
-def test_the_lifecycle_runs_as_a_job_with_two_workers_and_gives_the_same_metrics(
-    quickstart, tmp_path, short_folder, environment, command
-):
-    dashboard, port = free_port(), free_port()
-    secured = environment | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "only-for-this-test-of-a-job-on-a-cluster"}
-    head = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={port}"]
-    head += [f"--dashboard-port={dashboard}", f"--temp-dir={short_folder}", "--include-dashboard=true"]
-    run = tmp_path / "run"
-    with group(head, secured, tmp_path / "head.log"):
-        log = tmp_path / "head.log"
-        wait_for(lambda: "Ray runtime started" in log.read_text(), 240, lambda: f"the head to start: {log.read_text()}")
-        submit = [str(BIN / "ray"), "job", "submit", "--address", f"http://127.0.0.1:{dashboard}", "--working-dir", "."]
-        job = ["--", "python", "jobs/lifecycle.py", "--config", "configs/quickstart.yaml", "--run-dir", str(run)]
-        changes = ["--set", "train.workers=2", "--set", "tune.trials=2", "--set", "evaluate.backtest=null"]
-        done = command(*submit, *job, *changes, **{k: v for k, v in secured.items() if k.startswith("RAY_")})
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    for stage in STAGES:
-        assert (run / stage / "report.json").exists()
-    ours, theirs = (read(r, "train/report.json")["validation"]["mae"] for r in (run, quickstart))
-    assert ours == pytest.approx(theirs, rel=0.05), "the same data and steps, other dropout draws"
-    ours, theirs = (read(r, "evaluate/metrics.json")["metrics"]["mae"] for r in (run, quickstart))
-    assert ours == pytest.approx(theirs, rel=0.05)
-    assert ours < read(run, "evaluate/metrics.json")["baselines"]["ridge"]["mae"]
