@@ -19,7 +19,7 @@ ERROR_SECONDS = 120.0
 def driver(nodes: Nodes, folder: Path) -> Outcome:
     """kill -9 of the command, and the same command again."""
     world = World.at(folder)
-    calm = world.calm(nodes, "train", *LONG)
+    calm = world.calm(nodes, "train", *LONG, WORKERS)
     run = world.before(nodes, "split", folder / "driver/run")
     with world.working(nodes, "train", run, *LONG, WORKERS) as work:
         work.until(lambda: epochs_done(run) >= BEGUN, f"{BEGUN} epochs")
@@ -40,7 +40,7 @@ def driver(nodes: Nodes, folder: Path) -> Outcome:
 def head(nodes: Nodes, folder: Path) -> Outcome:
     """The process that keeps the cluster's state, which Ray without a store outside does not survive."""
     world = World.at(folder)
-    calm = world.calm(nodes, "train", *LONG)
+    calm = world.calm(nodes, "train", *LONG, WORKERS)
     run = world.before(nodes, "split", folder / "head/run")
     with running(1, 2.0) as own, world.working(own, "train", run, *LONG, WORKERS) as work:
         work.until(lambda: epochs_done(run) >= BEGUN, f"{BEGUN} epochs")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lstm_ray.benchmark.chaos import checks, network, searching, tables
 from lstm_ray.benchmark.chaos.outcome import Fault, LeftOut, Outcome, judged
-from lstm_ray.benchmark.chaos.training import BEGUN, EPOCHS, LONG, epochs_done
+from lstm_ray.benchmark.chaos.training import BEGUN, EPOCHS, LONG, WORKERS, epochs_done
 from lstm_ray.benchmark.chaos.work import Work
 from lstm_ray.benchmark.chaos.world import World
 from lstm_ray.on_ray.nodes import Nodes, running
@@ -110,7 +110,7 @@ def _training(
         shrinks: the other node goes on alone.
     """
     world, run = World.at(folder), folder / f"{name}/run"
-    calm = world.calm(nodes, "train", *LONG)
+    calm = world.calm(nodes, "train", *LONG, WORKERS)
     world.before(nodes, "split", run)
     with world.working(nodes, "train", run, *LONG, ELASTIC) as work:
         work.until(lambda: epochs_done(run) >= BEGUN, f"{BEGUN} epochs")
@@ -121,7 +121,7 @@ def _training(
         work.until(lambda: epochs_done(run) > done, "an epoch more")
         seconds = fault.seconds()
         work.ended()
-        wrong = work.not_well() or checks.training(run, calm)
+        wrong = work.not_well() or checks.training(run, calm, checks.RESIZED_TOLERANCE)
     wrong += [f"no worker was on {alone[0]}"] if alone else []
     wrong += ["struck too late to prove anything"] if done >= EPOCHS else []
     if not wrong and shrinks != any("number of workers changed" in text for text in checks.findings(run, "train")):

@@ -33,7 +33,7 @@ def stream_task(nodes: Nodes, folder: Path) -> Outcome:
 
 def _broken(nodes: Nodes, folder: Path, case: str, victim: str, *changes: str) -> Outcome:
     world = World.at(folder.parent)
-    calm = world.calm(nodes, "train", *LONG)
+    calm = world.calm(nodes, "train", *LONG, *changes)
     run = world.before(nodes, "split", folder / "run")
     with world.working(nodes, "train", run, *LONG, *changes) as work:
         work.until(lambda: epochs_done(run) >= BEGUN, f"{BEGUN} epochs")
