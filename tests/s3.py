@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -63,13 +63,13 @@ class Server:
         return name
 
     def objects(self, bucket: str) -> dict[str, bytes]:
-        """Everything in a bucket, by key."""
+        """Everything in a bucket, by key; what goes while it is read is left out."""
         filesystem = self.filesystem
         found = filesystem.get_file_info(fs.FileSelector(bucket, recursive=True))
         kept = {}
         for info in found:
             if info.type == fs.FileType.File:
-                with filesystem.open_input_file(info.path) as file:
+                with suppress(FileNotFoundError), filesystem.open_input_file(info.path) as file:
                     kept[info.path.removeprefix(f"{bucket}/")] = file.read()
         return kept
 

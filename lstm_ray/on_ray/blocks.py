@@ -218,13 +218,22 @@ def _got(result: ray.ObjectRef, words: str) -> Any:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError | OSError):
             raise error.cause from None
+        # What a task was to read may be lost before it runs.
+        if isinstance(error.cause, GIVEN_UP):
+            raise _given_up(error.cause, words) from None
         raise
     except GIVEN_UP as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"Ray gave up {words} a block ({said[:MOST_SAID]}); give each node more memory or fewer CPUs, and Ray's folder of "
-            "temporary files (RAY_TMPDIR) more room. What the run held before is whole"
-        ) from None
+        raise _given_up(error, words) from None
+
+
+def _given_up(error: BaseException, words: str) -> InputError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ray.exceptions.OutOfDiskError):  # its own words begin with the bytes of an address
+        said = "the object store is full, and so is the disk that it spills to"
+    return InputError(
+        f"Ray gave up {words} a block ({said[:MOST_SAID]}); give each node more memory or fewer CPUs, and Ray's folder of "
+        "temporary files (RAY_TMPDIR) more room. What the run held before is whole"
+    )
 
 
 def read_here(config: Config, piece: Piece, columns: Sequence[str] | None = None) -> pa.Table:

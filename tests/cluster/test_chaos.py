@@ -75,7 +75,7 @@ def test_an_error_must_be_one_and_have_no_traceback(tmp_path):
         assert work.ended() == 2
         assert work.not_one_error("none.yaml") == []
         assert work.not_one_error("disk")[0].startswith("the error does not say 'disk'")
-        (tmp_path / "log").write_text("Traceback (most recent call last)\nerror: a\nerror: b\n")
+        (tmp_path / "log").write_text('  File "/home/x/lstm_ray/cli.py", line 1\nerror: a\nerror: b\n')
         assert len(work.not_one_error(codes=(1,))) == 3
 
 
