@@ -32,7 +32,7 @@ needs_namespaces = pytest.mark.skipif(bool(network.unable()), reason=network.una
 @contextmanager
 def echoing() -> Iterator[tuple[network.Cable, socket.socket]]:
     """A connection through a cable to a program that says everything again."""
-    with network.apart() as (cable, hosts, inside):
+    with network.apart() as (cable, hosts, inside, _):
         there = hosts.format(network.THERE)
         command = [*inside, sys.executable, "-c", ECHO, there, str(PORT)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -82,7 +82,7 @@ def test_a_cut_is_silent_and_a_connection_outlives_a_short_one() -> None:
 
 @needs_namespaces
 def test_what_is_made_for_a_namespace_goes_with_it() -> None:
-    with network.apart() as (_, hosts, inside):
+    with network.apart() as (_, hosts, inside, _):
         name = inside[-1]
         assert name in _said("ip", "netns", "list")
         assert hosts.format(network.HERE) in _said("ip", "-brief", "address")

@@ -50,8 +50,8 @@ def training(run: Path, calm: Path, tolerance: float = METRIC_TOLERANCE) -> list
         names = ("train_loss", "validation_loss")
         epoch = f"epoch {their['epoch'] + 1}"
         wrong += unlike({n: our[n] for n in names}, {n: their[n] for n in names}, epoch, tolerance)
-    ends = (report(path, "train")["validation"] for path in (run, calm))
-    return wrong + unlike(*ends, "validation", tolerance)
+    our_end, their_end = (report(path, "train")["validation"] for path in (run, calm))
+    return wrong + unlike(our_end, their_end, "validation", tolerance)
 
 
 def segments(run: Path, calm: Path) -> list[str]:

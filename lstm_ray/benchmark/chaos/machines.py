@@ -145,7 +145,11 @@ def _far() -> Iterator[tuple[Nodes, network.Cable]]:
     """A cluster of two nodes, one of them in a network of its own. Raises LeftOut where there can be none."""
     if why := network.unable():
         raise LeftOut(why)
-    with network.apart() as (cable, hosts, inside), running(0, hosts=hosts, settings=HEALTH) as nodes:
+    with (
+        network.apart() as (cable, hosts, inside, device),
+        # Both sides have one name, by which gloo would take loopback for the way to the other.
+        running(0, hosts=hosts, settings={**HEALTH, "GLOO_SOCKET_IFNAME": device}) as nodes,
+    ):
         nodes.add(1)
         nodes.add(1, inside=inside)
         try:

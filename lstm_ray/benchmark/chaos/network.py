@@ -85,9 +85,9 @@ def unable() -> str:
 
 
 @contextmanager
-def apart() -> Iterator[tuple[Cable, str, list[str]]]:
+def apart() -> Iterator[tuple[Cable, str, list[str], str]]:
     """A namespace until the block ends: its cable; the addresses of both sides as a pattern, of which HERE is this one's and
-    THERE the other's; and what to put before a command that is to run in it."""
+    THERE the other's; what to put before a command that is to run in it; and the device's name, the same on both sides."""
     number = next(n for n in NUMBERS if not Path(f"/sys/class/net/chaos{n}a").exists())
     hosts, name = f"10.77.{number}.{{}}", f"chaos{number}"
     inside = ["ip", "netns", "exec", name]
@@ -97,11 +97,12 @@ def apart() -> Iterator[tuple[Cable, str, list[str]]]:
         cable = Cable(devices)
         try:
             _run("ip", "link", "set", f"{name}b", "netns", name)
-            for before, side, host in (([], "a", HERE), (inside, "b", THERE)):
-                _run(*before, "ip", "address", "add", f"{hosts.format(host)}/24", "dev", f"{name}{side}")
-                _run(*before, "ip", "link", "set", f"{name}{side}", "mtu", str(MTU_BYTES), "up")
+            _run(*inside, "ip", "link", "set", f"{name}b", "name", f"{name}a")
+            for before, host in (([], HERE), (inside, THERE)):
+                _run(*before, "ip", "address", "add", f"{hosts.format(host)}/24", "dev", f"{name}a")
+                _run(*before, "ip", "link", "set", f"{name}a", "mtu", str(MTU_BYTES), "up")
             _run(*inside, "ip", "link", "set", "lo", "up")
-            yield cable, hosts, inside
+            yield cable, hosts, inside, f"{name}a"
         finally:
             cable.close()
     finally:

@@ -10,8 +10,8 @@ from lstm_ray.benchmark.chaos.work import Strike, command, shot
 from lstm_ray.benchmark.chaos.world import World
 from lstm_ray.on_ray.nodes import Nodes
 
-SERIES = 10_000
-"""Four blocks of rows."""
+SERIES, MANY = 10_000, 30_000
+"""Four blocks of rows to prepare, and twelve to forecast."""
 ON_RAY = "preprocess.engine=ray"
 
 
@@ -32,7 +32,7 @@ def data_task(nodes: Nodes, folder: Path, name: str = "data-task", strike: Strik
 
 def forecast_task(nodes: Nodes, folder: Path, name: str = "forecast-task", strike: Strike = shot) -> Outcome:
     """An actor that forecasts a block of series."""
-    world, table = World.at(folder), World.at(folder, SERIES).table
+    world, table = World.at(folder), World.at(folder, MANY).table
     calm = world.calm(nodes, "train")
     words = ["forecast", str(calm), "--data", str(table / "*.parquet"), "--out"]
     alone, out = folder / f"{name}/alone", folder / f"{name}/out"
