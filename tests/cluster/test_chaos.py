@@ -20,7 +20,13 @@ from lstm_ray.errors import InputError
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.mark.parametrize("name", suite.CASES)
+USUAL = ("train-worker", "data-task", "tune-trial", "rollout-actor", "driver", "serve-replica", "serve-node")
+"""Cases of every run of the tests; the others take a quarter of an hour: pytest -m chaos tests/cluster/test_chaos.py."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in USUAL else pytest.mark.chaos) for name in suite.CASES]
+)
 def test_work_ends_right_though_something_breaks_in_its_midst(nodes, shared, name):
     try:
         outcome = suite.outcome_of(name, nodes, shared)
