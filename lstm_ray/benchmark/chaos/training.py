@@ -54,7 +54,7 @@ def epochs_done(run: Path) -> int:
     done = [0]
     with suppress(OSError):
         done.append(len((run / "train/metrics.jsonl").read_text().splitlines()))
-    for file in run.glob(".work/train-*/checkpoints/**/training.json"):
+    for file in run.glob(".work/train-*/checkpoints/epoch-*/training.json"):
         with suppress(OSError, ValueError):
             done.append(len(json.loads(file.read_text())["records"]))
     return max(done)
