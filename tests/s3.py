@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -62,15 +62,19 @@ class Server:
         self.filesystem.create_dir(name)
         return name
 
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Everything in a bucket, by key; what goes while it is read is left out."""
+    def objects(self, bucket: str, holding: str = "") -> dict[str, bytes]:
+        """What is in a bucket, by key, of keys that hold a word; what goes while it is read is left out."""
         filesystem = self.filesystem
         found = filesystem.get_file_info(fs.FileSelector(bucket, recursive=True))
         kept = {}
         for info in found:
-            if info.type == fs.FileType.File:
-                with suppress(FileNotFoundError), filesystem.open_input_file(info.path) as file:
-                    kept[info.path.removeprefix(f"{bucket}/")] = file.read()
+            if info.type == fs.FileType.File and holding in info.path:
+                try:
+                    with filesystem.open_input_file(info.path) as file:
+                        kept[info.path.removeprefix(f"{bucket}/")] = file.read()
+                except OSError:
+                    if filesystem.get_file_info(info.path).type != fs.FileType.NotFound:
+                        raise
         return kept
 
 
