@@ -86,9 +86,8 @@ def test_metrics_and_lines_of_driver_and_workers_name_the_run(nodes: Nodes, tmp_
         assert told == expected
         assert 'run="r1"' in labels
         assert 'stage="plan"' in labels
-    said = [
-        line for file in nodes.folder.glob("session_2*/logs/worker-*.err") for line in file.read_text().splitlines()
-    ]
+    logs = nodes.folder.glob("*/session_2*/logs/worker-*.err")
+    said = [line for file in logs for line in file.read_text().splitlines()]
     [line] = [line for line in said if "a worker works" in line]
     for part in ('"run": "r1"', '"stage": "plan"', '"rank": 3', '"level": "warning"', '"node": "127.0.0.2"'):
         assert part in line

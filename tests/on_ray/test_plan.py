@@ -115,7 +115,7 @@ def test_nothing_of_the_work_is_left(planned):
     run, _ = planned
     wanted = {"rollouts.parquet", "scenarios.json", "decisions.json", "synthetic.parquet", "verdict.json"}
     found = {file.name for file in (run.local / "plan").iterdir()} - {"policy"}
-    assert found == wanted | {"report.json", "figures.json"}
+    assert found == wanted | {"report.json", "figures.json", "log.jsonl"}
 
 
 def test_without_decision_and_synthetic_experience_the_base_goes_on_and_the_page_shows_it(local_ray, trained, tmp_path):
@@ -127,7 +127,7 @@ def test_without_decision_and_synthetic_experience_the_base_goes_on_and_the_page
     assert report.kept is False
     assert report.validation == folder.report("train").validation
     files = {file.name for file in (folder.local / "plan").iterdir()}
-    assert files == {"rollouts.parquet", "scenarios.json", "report.json", "figures.json"}
+    assert files == {"rollouts.parquet", "scenarios.json", "report.json", "figures.json", "log.jsonl"}
     assert "no synthetic experience was asked for" in render(folder)
 
 
