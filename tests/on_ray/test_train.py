@@ -243,6 +243,7 @@ def test_workers_take_gpus_where_the_cluster_has_enough(monkeypatch):
 RESIZE = Path(__file__).with_name("resize.py")
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_a_node_that_joins_is_used_and_one_that_leaves_costs_no_window(file, tmp_path):
     """A cluster of its own, in a process of its own: one CPU, a second one joins in mid-training, and loses its power."""
