@@ -20,7 +20,7 @@ from lstm_ray.errors import InputError
 pytestmark = pytest.mark.timeout(1200)
 
 
-USUAL = ("train-worker", "data-task", "tune-trial", "rollout-actor", "driver", "serve-replica", "serve-node")
+USUAL = ("train-worker", "data-task", "driver", "serve-replica")
 """Cases of every run of the tests; the others take a quarter of an hour: pytest -m chaos tests/cluster/test_chaos.py."""
 
 
