@@ -76,8 +76,8 @@ def told(error: OSError, place: str) -> OSError | InputError:
     return FileNotFoundError(text) if NOT_THERE.search(text) else error
 
 
-def within(work: Callable[[], T], seconds: float, place: str) -> T:
-    """The work's answer, or one InputError: clients may ask an endpoint that keeps silent for many minutes."""
+def within(work: Callable[[], T], seconds: float, silent: str) -> T:
+    """The work's answer, or an InputError of these words: clients may ask an endpoint that keeps silent for many minutes."""
     answer: list[T] = []
     failure: list[BaseException] = []
 
@@ -93,9 +93,7 @@ def within(work: Callable[[], T], seconds: float, place: str) -> T:
     if failure:
         raise failure[0]
     if not answer:
-        raise InputError(
-            f"storage does not answer for {place} (nothing in {seconds:g} s); check the endpoint, the region and the network"
-        )
+        raise InputError(silent)
     return answer[0]
 
 

@@ -58,12 +58,12 @@ def opened(given: str | Path) -> Place:
             f"{', '.join(f'{name}://' for name in SCHEMES[:-1])}"
         )
     if scheme == "s3":
-        return faults.within(lambda: _s3(shown, user, query), OPEN_SECONDS, f"'{shown}'{_at(query)}")
+        return faults.within(lambda: _s3(shown, user, query), OPEN_SECONDS, _silent(f"'{shown}'{_at(query)}"))
     if scheme in ("gs", "gcs"):
         query = urlencode({"retry_limit_seconds": f"{max(1.0, OPEN_SECONDS / 2):.0f}"} | dict(parse_qsl(query)))
     before, _, after = shown.partition("://")
     full = f"{before}://{user}{after}" + (f"?{query}" if query else "")
-    filesystem, root = faults.within(lambda: _by_pyarrow(full, shown), OPEN_SECONDS, f"'{shown}'")
+    filesystem, root = faults.within(lambda: _by_pyarrow(full, shown), OPEN_SECONDS, _silent(f"'{shown}'"))
     return Place(filesystem, root, shown, f"'{shown}'")
 
 
@@ -93,6 +93,13 @@ def _apart(text: str) -> tuple[str, str, str]:
         before = _given.get(key, ("", ""))
         _given[key] = (user or before[0], query or before[1])
     return shown, *_given.get(key, ("", ""))
+
+
+def _silent(words: str) -> str:
+    return (
+        f"storage does not answer for {words} (nothing in {OPEN_SECONDS:g} s); "
+        "check the endpoint, the region and the network"
+    )
 
 
 def _s3(shown: str, user: str, query: str) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from pyarrow import fs
 
 from lstm_ray.data.source import download
 from lstm_ray.errors import InputError, nearest
+from lstm_ray.storage.faults import within
 
 T = TypeVar("T")
 Partition = tuple[tuple[str, str | None], ...]
@@ -223,25 +223,10 @@ def _told(work: Callable[[], T], source: str) -> T:
 
 def _in_time(work: Callable[[], T], source: str) -> T:
     """The work's answer, or one InputError after SECONDS: without credentials some clients ask for minutes."""
-    answer: list[T] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answer.append(_told(work, source))
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=run, daemon=True, name="lstm-ray-look")
-    thread.start()
-    thread.join(SECONDS)
-    if failure:
-        raise failure[0]
-    if not answer:
-        raise InputError(
-            f"data.source '{source}' did not answer in {SECONDS:g} s; check the address, its credentials and the network"
-        )
-    return answer[0]
+    silent = (
+        f"data.source '{source}' did not answer in {SECONDS:g} s; check the address, its credentials and the network"
+    )
+    return within(lambda: _told(work, source), SECONDS, silent)
 
 
 def _as_regex(pattern: str) -> str:
