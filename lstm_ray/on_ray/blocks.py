@@ -231,8 +231,8 @@ def _given_up(error: BaseException, words: str) -> InputError:
     if isinstance(error, ray.exceptions.OutOfDiskError):  # its own words begin with the bytes of an address
         said = "the object store is full, and so is the disk that it spills to"
     return InputError(
-        f"Ray gave up a block while {words} ({said[:MOST_SAID]}); give each node more memory or fewer CPUs, and Ray's folder of "
-        "temporary files (RAY_TMPDIR) more room. What the run held before is whole"
+        f"Ray gave up a block while {words} ({said[:MOST_SAID]}); give each node more memory or fewer CPUs, and Ray's folder "
+        "of temporary files (RAY_TMPDIR) more room. What the run held before is whole"
     )
 
 
