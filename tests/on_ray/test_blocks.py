@@ -148,7 +148,9 @@ def test_what_ray_gives_up_on_is_one_clear_error(
 
     config = made.make_config(made.write_table(tmp_path / "t.csv"), preprocess__engine="ray")
     monkeypatch.setattr(ray, "get", full)
-    with pytest.raises(InputError, match=r"gave up a block while looking for series.*the object store is full.*RAY_TMPDIR"):
+    with pytest.raises(
+        InputError, match=r"gave up a block while looking for series.*the object store is full.*RAY_TMPDIR"
+    ):
         made.prepared_run(config, tmp_path / "run")
 
 
