@@ -245,7 +245,8 @@ def actor_pool(
         folder: of this process's machine, or the policy's files, which the actors are sent. None: they hold the world alone.
         world: what all of them read.
         cpus: that each actor asks for, unless ``asks`` says otherwise.
-        share_gpus: they also ask for the GPUs that there are, in equal shares; else they see none.
+        share_gpus: they also ask for the GPUs that there are, in equal shares, where all of them can have one; else they see
+            none.
         mend: what to do where actors are lost, in words.
         asks: what each actor is given, where something is said of the stage.
 
@@ -259,8 +260,8 @@ def actor_pool(
     shared = ray.put(files), ray.put(world)
     remote = ray.remote(max_restarts=0, max_task_retries=0)(Worker)
     size = max(1, min(actors, resources.held(asked)))
-    if share_gpus:
-        asked = resources.process(asks, stage, asked.cpus, min(1.0, resources.total("GPU", asked) / size))
+    if share_gpus and asks.of(stage).gpus is None:
+        asked = resources.with_gpus(asked, size, resources.nodes())
     version = "" if files is None else json.loads(files[POLICY])["version"]
 
     def start(own: float) -> Any:

@@ -19,7 +19,7 @@ from lstm_ray.config import Config
 from lstm_ray.data.feed import Items, all_batches, of_items, planned, steps_per_epoch, train_batches
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.windows import Batch, Segments
-from lstm_ray.on_ray import stream
+from lstm_ray.on_ray import resources, stream
 from lstm_ray.run_dir import Finding
 
 Way = Literal["memory", "stream"]
@@ -40,9 +40,14 @@ class Reading:
 def choose(config: Config, scaled: Segments) -> Reading:
     """``train.read``, with 'auto' resolved by what the segments take and what is free.
 
-    Where ``train.workers`` is not 0, the cluster must be connected: its smallest node counts.
+    Where ``train.workers`` is not 0, the cluster must be connected: its smallest node counts, of those that could work.
+
+    Raises InputError where none comes that could hold a worker.
     """
     asked, in_process = config.train.read, not config.train.workers
+    if not in_process:
+        # A cluster that starts nodes on demand may have none yet.
+        resources.wait_for(resources.process(config.resources, "train", resources.GRAIN), 1, config.resources)
     size, free = num_bytes(scaled), free_bytes() if in_process else _smallest_node_bytes()
     fits = size <= MEMORY_SHARE * free
     # What trains in this process is in its memory already: a copy for Ray Data would only add to it.

@@ -108,12 +108,18 @@ def process(resources: ResourcesConfig, stage: Stage, cpus: float, gpus: float =
 
 
 def nodes() -> list[Node]:
-    """Those that are alive."""
+    """Those that are alive, with what each offers in all."""
     return [
         Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"], node.get("Labels") or {})
         for node in ray.nodes()
         if node["Alive"]
     ]
+
+
+def free_nodes() -> list[Node]:
+    """Those that are alive, with what nobody holds on each now."""
+    free = ray._private.state.available_resources_per_node()
+    return [replace(node, offers=free.get(node.id, {})) for node in nodes()]
 
 
 def held_by(node: Node, asked: Process) -> int:
@@ -160,13 +166,24 @@ def grain(amount: float) -> float:
     return math.floor(amount / GRAIN + SLACK) * GRAIN
 
 
-def derived(asked: Process, num: int, cpus: float, kept: float = 0.0) -> Process:
+def derived(asked: Process, num: int, cpus: float, kept: float = 0.0, found: Sequence[Node] | None = None) -> Process:
     """With so many CPUs, or as many fewer as let the nodes hold all, one of them keeping some for others."""
-    found = nodes()
+    found = nodes() if found is None else found
     shares = (step * GRAIN for step in range(max(1, round(grain(cpus) / GRAIN)), 0, -1))
     tried = [asked.with_cpus(share) for share in shares]
     # What no share brings about is said by wait_for.
     return next((one for one in tried if held(one, found) >= num and left(one, num, found) >= kept), tried[-1])
+
+
+def with_gpus(asked: Process, num: int, found: Sequence[Node]) -> Process:
+    """With the most of a GPU, one at most, that so many processes could all have at once; as it is where some would get none:
+    those would wait, or all crowd on one node."""
+    if not any(node.offers.get("GPU") for node in found):
+        return asked
+    # Ray counts in units of 1e-4; two thirds of a GPU would leave a third that nobody can take.
+    shares = (math.floor(1e4 / part) / 1e4 for part in range(1, num + 1))
+    tried = (replace(asked, amounts={**asked.amounts, "GPU": share}) for share in shares)
+    return next((one for one in tried if held(one, found) >= num), asked)
 
 
 def room(asked: Process, data_cpus: float) -> float:

@@ -38,7 +38,7 @@ from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from lstm_ray import log
+from lstm_ray import log, progress
 from lstm_ray.config import Config
 from lstm_ray.data.parts import Boundaries
 from lstm_ray.data.schema import Scaler
@@ -61,6 +61,8 @@ RESIZE_SECONDS = 60.0
 SILENT_SECONDS = 600
 """A worker waits so long for the others' gradients, and then fails: where the cluster reaches a machine that the other workers
 do not, nothing else would end that. Ray's own time is half an hour."""
+NO_GROUP_SECONDS = 300.0
+"""After which an elastic training of which no group comes up is ended. Ray gives each half a minute."""
 DDP = {
     # Gradients lie where they are sent from. Buffers are the first worker's from the start and change for all alike, so
     # they need not be sent at every step.
@@ -92,7 +94,7 @@ def train(
         "log": log.context(),
     }
     with shared(folder) as given["folder"]:
-        run(_worker, given, scaled_to, config.resources, "train", MAX_FAILURES)
+        run(_worker, given, scaled_to, config.resources, "train", MAX_FAILURES, task_cpus)
     training = begin(config, scaled, bounds, torch.device("cpu"), scaler)
     if not restored(training, folder):
         raise InputError(f"no checkpoint in '{folder}' is whole; train again with --force")
@@ -105,7 +107,8 @@ def scaling(config: Config, way: Way) -> tuple[ScalingConfig, float]:
     """How many workers, with what each; and the CPUs of each of Ray Data's tasks, where they stream.
 
     Where batches are streamed, CPUs are left to Ray Data: a cluster that Train fills starves the pipeline that feeds it, and
-    both wait for ever.
+    both wait for ever. There, and where workers ask for labels, of which Ray Train knows nothing when it counts how many
+    would fit, a group grows to what the nodes of now can hold, and not beyond.
 
     Raises InputError where nodes that could hold them do not come.
     """
@@ -124,6 +127,13 @@ def scaling(config: Config, way: Way) -> tuple[ScalingConfig, float]:
     if data_cpus:
         high = max(low, min(high, int(room / max(asked.cpus, resources.GRAIN))))
         task_cpus = resources.beside(asked, high, min(1.0, data_cpus))
+    if asked.labels:
+        high = max(low, min(high, resources.held(asked)))
+    if asks.train.cpus is None and asked.cpus < min(1, config.train.threads):
+        progress.note(
+            f"each worker is given {asked.cpus:g} CPUs, for the nodes that are there hold no more; where nodes start on "
+            f"demand, set resources.train.cpus: {config.train.threads}"
+        )
     scaled_to = ScalingConfig(
         num_workers=(low, high) if isinstance(sizes, tuple) else low,
         elastic_resize_monitor_interval_s=RESIZE_SECONDS,
@@ -139,12 +149,14 @@ def run(
     asks: ResourcesConfig,
     stage: Stage,
     failures: int,
+    task_cpus: float = 0.0,
 ) -> None:
     """Have a group of workers do their work to its end. What they make they keep in the driver's folder: Ray's own is of no
     use afterwards.
 
     Args:
         failures: groups that may be lost, with a worker or a node, until it is given up.
+        task_cpus: of each of the tasks that feed the workers.
 
     Raises InputError where a worker does, or where nodes leave and none come for the group; else what Ray raises.
     """
@@ -155,7 +167,7 @@ def run(
             name="group",
             storage_path=own,
             failure_config=FailureConfig(max_failures=failures),
-            callbacks=[EndAtOnce(), EndWithoutRoom(asked, scaled_to.min_workers, asks)],  # type: ignore[list-item]
+            callbacks=[EndAtOnce(), EndWithoutRoom(asked, scaled_to, asks, task_cpus)],  # type: ignore[list-item]
         )
         try:
             TorchTrainer(
@@ -292,21 +304,47 @@ class EndAtOnce(UserCallback):
 
 
 class EndWithoutRoom(ControllerCallback):
-    """Ends a training for which nodes that have left left no room, and none came for ``resources.wait_seconds``: Ray would
-    wait for ever. Room that others hold is room."""
+    """Ends a training that would wait for ever, or start groups without end: nodes that have left left no room for its workers,
+    or none beside them for the tasks that feed them, and none came for ``resources.wait_seconds``; or no group of an elastic
+    one comes up. Room that others hold is room."""
 
-    def __init__(self, asked: resources.Process, num: int, asks: ResourcesConfig) -> None:
-        self.asked, self.num, self.asks = asked, num, asks
-        self.since: float | None = None
+    def __init__(
+        self, asked: resources.Process, scaled_to: ScalingConfig, asks: ResourcesConfig, task_cpus: float = 0.0
+    ) -> None:
+        self.asked, self.asks, self.task_cpus = asked, asks, task_cpus
+        self.low, self.high = scaled_to.min_workers, scaled_to.max_workers
+        self.size = self.low
+        """Workers that Ray Train decided on last."""
+        self.since: dict[str, float] = {}
+        """What is amiss, from when on."""
 
     def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
-        if isinstance(current_state, RunningState) or resources.held(self.asked) >= self.num:
-            self.since = None
-            return
-        now = time.monotonic()
-        self.since = now if self.since is None else self.since
-        if now - self.since >= self.asks.wait_seconds:
-            resources.wait_for(self.asked, self.num, self.asks.model_copy(update={"wait_seconds": 0.0}))
+        self.size = getattr(getattr(current_state, "scaling_decision", None), "num_workers", self.size)
+        is_up, found = isinstance(current_state, RunningState), None
+        if not is_up or self.task_cpus:
+            found = resources.nodes()
+        if self._lasts("room", not is_up and resources.held(self.asked, found) < self.low, self.asks.wait_seconds):
+            resources.wait_for(self.asked, self.low, self.asks.model_copy(update={"wait_seconds": 0.0}))
+        is_starved = is_up and found is not None and resources.left(self.asked, self.size, found) < self.task_cpus
+        if self._lasts("tasks", is_starved, self.asks.wait_seconds):
+            raise InputError(
+                f"nodes have left, and {self.size:,} workers fill those that stayed: Ray Data, which feeds them, finds no "
+                f"{self.task_cpus:g} CPUs on any. Add nodes, or set train.read: memory or fewer train.workers; the same "
+                "command goes on after the newest checkpoint"
+            )
+        # Ray Train counts what nodes offer in all, decides on a size that others leave no room for, and does so again.
+        if self._lasts("group", not is_up and self.high > self.low, NO_GROUP_SECONDS):
+            raise InputError(
+                f"no group of {self.low:,} to {self.high:,} workers came up within {NO_GROUP_SECONDS:g} s; others hold CPUs of "
+                "this cluster: let them end, or set train.workers to the number that fits beside them; the same command goes on"
+            )
+
+    def _lasts(self, what: str, is_so: bool, seconds: float) -> bool:
+        """Whether that has been so for so long."""
+        if not is_so:
+            self.since.pop(what, None)
+            return False
+        return time.monotonic() - self.since.setdefault(what, time.monotonic()) >= seconds
 
 
 def _keep(training: Training, sizes: list[int], copy: Copy) -> None:

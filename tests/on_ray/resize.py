@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import ray
 import torch
+from ray._raylet import Config
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import get_or_create_autoscaling_coordinator
 
 from lstm_ray.config import with_values
@@ -44,6 +45,7 @@ def main(file: Path, folder: Path) -> None:
     workers.RESIZE_SECONDS = 1.0
     with running(1) as nodes:
         os.environ.update(nodes.environment | {"RAY_ADDRESS": nodes.address})
+        Config.initialize("")  # Ray read whether to show a token when it was imported.
         run = prepared(config, folder / "resized")
         ours.ensure()
         with ThreadPoolExecutor(1) as pool:

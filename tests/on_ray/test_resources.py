@@ -8,11 +8,14 @@ import pytest
 import ray
 from ray._common.ray_option_utils import validate_actor_options, validate_task_options
 from ray.serve.schema import RayActorOptionsSchema
+from ray.train.v2._internal.execution.controller.state import RestartingState, RunningState, SchedulingState
+from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
 from ray.train.v2.api.config import ScalingConfig
 
 from lstm_ray.errors import InputError
 from lstm_ray.on_ray import resources, serve, workers
 from lstm_ray.on_ray.resources import Node, Process
+from lstm_ray.on_ray.tuning import searching
 from lstm_ray.sections.resources import ResourcesConfig, ShareConfig
 from tests import made
 
@@ -198,6 +201,90 @@ def test_labels_and_gpus_are_counted_on_the_nodes_that_have_them(cluster_of: Any
     assert scaled.use_gpu
     assert scaled.resources_per_worker == {"CPU": 2.0, "GPU": 1.0}
     assert scaled.label_selector == {"kind": "fast"}
+
+
+def test_an_elastic_group_with_labels_grows_no_further_than_nodes_that_have_them(cluster_of: Any) -> None:
+    """Ray Train counts the room on all nodes, and would decide again and again on a size that finds none."""
+    cluster_of(node(1, 2, {"market": "demand"}), *[node(number, 2, {"market": "spot"}) for number in (2, 3, 4)])
+    asked = made.make_config(train__workers=(1, 8), resources__train={"labels": {"market": "!spot"}})
+    assert workers.scaling(asked, "memory")[0].num_workers == (1, 2)
+
+
+def test_workers_that_get_less_than_their_threads_are_told_of(
+    cluster_of: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster_of(node(1, 8))
+    workers.scaling(made.make_config(train__workers=16), "memory")
+    assert "each worker is given 0.5 CPUs" in capsys.readouterr().err
+    workers.scaling(made.make_config(train__workers=8), "memory")
+    assert not capsys.readouterr().err
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+RUNNING, GONE = RunningState(), RestartingState(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "task_cpus", "states", "after", "words"),
+    [
+        (3, 0.0, [GONE], 50, r"could hold 2 of 3"),
+        (2, 0.5, [RUNNING], 50, r"nodes have left, and 2 workers fill those that stayed.*0\.5 CPUs"),
+        ((1, 8), 0.0, [GONE, GONE], 400, r"no group of 1 to 8 workers came up within 300 s"),
+        ((1, 8), 0.0, [GONE, RUNNING], 4000, None),
+        (2, 0.0, [GONE], 4000, None),
+        (1, 0.5, [RUNNING], 4000, None),
+    ],
+    ids=["no room", "no room for tasks", "no group", "a group after all", "others hold the room", "room for tasks"],
+)
+def test_a_training_that_would_wait_for_ever_is_ended(
+    cluster_of: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: Any,
+    task_cpus: float,
+    states: list[Any],
+    after: float,
+    words: str | None,
+) -> None:
+    cluster_of(node(1, 2))
+    clock = Clock()
+    monkeypatch.setattr(workers, "time", clock)
+    scaled, asked = ScalingConfig(num_workers=sizes), Process("train", {"CPU": 1}, {})
+    own = asks(wait_seconds=40)
+    watching = workers.EndWithoutRoom(asked, scaled, own, task_cpus)
+    watching.after_controller_state_update(None, SchedulingState(ResizeDecision(watching.low, {"CPU": 1})))
+    clock.now += 1
+    for state in states:
+        watching.after_controller_state_update(None, state)
+    clock.now += after
+    if words is None:
+        watching.after_controller_state_update(None, states[-1])
+    else:
+        with pytest.raises(InputError, match=words):
+            watching.after_controller_state_update(None, states[-1])
+
+
+def test_trials_share_what_is_free_on_each_node(cluster_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three quarters of a CPU for each by the sum, which no node has beside its replica."""
+
+    def share(found: list[Node], concurrency: int, **values: Any) -> dict[str, float]:
+        monkeypatch.setattr(resources, "free_nodes", lambda: found)
+        (bundle,) = searching._resources(made.make_config(**values), concurrency).bundles
+        return {name: amount for name, amount in bundle.items() if name != "memory"}
+
+    assert share([node(n, 0.5) for n in (1, 2, 3)], 2) == {"CPU": 0.5}
+    assert share([node(1, 1.5)], 2) == {"CPU": 0.75}
+    assert share([node(1, 64)], 2) == {"CPU": 1.0}
+    assert share([node(1, 0.0)], 2) == {}, "nothing is free: it shares what others hold"
+    assert share([node(1, 8, GPU=2)], 3) == {"CPU": 1.0, "GPU": 0.5}, "a third one finds no two thirds of a GPU"
+    assert share([node(1, 2, GPU=1), node(2, 8)], 4) == {"CPU": 1.0}, "two would wait for the node with a GPU"
+    assert share([node(1, 8, GPU=1)], 2, resources__tune={"gpus": 0.25}) == {"CPU": 1.0, "GPU": 0.25}
 
 
 def test_a_large_cluster_is_used_whole(cluster_of: Any) -> None:

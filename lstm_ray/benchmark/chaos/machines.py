@@ -17,7 +17,7 @@ from lstm_ray.on_ray.nodes import Nodes, running
 
 ELASTIC = "train.workers=[1, 2]"
 WORKER = "ray::RayTrainWorker"
-SLOW_SECONDS, SLOW_BYTES = 0.1, 2_000_000.0
+SLOW_SECONDS, SLOW_BYTES = 0.01, 2_000_000.0
 """A packet's way, and what passes in a second."""
 SHORT_SECONDS = 3.0
 """A cut that nobody need act on."""

@@ -18,7 +18,7 @@ SEARCH = (
     "tune.space={train.learning_rate: {choice: [0.001, 0.002, 0.004, 0.008]}}",
     "tune.search=grid",
 )
-PLAN = ("plan.paths=400", "plan.steps=48")
+PLAN = ("plan.paths=800", "plan.steps=48")
 """Enough for actors of both nodes to get some, however late the second comes up."""
 
 

@@ -159,12 +159,12 @@ def _resources(config: Config, concurrency: int) -> ray_tune.PlacementGroupFacto
     # Where nothing is free a trial shares what others hold; Tune wants to be asked for something, so for one byte.
     if config.tune.workers:
         return ray_tune.PlacementGroupFactory([{"memory": 1.0}])
-    free, asked = ray.available_resources(), _process(config)
-    share = {
-        kind: min(1.0, math.floor(100 * min(free.get(kind, 0.0), resources.total(kind, asked)) / concurrency) / 100)
-        for kind in ("CPU", "GPU")
-    }
-    asked = resources.process(config.resources, "tune", share["CPU"], share["GPU"])
+    free, asked, given = resources.free_nodes(), _process(config), config.resources.tune
+    if given.cpus is None:
+        asked = resources.derived(asked, concurrency, 1.0, found=free)
+        asked = asked if resources.held(asked, free) >= concurrency else asked.with_cpus(0.0)
+    if given.gpus is None:
+        asked = resources.with_gpus(asked, concurrency, free)
     labels: Any = {"bundle_label_selector": [dict(asked.labels)]} if asked.labels else {}
     return ray_tune.PlacementGroupFactory([{"memory": 1.0, **asked.bundle()}], **labels)
 
@@ -174,8 +174,7 @@ def _worker(config: Config, concurrency: int) -> resources.Process:
     asked, num = _process(config), concurrency * max(config.tune.workers, 1)
     if config.resources.tune.cpus is not None:
         return asked
-    free = min(ray.available_resources().get("CPU", 0.0), resources.total("CPU", asked))
-    return resources.derived(asked, num, min(1.0, free / num))
+    return resources.derived(asked, num, 1.0, found=resources.free_nodes())
 
 
 def _reason(error: Exception) -> str:
