@@ -4,16 +4,17 @@ machines must see."""
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
+from lstm_ray import progress
 from lstm_ray.commands.options import escaped
-from lstm_ray.errors import InputError, nearest
+from lstm_ray.errors import InputError, nearest, without_credentials
 
 if TYPE_CHECKING:
     from lstm_ray.on_ray.submit import Jobs
@@ -41,14 +42,18 @@ def submit(
     ] = "",
 ) -> None:
     """Run a command as a job on a Ray cluster: lstm-ray submit COMMAND, its arguments and options. Follows the log; exits
-    with the job's exit code."""
+    with the job's exit code.
+
+    Such as: lstm-ray submit run configs/quickstart.yaml --address http://127.0.0.1:8265 --run-dir s3://BUCKET/runs/first. What
+    a COMMAND takes: lstm-ray COMMAND --help."""
     if sum(map(bool, (command, follow, stop))) != 1:
         raise InputError("name one: a COMMAND to run, --follow JOB or --stop JOB; lstm-ray submit --help")
     from lstm_ray.on_ray.submit import Jobs
 
     console = Console(highlight=False)
     if stop:
-        console.print(f"{escaped(stop)} is {Jobs(address).stop(stop).lower()}", soft_wrap=True)
+        with _lost():
+            console.print(f"{escaped(stop)} is {Jobs(address).stop(stop).lower()}", soft_wrap=True)
         return
     if follow:
         _follow(Jobs(address), follow, console)
@@ -67,7 +72,8 @@ def submit(
 def _follow(jobs: Jobs, name: str, console: Console) -> None:
     at = f"--address {jobs.url}"
     try:
-        code = jobs.follow(name, lambda text: print(text, end="", flush=True))
+        with _lost():
+            code = jobs.follow(name, lambda text: print(text, end="", flush=True), progress.note)
     except KeyboardInterrupt:
         console.print(
             f"\nno longer followed; the job goes on. See it: lstm-ray submit --follow {name} {at}; end it: lstm-ray submit "
@@ -76,6 +82,18 @@ def _follow(jobs: Jobs, name: str, console: Console) -> None:
         )
         raise typer.Exit(1) from None
     raise typer.Exit(code)
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """A job that is lost is nobody's fault: one message, and the exit code of what is not the user's to mend."""
+    from lstm_ray.on_ray.submit import JobLostError
+
+    try:
+        yield
+    except JobLostError as lost:
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(lost)}", soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 def _parsed(context: typer.Context, command: str) -> Mapping[str, Any]:
@@ -104,18 +122,26 @@ def _for_a_cluster(
     if "config" in parameters:
         config = load(Path(parameters["config"]), parameters["overrides"])
         inside = _inside(Path(parameters["config"]), folder)
-        arguments[arguments.index(str(parameters["config"]))] = inside
+        arguments[_place_of(arguments, Path(parameters["config"]))] = inside
         metadata["config"], run = inside, config.name
         places["--run-dir"] = places["--run-dir"] or f"runs/{config.name}"
         sources = config.data.source
         read = [sources] if isinstance(sources, str) else sources
+    read = read if isinstance(read, list) else [str(read)]
+    for word in [*arguments, *map(str, read)]:
+        _require_no_secret(word)
     for option, place in places.items():
         if place:
-            _require_no_secret(option, str(place))
+            _require_no_secret(str(place))
             metadata[option.strip("-").replace("-", "_").lower()] = str(place)
             _require_lasting(option, str(place), folder)
-    _require_seen(read if isinstance(read, list) else [str(read)], folder)
+    _require_seen(read, folder)
     return arguments, metadata | {"run": run or Path(str(places.get("RUN") or "job")).name}
+
+
+def _place_of(arguments: Sequence[str], config: Path) -> int:
+    """Where it stands among the words: as it was typed, which need not be how a path is written again."""
+    return next(number for number, word in enumerate(arguments) if not word.startswith("-") and Path(word) == config)
 
 
 def _inside(config: Path, folder: Path) -> str:
@@ -131,10 +157,12 @@ def _local(place: str) -> bool:
     return "://" not in place and not place.startswith("example:")
 
 
-def _require_no_secret(option: str, place: str) -> None:
-    if urlsplit(place).password:
+def _require_no_secret(word: str) -> None:
+    """Of an argument, or a place: `s3://KEY:SECRET@...`, alone or after `--set data.source=`."""
+    shown = without_credentials(word)
+    if shown != word:
         raise InputError(
-            f"the secret in {option} would be shown to whoever sees the dashboard; leave it out, and set it on the cluster's "
+            f"the secret in '{shown}' would be shown to whoever sees the dashboard; leave it out, and set it on the cluster's "
             "machines, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
 

@@ -21,8 +21,8 @@ from lstm_ray.errors import InputError
 
 SECONDS = 5.0
 TOKEN_FIX = (
-    "set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it, to the token that the cluster was started with "
-    "(on its head: `ray get-auth-token`)"
+    "export RAY_AUTH_MODE=token, without which Ray shows none, and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, a file that holds "
+    "it): the token that the cluster was started with (on its head: `ray get-auth-token`)"
 )
 METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """What every driver asks a cluster first."""
@@ -72,12 +72,14 @@ def job_server(address: str) -> tuple[str, str]:
     Raises InputError where none that takes this process's token answers there.
     """
     url = (address if "://" in address else f"http://{address}").rstrip("/")
-    parts = urlsplit(url)
+    wrong = f"'{address}' is no address of a job server; give the dashboard's, such as http://127.0.0.1:8265"
+    try:
+        parts = urlsplit(url)
+        at = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    except ValueError as error:
+        raise InputError(f"{wrong} ({error})") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(
-            f"'{address}' is no address of a job server; give the dashboard's, such as http://127.0.0.1:8265"
-        )
-    at = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        raise InputError(wrong)
     _require_open(
         at, f"no job server answers at '{url}'", "give the dashboard's address, such as http://127.0.0.1:8265"
     )
@@ -117,5 +119,5 @@ def _require_open(address: str, words: str, fix: str = "") -> None:
 
 
 def _no_token(address: str, shown: bool) -> InputError:
-    how = "the token of this process is not its" if shown else "it asks for a token, and this process has none"
+    how = "the token of this process is not its" if shown else "it asks for a token, and this process shows none"
     return InputError(f"the Ray cluster at '{address}' refuses: {how}; {TOKEN_FIX}")

@@ -18,7 +18,8 @@ from contextlib import suppress
 LOST_SECONDS = 40.0
 """For which nothing answers, until the cluster counts as lost. Ray itself waits for 60 s."""
 LOOK_SECONDS = 2.0
-EXIT = 2
+EXIT = 1
+"""Nothing that the user gave is wrong."""
 
 
 def watch(address: str, is_joined: Callable[[], bool], lost_seconds: float = LOST_SECONDS) -> None:

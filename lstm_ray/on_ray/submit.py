@@ -32,11 +32,24 @@ STOP_SECONDS = 30
 LOST_SECONDS = 60.0
 """How long a job server may be away while a job is followed."""
 SIGTERM_CODE = 143
+NEVER_BEGUN = (
+    "RUNTIME_ENV_SETUP_FAILURE",
+    "JOB_SUPERVISOR_ACTOR_START_TIMEOUT",
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE",
+    "JOB_ENTRYPOINT_COMMAND_START_ERROR",
+)
+"""Of Ray's kinds of failure those of a job that did nothing. What else has no exit code may have been at work for hours."""
+CARRIED = ("LSTM_RAY_LOG",)
+"""Variables of this process's environment that a job gets, too."""
 CALM = (
     *("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"),
     *("ray._private.runtime_env.packaging", "ray._private.runtime_env.working_dir"),
 )
 """What Ray tells of each step of an upload."""
+
+
+class JobLostError(Exception):
+    """A job, or the way to it, is gone; nothing that was given is wrong."""
 
 
 class Jobs:
@@ -69,7 +82,10 @@ class Jobs:
         require_small(folder)
         environment: dict[str, Any] = {
             "working_dir": str(folder),
-            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+            "env_vars": {
+                "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
+                **{key: os.environ[key] for key in CARRIED if key in os.environ},
+            },
         }
         if not (folder / "lstm_ray" / "__init__.py").exists():
             # What runs there is what was asked here, whatever the cluster's machines have installed.
@@ -90,15 +106,25 @@ class Jobs:
         """Where the dashboard shows a job."""
         return f"{self.url}/#/jobs/{name}"
 
-    def follow(self, name: str, write: Callable[[str], None]) -> int:
-        """Write a job's log as it comes, until the job ends. Returns its exit code; a connection that breaks is made anew."""
-        written, here, answered = 0, 0, time.monotonic()
+    def follow(self, name: str, write: Callable[[str], None], tell: Callable[[str], None] = lambda words: None) -> int:
+        """Write a job's log as it comes, until the job ends. Returns its exit code; a connection that breaks is made anew.
+
+        Args:
+            tell: takes what is to be said of the connection.
+
+        Raises:
+            InputError: there is no such job, or it was never begun.
+            JobLostError: the job's machine died, or nothing answers any more.
+        """
+        written, here, silent_since = 0, 0, 0.0
+        self._found(name)
 
         def take(text: str) -> None:
-            nonlocal written, here
+            nonlocal written, here, silent_since
             write(text[max(0, written - here) :])
             here += len(text)
             written = max(written, here)
+            silent_since = 0.0
 
         while True:
             try:
@@ -106,28 +132,38 @@ class Jobs:
                 asyncio.run(_each_piece(self._client, name, take))
                 if (found := self._found(name)).status.is_terminal():
                     return self._code(found)
-                answered = time.monotonic()
+                silent_since = 0.0
             except (RuntimeError, aiohttp.ClientError, requests.RequestException) as error:
-                if time.monotonic() - answered > LOST_SECONDS:
-                    raise InputError(
+                now = time.monotonic()
+                if not silent_since:
+                    tell(f"the job server does not answer; trying for {LOST_SECONDS:g} s")
+                silent_since = silent_since or now
+                if now - silent_since > LOST_SECONDS:
+                    raise JobLostError(
                         f"the job server at '{self.url}' no longer answers ({_first(error)}); the job may go on: "
-                        f"lstm-ray submit --follow {name}"
+                        f"lstm-ray submit --follow {name} --address {self.url}"
                     ) from None
             time.sleep(0.5)
 
     def stop(self, name: str) -> str:
-        """Ask a job to end and wait until it has. Returns what became of it."""
-        self._found(name)
-        self._client.stop_job(name)
-        while not (found := self._found(name)).status.is_terminal():
-            time.sleep(0.2)
+        """Ask a job to end and wait until it has. Returns what became of it.
+
+        Raises InputError where there is no such job, and JobLostError where nothing answers.
+        """
+        try:
+            self._found(name)
+            self._client.stop_job(name)
+            while not (found := self._found(name)).status.is_terminal():
+                time.sleep(0.2)
+        except (RuntimeError, requests.RequestException) as error:
+            raise JobLostError(f"the job server at '{self.url}' does not stop the job: {_first(error)}") from None
         return str(found.status)
 
     def _found(self, name: str) -> Any:
         try:
             return self._client.get_job_info(name)
         except RuntimeError as error:
-            if "404" not in str(error):
+            if "status code 404" not in str(error):
                 raise
             raise InputError(f"the cluster at '{self.url}' knows no job '{name}'; `ray job list` names them") from None
 
@@ -135,7 +171,10 @@ class Jobs:
         if found.driver_exit_code is not None:
             return found.driver_exit_code if found.driver_exit_code >= 0 else 128 - found.driver_exit_code
         if found.status == "FAILED":
-            raise InputError(f"the job was not run: {_first(found.message)}; more on {self.page(found.submission_id)}")
+            said, page = _first(found.message), self.page(found.submission_id)
+            if found.error_type in NEVER_BEGUN:
+                raise InputError(f"the job was not run: {said}; more on {page}")
+            raise JobLostError(f"the job was lost ({said}); the same command goes on from what it left; more on {page}")
         return SIGTERM_CODE if found.status == "STOPPED" else 0
 
 

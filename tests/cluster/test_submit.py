@@ -137,9 +137,9 @@ def test_a_wrong_token_and_none_are_one_clear_error(tmp_path: Path, nodes: Nodes
     wrong = nodes.environment | {"RAY_AUTH_TOKEN": "another-token-than-the-one-of-this-cluster"}
     submit = ["submit", "split", "configs/quickstart.yaml", "--run-dir", str(tmp_path), "--address", nodes.jobs]
     one_error(told(wrong, *submit), "the token of this process is not its", "RAY_AUTH_TOKEN")
-    one_error(told(without_token(nodes, tmp_path), *submit), "this process has none", "RAY_AUTH_TOKEN")
+    one_error(told(without_token(nodes, tmp_path), *submit), "this process shows none", "RAY_AUTH_TOKEN")
     one_error(joining(driver, nodes.address, wrong), "the token of this process is not its", "RAY_AUTH_TOKEN")
-    one_error(joining(driver, nodes.address, without_token(nodes, tmp_path)), "this process has none")
+    one_error(joining(driver, nodes.address, without_token(nodes, tmp_path)), "this process shows none")
 
 
 def test_the_dashboards_port_and_the_drivers_port_are_told_apart(nodes: Nodes, driver: list[str]) -> None:

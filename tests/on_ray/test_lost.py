@@ -33,7 +33,7 @@ def test_a_process_whose_head_is_gone_says_so_once_and_ends():
         time.sleep(1)
         assert process.poll() is None, "a head that answers is not lost"
     out, told = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.returncode == 1
     assert out == ""
     assert told.count("error:") == 1
     assert "the cluster is lost" in told
