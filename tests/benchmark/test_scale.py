@@ -30,7 +30,16 @@ def test_a_line_tells_start_work_and_core_hours() -> None:
     assert (line.start_seconds, line.unit_seconds) == (pytest.approx(5), pytest.approx(0.02))
     assert line.seconds(1000) == pytest.approx(25)
     assert line.core_hours(1000) == pytest.approx(2 * 25 / 3600)
-    assert Line.of(1, [1, 2], [1.0, 4.0]).start_seconds == 0.0, "no start takes less than nothing"
+    through_nothing = Line.of(1, [1, 2], [1.0, 4.0])
+    assert through_nothing.start_seconds == 0.0, "no start takes less than nothing"
+    assert through_nothing.unit_seconds == pytest.approx((1 * 1 + 2 * 4) / (1 + 4)), (
+        "and the slope is fitted without one"
+    )
+
+
+def test_where_nothing_is_serial_no_bound_is_told() -> None:
+    assert [figure.value for figure in suite._shares("training", "an epoch", 0.25)] == [0.25, 4.0]
+    assert [figure.value for figure in suite._shares("training", "an epoch", 0.0)] == [0.0]
 
 
 def test_a_miss_is_a_share_of_what_was_measured() -> None:

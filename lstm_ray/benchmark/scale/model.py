@@ -23,7 +23,10 @@ class Line:
         """Through measurements of two sizes or more, by least squares; a start is never less than nothing."""
         assert len(set(sizes)) > 1, "one size cannot tell the start from the work"
         unit, start = (float(value) for value in np.polyfit(sizes, seconds, 1))
-        return cls(workers, max(0.0, start), unit)
+        if start < 0:
+            # The best line of those through nothing: the steeper one would miss what it was made from.
+            return cls(workers, 0.0, float(np.dot(sizes, seconds) / np.dot(sizes, sizes)))
+        return cls(workers, start, unit)
 
     def seconds(self, size: float) -> float:
         return self.start_seconds + size * self.unit_seconds

@@ -122,15 +122,13 @@ def training(options: Options, folder: Path) -> Results:
 def _of_training(
     strong: Mapping[tuple[Place, int], list[dict[str, float]]], num: int, epochs: tuple[int, int]
 ) -> Results:
-    """Serial share of an epoch on cores that there are, and what 100 million windows cost."""
-    alone = {workers: found[1]["epoch_seconds"] for (place, workers), found in strong.items() if not place.note}
-    share = serial_share({1: strong[TWO, 1][1]["epoch_seconds"], 2: strong[TWO, 2][1]["epoch_seconds"]} | alone)
+    """Serial share of an epoch on one node, and what 100 million windows cost."""
+    share = serial_share({workers: strong[TWO, workers][1]["epoch_seconds"] for workers in (1, 2)})
     line = _line(strong[TWO, 2], 2, num, epochs)
     return Results(
         [
             Figure("training: two workers / one, the same batch shared", _ratio(strong), "times"),
-            Figure("training: serial share of an epoch (Amdahl)", share, ""),
-            Figure("training: most that workers can gain", most_speedup(share), "times"),
+            *_shares("training", "an epoch", share),
             Figure("training: start of a group of two, to its first window and back", line.start_seconds, "seconds"),
             Figure("training: cost of 100 million windows", line.core_hours(WINDOWS), "core hours"),
         ]
@@ -193,7 +191,7 @@ def forecasts(options: Options, folder: Path) -> Results:
     results.figures.extend(
         [
             Figure("forecasts: two CPUs / one", seconds[ONE] / seconds[TWO], "times"),
-            Figure("forecasts: serial share (Amdahl)", serial_share({1: seconds[ONE], 2: seconds[TWO]}), ""),
+            *_shares("forecasts", "a job", serial_share({1: seconds[ONE], 2: seconds[TWO]})),
             Figure("forecasts: most that one driver can take", 1 / driver, "series per second"),
             Figure("forecasts: cost of a billion", lines[TWO].core_hours(FORECASTS), "core hours"),
         ]
@@ -251,6 +249,12 @@ def _line(found: Sequence[Mapping[str, float]], workers: int, num: int, epochs: 
 def _ratio(strong: Mapping[tuple[Place, int], list[dict[str, float]]]) -> float:
     one, two = (strong[TWO, workers][1]["epoch_seconds"] for workers in (1, 2))
     return one / two
+
+
+def _shares(name: str, work: str, share: float) -> list[Figure]:
+    """What more workers do not shorten; and, where that is anything, the most that they can gain."""
+    found = [Figure(f"{name}: serial share of {work} (Amdahl)", share, "")]
+    return found + ([Figure(f"{name}: most that workers can gain", most_speedup(share), "times")] if share else [])
 
 
 def _told(name: str, predicted: float, measured: float, words: str) -> Results:
