@@ -47,7 +47,8 @@ def choose(config: Config, scaled: Segments) -> Reading:
     asked, in_process = config.train.read, not config.train.workers
     if not in_process:
         # A cluster that starts nodes on demand may have none yet.
-        resources.wait_for(resources.process(config.resources, "train", resources.GRAIN), 1, config.resources)
+        fewest, _ = config.train.fewest_and_most_workers
+        resources.wait_for(resources.process(config.resources, "train", resources.GRAIN), fewest, config.resources)
     size, free = num_bytes(scaled), free_bytes() if in_process else _smallest_node_bytes()
     fits = size <= MEMORY_SHARE * free
     # What trains in this process is in its memory already: a copy for Ray Data would only add to it.

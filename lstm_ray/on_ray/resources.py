@@ -281,10 +281,13 @@ def _missing(asked: Process, num: int, beside_cpus: float, words: str, seconds: 
     shown = "; ".join(_offer(node, asked) for node in found[:MOST_NODES])
     more = f"; and {len(found) - MOST_NODES:,} more" if len(found) > MOST_NODES else ""
     counted = COUNTED_BY.get(asked.stage)
+    fix = f"Lower resources.{asked.stage}{f' or {counted}' if counted else ''}, add nodes,"
+    if asked.labels and not eligible:
+        fix = f"Change resources.{asked.stage}.labels, start nodes that meet them (ray start --labels key=value),"
     return (
         f"{words} {'was' if num == 1 else 'were'} asked for, and the cluster could hold {able:,} of {num:,}{after}. "
-        f"Missing: {missing}. Nodes: {shown or 'none'}{more}. Lower resources.{asked.stage}"
-        f"{f' or {counted}' if counted else ''}, add nodes, or raise resources.wait_seconds where nodes are still to come"
+        f"Missing: {missing}. Nodes: {shown or 'none'}{more}. {fix} or raise resources.wait_seconds where nodes are still to "
+        "come"
     )
 
 

@@ -93,6 +93,9 @@ def train(
         "weights": weights,
         "log": log.context(),
     }
+    sizes = dict.fromkeys((scaled_to.min_workers, scaled_to.max_workers))
+    # Nothing else is said until their first epoch has ended.
+    progress.note(f"starting {' to '.join(map(str, sizes))} Ray workers")
     with shared(folder) as given["folder"]:
         run(_worker, given, scaled_to, config.resources, "train", MAX_FAILURES, task_cpus)
     training = begin(config, scaled, bounds, torch.device("cpu"), scaler)
@@ -113,7 +116,7 @@ def scaling(config: Config, way: Way) -> tuple[ScalingConfig, float]:
     Raises InputError where nodes that could hold them do not come.
     """
     sizes, asks = config.train.workers, config.resources
-    low, high = sizes if isinstance(sizes, tuple) else (sizes, sizes)
+    low, high = config.train.fewest_and_most_workers
     data_cpus = asks.data_cpus if way == "stream" else 0.0
     least = resources.process(asks, "train", resources.GRAIN)
     resources.wait_for(least, low, asks, beside_cpus=data_cpus if asks.train.cpus is not None else 0.0)

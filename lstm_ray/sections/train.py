@@ -156,9 +156,13 @@ class TrainConfig(Section):
             )
         return self
 
+    @property
+    def fewest_and_most_workers(self) -> tuple[int, int]:
+        return self.workers if isinstance(self.workers, tuple) else (self.workers, self.workers)
+
     @model_validator(mode="after")
     def _workers_are_a_count_or_a_range(self) -> TrainConfig:
-        low, high = self.workers if isinstance(self.workers, tuple) else (self.workers, self.workers)
+        low, high = self.fewest_and_most_workers
         if low < 0 or (isinstance(self.workers, tuple) and not 1 <= low <= high):
             raise ValueError(f"workers must be 0 or more, or [min, max] with 1 <= min <= max, found {self.workers}")
         return self

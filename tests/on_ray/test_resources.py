@@ -128,7 +128,9 @@ def test_the_error_names_what_is_missing_what_there_is_and_the_fix(
     own = asks(train=ShareConfig(**share))
     with pytest.raises(InputError) as caught:
         resources.wait_for(resources.process(own, "train", 1.0), num, own)
-    for word in [*words, "resources.train: ", "Lower resources.train or train.workers", "resources.wait_seconds"]:
+    is_labelled = "no node has" in " ".join(words)
+    fix = "Change resources.train.labels" if is_labelled else "Lower resources.train or train.workers"
+    for word in [*words, "resources.train: ", fix, "resources.wait_seconds"]:
         assert word in str(caught.value)
 
 

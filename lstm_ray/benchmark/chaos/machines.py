@@ -36,6 +36,17 @@ def train(nodes: Nodes, folder: Path) -> Outcome:
     )
 
 
+def stream(nodes: Nodes, folder: Path) -> Outcome:
+    """A machine of a training that Ray Data feeds, which the other alone has no room for; another comes in its place."""
+
+    def replaced() -> None:
+        nodes.members[-1].kill()
+        nodes.add(1)
+
+    case = "a whole node of a streamed training, and another in its place"
+    return _training(nodes, folder, "node-stream", case, replaced, None, "train.workers=1", "train.read=stream")
+
+
 def rollouts(nodes: Nodes, folder: Path) -> Outcome:
     """A machine with actors that roll out what-ifs."""
     outcome = searching.rollout_actor(nodes, folder, "node-rollouts", _gone)
@@ -102,19 +113,27 @@ def cut_off_rollouts(nodes: Nodes, folder: Path) -> Outcome:
 
 
 def _training(
-    nodes: Nodes, folder: Path, name: str, case: str, strike: Callable[[], None], shrinks: bool = True
+    nodes: Nodes,
+    folder: Path,
+    name: str,
+    case: str,
+    strike: Callable[[], None],
+    shrinks: bool | None = True,
+    *changes: str,
 ) -> Outcome:
-    """A training with workers on both nodes, and what comes of it where something is struck.
+    """A training with processes on both nodes, and what comes of it where something is struck.
 
     Args:
-        shrinks: the other node goes on alone.
+        shrinks: the other node goes on alone; None: one worker goes on as one.
+        changes: as of ``World.words``; none: workers as many as there are nodes.
     """
     world, run = World.at(folder), folder / f"{name}/run"
-    calm = world.calm(nodes, "train", *LONG, WORKERS)
+    calm = world.calm(nodes, "train", *LONG, *(changes or (WORKERS,)))
     world.before(nodes, "split", run)
-    with world.working(nodes, "train", run, *LONG, ELASTIC) as work:
+    with world.working(nodes, "train", run, *LONG, *(changes or (ELASTIC,))) as work:
         work.until(lambda: epochs_done(run) >= BEGUN, f"{BEGUN} epochs")
         alone = [node.name for node in nodes.members if node.runs and not node.processes(WORKER)]
+        alone = [] if shrinks is None else alone
         fault = Fault.now()
         strike()
         done = epochs_done(run)
@@ -124,9 +143,11 @@ def _training(
         wrong = work.not_well() or checks.training(run, calm, checks.RESIZED_TOLERANCE)
     wrong += [f"no worker was on {alone[0]}"] if alone else []
     wrong += ["struck too late to prove anything"] if done >= EPOCHS else []
-    if not wrong and shrinks != any("number of workers changed" in text for text in checks.findings(run, "train")):
+    if not wrong and bool(shrinks) != any(
+        "number of workers changed" in text for text in checks.findings(run, "train")
+    ):
         wrong.append("it went on with two workers" if shrinks else "it went on with another number of workers")
-    how = "with the other worker" if shrinks else "with both workers"
+    how = {True: "with the other worker", False: "with both workers", None: "with another node"}[shrinks]
     result = f"went on {how} after epoch {done} of {EPOCHS}; every epoch once, losses and metrics as undisturbed"
     return judged(case, result, seconds, wrong)
 

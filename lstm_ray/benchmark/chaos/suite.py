@@ -32,6 +32,7 @@ CASES: Mapping[str, str] = {
     "register": "serving:register",
     "serve-node": "serving:node",
     "node-train": "machines:train",
+    "node-stream": "machines:stream",
     "node-rollouts": "machines:rollouts",
     "node-preprocess": "machines:preprocess",
     "node-forecast": "machines:forecast",
