@@ -19,7 +19,9 @@ CLUSTER = Path(__file__).parents[2] / "cluster"
 RULES, BOARD = CLUSTER / "prometheus/cluster.yml", CLUSTER / "grafana/cluster.json"
 NAME = re.compile(r"\bray_\w+")
 OWN = {f"ray_lstm_ray_{name}{'_total' if kind.kind == 'counter' else ''}": kind for name, kind in KINDS.items()}
-FUNCTIONS = {"absent", "sum", "increase", "deriv", "rate", "max_over_time", "by"}
+needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+FUNCTIONS = {"count", "deriv", "increase", "last_over_time", "max_over_time", "rate", "sum", "vector"}
+WORDS = {"and", "by", "on", "or", "unless"}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -63,7 +65,7 @@ def test_expressions_are_balanced_and_call_what_there_is() -> None:
     for told in expressions():
         for opening, closing in ("()", "{}", "[]"):
             assert told.count(opening) == told.count(closing), told
-        assert set(re.findall(r"\b([a-z_]+) ?\(", told)) <= FUNCTIONS | {"on", "and"}, told
+        assert set(re.findall(r"\b([a-z_]+) ?\(", told)) <= FUNCTIONS | WORDS, told
 
 
 def test_rules_say_what_is_wrong_and_how_bad_it_is() -> None:
@@ -102,8 +104,71 @@ def test_the_dashboard_can_be_imported() -> None:
     assert board["uid"] != json.loads((BOARD.parent / "lstm-ray.json").read_text())["uid"]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_idle_nodes_are_nodes_wherever_alive_ones_are_counted() -> None:
+    for told in expressions():
+        assert ("ray_cluster_active_nodes" in told) <= ("ray_cluster_idle_nodes" in told), told
+
+
+def test_no_rule_fires_where_there_is_no_cluster() -> None:
+    for rule in rules():
+        assert "absent" not in rule["expr"], rule["alert"]
+
+
+@needs_promtool
 def test_promtool_accepts_the_rules() -> None:
     command = ["promtool", "check", "rules", str(RULES)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def told_as(**values: str) -> dict[str, str]:
+    """Series of Ray's, each with a value a minute: `0x30` stays 0 for half an hour, `_` is silence."""
+    return {f'ray_cluster_{name}_nodes{{SessionName="s", node_type="cpu"}}': given for name, given in values.items()}
+
+
+def moved(name: str, values: str) -> dict[str, str]:
+    return {f'ray_lstm_ray_{name}{{run="r", stage="train", step="train"}}': values}
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("series", "minute", "firing"),
+    [
+        ({}, 60, []),
+        (told_as(active="1x60"), 60, []),
+        # the autoscaler's second version: a head that only waits, and one whose nodes begin and end to work
+        (told_as(idle="1x60"), 60, []),
+        (told_as(active="1x20 _x40", idle="_x21 1x39"), 40, []),
+        (told_as(active="1x20 stale _x90"), 30, ["RayHeadDown"]),
+        (told_as(idle="1x20 stale _x90"), 30, ["RayHeadDown"]),
+        (told_as(active="1x20 stale _x10 1x60"), 60, []),
+        (told_as(active="1x20 stale _x90"), 100, []),
+        # a node is lost, Ray goes on counting it, and then another one is
+        (told_as(active="1x90", failed="_x20 1x70"), 25, ["RayNodeLost"]),
+        (told_as(idle="1x90", failed="_x20 1x70"), 25, ["RayNodeLost"]),
+        (told_as(active="1x90", failed="_x20 1x70"), 60, []),
+        (told_as(active="1x90", failed="1x40 2x50"), 45, ["RayNodeLost"]),
+        (told_as(active="1x90", failed="1x90"), 5, []),
+        # a training that waits, one that ended early, and one that goes on
+        (moved("queue", "3x90") | moved("steps_total", "7x90"), 80, ["LstmRayNoProgress"]),
+        (moved("queue", "3x10 0x80") | moved("steps_total", "7x90"), 80, []),
+        (moved("queue", "90-1x90") | moved("steps_total", "1+1x90"), 80, []),
+    ],
+)
+def test_rules_fire_when_they_should(series: dict[str, str], minute: int, firing: list[str], tmp_path: Path) -> None:
+    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing]
+    asked = {
+        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+        "eval_time": f"{minute}m",
+        "exp_samples": expected,
+    }
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [asked],
+    }
+    file = tmp_path / "case.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [case]}))
+    command = ["promtool", "test", "rules", str(file)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
