@@ -238,6 +238,19 @@ def test_every_policy_and_budget_finds_a_pod_and_every_pod_has_a_policy_of_its_o
     assert nothing["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
+def test_a_drain_takes_a_replica_and_waits_for_every_head() -> None:
+    [group] = clusters()["RayService"]["workerGroupSpecs"]
+    sizes = {"RayService replicas": group["replicas"]} | {f"{kind} head": 1 for kind in clusters()}
+    kept = {}
+    for one in documents("PodDisruptionBudget"):
+        # By maxUnavailable or a percentage nothing may go where the owner of a pod has no scale, as a RayCluster.
+        assert one["spec"].keys() == {"minAvailable", "selector"}
+        wanted = one["spec"]["selector"]["matchLabels"].items()
+        [name] = [name for name, pod in pods() if wanted <= pod["metadata"]["labels"].items()]
+        kept[name] = one["spec"]["minAvailable"]
+    assert kept == {name: max(1, size - 1) for name, size in sizes.items()}
+
+
 def test_ports_of_the_policies_are_those_of_the_pods() -> None:
     known = {
         port["containerPort"] for _, pod in pods() for one in pod["spec"]["containers"] for port in one.get("ports", [])
