@@ -26,6 +26,7 @@ from lstm_ray.run_dir import FULL, REPORT, Report, RunDir, StageDir, digest
 from lstm_ray.sections.data import DataConfig
 from lstm_ray.sections.evaluate import EvaluateConfig
 from lstm_ray.sections.plan import PlanConfig
+from lstm_ray.storage.faults import usable
 
 StageFunction = Callable[[Config, RunDir, StageDir], Report]
 
@@ -262,11 +263,19 @@ def only_one_at_a_time(run: RunDir) -> Iterator[None]:
         with run.leased(progress.note):
             yield
         return
-    (run.local / ".work").mkdir(parents=True, exist_ok=True)
-    with open(run.local / ".work" / "lock", "w") as lock:
+    file = run.local / ".work" / "lock"
+    with usable(f"'{run.local}'"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with open(file, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"another process is running in '{run.uri}'; wait for it or use --run-dir") from None
+        except OSError as error:
+            raise InputError(
+                f"the file system of '{run.uri}' cannot lock files ({error.strerror}), so nothing would keep two processes "
+                "apart; mount it with locks, or name another folder with --run-dir"
+            ) from None
         lock.write(str(os.getpid()))
         yield

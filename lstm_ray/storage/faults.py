@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from lstm_ray.errors import InputError
@@ -18,16 +21,40 @@ PATIENCE_SECONDS = 120.0
 """How long one operation is tried until storage counts as gone."""
 PASSING = re.compile(
     r"SLOW_DOWN|SlowDown|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|InternalError|THROTTLING|Throttling|TooManyRequests"
-    r"|REQUEST_TIMEOUT|RequestTimeout|NETWORK_CONNECTION|curlCode|CURL error|UNAVAILABLE|DEADLINE_EXCEEDED"
-    r"|HTTP status (429|5\d\d)|Connection reset|Broken pipe"
+    r"|REQUEST_TIMEOUT|RequestTimeout\b|NETWORK_CONNECTION|curlCode|CURL error|UNAVAILABLE|DEADLINE_EXCEEDED"
+    r"|HTTP status (429|50[0234])|Connection reset|Broken pipe"
 )
-NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket")
+NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|Bucket '[^']*' not found")
+FULL = re.compile(r"HTTP status 507|StorageFull|QuotaExceeded|INSUFFICIENT_STORAGE|InsufficientStorage", re.IGNORECASE)
+CLOCK = re.compile(r"REQUEST_TIME_TOO_SKEWED|RequestTimeTooSkewed|REQUEST_EXPIRED|RequestExpired")
 DENIED = re.compile(
     r"ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"
     r"|EXPIRED_TOKEN|ExpiredToken|INVALID_TOKEN|InvalidToken|UNRECOGNIZED_CLIENT|INVALID_CLIENT_TOKEN"
-    r"|MISSING_AUTHENTICATION|NOT_AUTHORIZED|PERMISSION_DENIED|UNAUTHENTICATED|HTTP status 40[13]"
+    r"|MISSING_AUTHENTICATION|NOT_AUTHORIZED|PERMISSION_DENIED|UNAUTHENTICATED|AuthenticationFailed|AuthorizationFailure"
+    r"|HTTP status 40[13]"
 )
 NOT_THERE = re.compile(r"NO_SUCH_KEY|NoSuchKey|RESOURCE_NOT_FOUND|HTTP status 404|NOT_FOUND")
+SENTENCES = (
+    (NO_BUCKET, "storage has no bucket for {place}; make the bucket, or name one that exists"),
+    (
+        FULL,
+        "storage has no room left for {place} ({fault}); free or raise its disk or quota, then give the same command again",
+    ),
+    (
+        CLOCK,
+        "storage finds this machine's clock wrong for {place} ({fault}); set it by the network (NTP), then give the same "
+        "command again",
+    ),
+    (
+        DENIED,
+        "storage refuses {place} ({fault}); set credentials that may list, read, write and delete there "
+        "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; for gs:// GOOGLE_APPLICATION_CREDENTIALS); a "
+        "clock that is minutes off is refused in the same way",
+    ),
+)
+"""By what storage says, in this order: a quota that is full may be refused as credentials are."""
+BY_NAME = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""What this machine's system says of a folder that another name, or other rights, would mend."""
 
 
 def passes(error: BaseException) -> bool:
@@ -35,8 +62,10 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     text = str(error)
-    refused = DENIED.search(text) or NO_BUCKET.search(text) or isinstance(error, (FileNotFoundError, PermissionError))
-    return isinstance(error, OSError) and not refused and PASSING.search(text) is not None
+    if not isinstance(error, OSError) or isinstance(error, (FileNotFoundError, PermissionError)):
+        return False
+    refused = any(words.search(text) for words in (DENIED, NO_BUCKET, FULL, CLOCK))
+    return not refused and PASSING.search(text) is not None
 
 
 def patiently(work: Callable[[], T], place: str, seconds: float | None = None) -> T:
@@ -57,23 +86,41 @@ def patiently(work: Callable[[], T], place: str, seconds: float | None = None) -
 
 
 def told(error: OSError, place: str) -> OSError | InputError:
-    """What to raise for it: one sentence where a person can mend it, the error itself elsewise."""
+    """What to raise for it: one sentence; the error itself where an object is not there, or this machine's disk fails."""
     text = str(error)
+    fault = _name(text)
     if isinstance(error, FileNotFoundError):
         return error
-    if NO_BUCKET.search(text):
-        return InputError(f"storage has no bucket for {place}; make the bucket, or name one that exists")
-    if DENIED.search(text):
-        return InputError(
-            f"storage refuses {place} ({_name(text)}); set credentials that may list, read, write and delete there "
-            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; for gs:// GOOGLE_APPLICATION_CREDENTIALS)"
-        )
     if passes(error):
         return InputError(
-            f"storage does not answer for {place} ({_name(text)}); check the endpoint, the region and the network, then give "
-            "the same command again: it goes on from here"
+            f"storage does not answer for {place} ({fault or 'connection lost'}); check the endpoint, the region and the "
+            "network, then give the same command again: it goes on from here"
         )
-    return FileNotFoundError(text) if NOT_THERE.search(text) else error
+    if error.errno is not None:
+        return error
+    for known, sentence in SENTENCES:
+        if found := known.search(text):
+            return InputError(sentence.format(place=place, fault=fault or found[0]))
+    if NOT_THERE.search(text):
+        return FileNotFoundError(text)
+    return InputError(
+        f"storage does not do what is asked for {place} ({fault or 'no reason given'}); check that the endpoint offers what S3 "
+        "does, and that its region and rules let you list, read, write, copy and delete there"
+    )
+
+
+@contextmanager
+def usable(folder: str) -> Iterator[None]:
+    """A local folder that cannot be made or written becomes one InputError; a full disk stays what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in BY_NAME:
+            raise
+        raise InputError(
+            f"the folder {folder} cannot be made or written ({os.strerror(error.errno)}); name another, or ask for the right "
+            "to write there"
+        ) from None
 
 
 def within(work: Callable[[], T], seconds: float, silent: str) -> T:
@@ -102,8 +149,9 @@ def _name(text: str) -> str:
     curl = re.search(r"curlCode: \d+, ([^;()]+)|CURL error \[\d+\]=([\w' -]+)", text)
     aws = re.search(r"AWS Error ([A-Z_]+)", text)
     status = re.search(r"HTTP status \d+", text)
+    named = re.search(r"Unable to parse ExceptionName: (\w+)", text)
     if curl:
         return (curl[1] or curl[2]).strip().lower()
     if aws and aws[1] != "UNKNOWN":
         return aws[1].lower().replace("_", " ")
-    return status[0] if status else "connection lost"
+    return ", ".join(found[found.lastindex or 0] for found in (status, named) if found)
