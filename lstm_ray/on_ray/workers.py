@@ -93,9 +93,8 @@ def train(
         "weights": weights,
         "log": log.context(),
     }
-    sizes = dict.fromkeys((scaled_to.min_workers, scaled_to.max_workers))
     # Nothing else is said until their first epoch has ended.
-    progress.note(f"starting {' to '.join(map(str, sizes))} Ray workers")
+    progress.note(f"starting {_counted(*config.train.fewest_and_most_workers)}")
     with shared(folder) as given["folder"]:
         run(_worker, given, scaled_to, config.resources, "train", MAX_FAILURES, task_cpus)
     training = begin(config, scaled, bounds, torch.device("cpu"), scaler)
@@ -104,6 +103,10 @@ def train(
     training.network.load_state_dict(training.best_weights)
     on_epoch(training.records)
     return training
+
+
+def _counted(low: int, high: int) -> str:
+    return f"{f'{low:,} to {high:,}' if low < high else f'{high:,}'} Ray worker{'s' * (high > 1)}"
 
 
 def scaling(config: Config, way: Way) -> tuple[ScalingConfig, float]:
@@ -332,8 +335,8 @@ class EndWithoutRoom(ControllerCallback):
         if self._lasts("tasks", is_starved, self.asks.wait_seconds):
             raise InputError(
                 f"nodes have left, and {self.size:,} workers fill those that stayed: Ray Data, which feeds them, finds no "
-                f"{self.task_cpus:g} CPUs on any. Add nodes, or set train.read: memory or fewer train.workers; the same "
-                "command goes on after the newest checkpoint"
+                f"room for tasks of {self.task_cpus:g} CPUs. Add nodes, or set train.read: memory or fewer train.workers; the "
+                "same command goes on after the newest checkpoint"
             )
         # Ray Train counts what nodes offer in all, decides on a size that others leave no room for, and does so again.
         if self._lasts("group", not is_up and self.high > self.low, NO_GROUP_SECONDS):

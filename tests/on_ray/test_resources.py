@@ -237,7 +237,7 @@ RUNNING, GONE = RunningState(), RestartingState(None)  # type: ignore[arg-type]
     ("sizes", "task_cpus", "states", "after", "words"),
     [
         (3, 0.0, [GONE], 50, r"could hold 2 of 3"),
-        (2, 0.5, [RUNNING], 50, r"nodes have left, and 2 workers fill those that stayed.*0\.5 CPUs"),
+        (2, 0.5, [RUNNING], 50, r"nodes have left, and 2 workers fill those that stayed.*tasks of 0\.5 CPUs"),
         ((1, 8), 0.0, [GONE, GONE], 400, r"no group of 1 to 8 workers came up within 300 s"),
         ((1, 8), 0.0, [GONE, RUNNING], 4000, None),
         (2, 0.0, [GONE], 4000, None),
