@@ -2,7 +2,7 @@
 
     python cluster/local.py --nodes 2
 
-Prints how to submit a job and stays until Ctrl-C. Only the processes it started are ended.
+Prints how to submit a job and how to watch over it, and stays until Ctrl-C. Only the processes it started are ended.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def words(nodes: Nodes, number: int, cpus: float) -> str:
     return (
         f"{cluster}. In another terminal:\n\n"
         f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN={nodes.token}\n"
-        f'lstm-ray submit run configs/quickstart.yaml --address {nodes.jobs} --run-dir "$PWD/runs/job"\n\n'
+        f'lstm-ray submit run configs/quickstart.yaml --address {nodes.jobs} --run-dir "$PWD/runs/job"\n'
+        f"lstm-ray doctor --address {nodes.address}\n\n"
+        f"For Prometheus, in the job 'ray' of cluster/prometheus/prometheus.yml: files: [{nodes.targets}]\n"
         "Ctrl-C ends the cluster."
     )
 

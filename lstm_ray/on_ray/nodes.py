@@ -27,6 +27,7 @@ PATIENT = {"RAY_raylet_start_wait_time_s": f"{START_SECONDS:g}"}
 """Of a node's environment: left to itself it gives up after 30 s, which a busy machine may need."""
 HOSTS = "127.0.0.{}"
 """A node's own address on loopback, from 2 on: what names 127.0.0.1 itself Ray would bind to the machine's address."""
+TARGETS = "prom_metrics_service_discovery.json"
 WATCH = 'read -r _; kill -TERM "$1"'
 """In a shell whose standard input ends with the process that has started the node."""
 
@@ -113,6 +114,11 @@ class Nodes:
         return f"http://127.0.0.1:{self.jobs_port}"
 
     @property
+    def targets(self) -> Path:
+        """Where the head lists for Prometheus what its nodes tell metrics at: in its own folder of temporary files."""
+        return self._temporary(0) / TARGETS
+
+    @property
     def environment(self) -> dict[str, str]:
         """Of a process that starts a node, joins or submits a job. Jobs run `python`: it is the one that runs this."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -147,7 +153,7 @@ class Nodes:
         # Jobs go through this one, and another cluster on this machine may have Ray's own choice of it.
         own += [f"--dashboard-agent-listen-port={free_port()}"]
         # Where a machine lays the working directories of jobs, too: in one folder, nodes would replace each other's.
-        own += [f"--temp-dir={self.folder / str(len(self.members))}"]
+        own += [f"--temp-dir={self._temporary(len(self.members))}"]
         if self.members:
             own += [f"--address={self.address}"]
         else:
@@ -162,6 +168,9 @@ class Nodes:
         """End every node, the head last. None is asked: each would wait for work to leave it, and nothing of it stays."""
         for node in reversed(self.members):
             node.kill()
+
+    def _temporary(self, number: int) -> Path:
+        return self.folder / str(number)
 
 
 @contextmanager

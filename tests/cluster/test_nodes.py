@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
 
 from lstm_ray.errors import InputError
 from lstm_ray.on_ray.nodes import Nodes, running
@@ -161,12 +163,25 @@ def test_the_demo_prints_how_to_submit_and_ends_what_it_started(tmp_path):
         jobs = re.search(r"^lstm-ray submit run \S+ --address http://127\.0\.0\.1:(\d+)", said, re.MULTILINE)
         assert jobs, said
         assert accepts("127.0.0.1", int(jobs[1]))
+        asked = re.search(r"^lstm-ray doctor --address 127\.0\.0\.2:(\d+)$", said, re.MULTILINE)
+        assert asked, said
+        assert accepts("127.0.0.2", int(asked[1]))
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=SEEN_SECONDS) == 0
         assert not accepts("127.0.0.1", int(jobs[1]))
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_demo_names_what_is_its_own_and_not_the_machines(tmp_path):
+    words = runpy.run_path(str(ROOT / "cluster/local.py"))["words"]
+    said = words(Nodes(tmp_path, 7000, 7001, "t0"), 2, 1).splitlines()
+    export, submit, doctor = said[2:5]
+    assert export == "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=t0"
+    assert " --address http://127.0.0.1:7001 " in submit
+    assert doctor == "lstm-ray doctor --address 127.0.0.2:7000"
+    assert any(line.endswith(f"files: [{tmp_path}/0/{PROMETHEUS_SERVICE_DISCOVERY_FILE}]") for line in said)
 
 
 @pytest.mark.parametrize(

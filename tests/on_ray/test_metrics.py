@@ -73,6 +73,7 @@ def test_metrics_and_lines_of_driver_and_workers_name_the_run(nodes: Nodes, tmp_
         wanted = ("ray_lstm_ray_rollouts_total", "ray_lstm_ray_progress", "ray_lstm_ray_train_epochs")
         found = exported(int(ports.strip("[]\n")), until=wanted)
         assert driver.wait(timeout=60) == 0
+    assert f":{ports.strip('[]' + chr(10))}" in nodes.targets.read_text()
     for name, expected in (
         ("progress", 0.25),
         ("queue", 3.0),
