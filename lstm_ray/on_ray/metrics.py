@@ -32,7 +32,7 @@ KINDS = {
     "train_windows_per_second": Kind("gauge", "Windows learned from in a second of the last epoch, by all workers."),
     "train_epochs": Kind("gauge", "Epochs that have ended."),
     "train_validation_loss": Kind("gauge", "Loss on the validation part after the last epoch."),
-    "queue": Kind("gauge", "Parts of a step that are not done yet, under way or not.", ("step",)),
+    "queue": Kind("gauge", "Parts of a step that are not done yet, under way or not; 0 once it is over.", ("step",)),
     "rollouts": Kind("counter", "Starts from which an actor has told futures under every scenario."),
     "rows_prepared": Kind("counter", "Rows of the regular grid that were prepared."),
     "trials": Kind("counter", "Trials that have ended.", ("outcome",)),
@@ -70,7 +70,11 @@ def epoch(number: int, windows_per_second: float, validation_loss: float) -> Non
     tell("train_validation_loss", validation_loss)
 
 
-def _moved(title: str, done: int, total: int) -> None:
+def _moved(title: str, done: int, total: int, is_over: bool) -> None:
+    if is_over:
+        # What is left of work that ended early, or failed, waits for nobody.
+        tell("queue", 0, step=title)
+        return
     tell("progress", done / max(1, total), step=title)
     tell("queue", total - done, step=title)
     tell("steps", 1, step=title)

@@ -32,8 +32,9 @@ def work(given):
 with log.of_run("r1"), log.of_stage("plan", Path(os.environ["FOLDER"])):
     with progress.bar("rollouts", 4) as advance:
         advance("")
+        print([node["MetricsExportPort"] for node in ray.nodes()], flush=True)
+        input()
     metrics.epoch(2, 1234.5, 0.25)
-    print([node["MetricsExportPort"] for node in ray.nodes()], flush=True)
     ray.get(work.remote(log.context()))
 """
 
@@ -65,18 +66,29 @@ def value(found: dict[str, str], name: str) -> tuple[float, str]:
 def test_metrics_and_lines_of_driver_and_workers_name_the_run(nodes: Nodes, tmp_path: Path) -> None:
     environment = nodes.environment | {"RAY_ADDRESS": nodes.address, "FOLDER": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, "-c", DRIVER], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", DRIVER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as driver:
+        assert driver.stdin is not None
         assert driver.stdout is not None
         ports = driver.stdout.readline()
         assert ports.startswith("["), driver.communicate()
+        port = int(ports.strip("[]\n"))
+        meanwhile = exported(port, until=("ray_lstm_ray_progress", "ray_lstm_ray_queue"))
+        driver.stdin.write("\n")
+        driver.stdin.flush()
         wanted = ("ray_lstm_ray_rollouts_total", "ray_lstm_ray_progress", "ray_lstm_ray_train_epochs")
-        found = exported(int(ports.strip("[]\n")), until=wanted)
+        found = exported(port, until=wanted)
         assert driver.wait(timeout=60) == 0
-    assert f":{ports.strip('[]' + chr(10))}" in nodes.targets.read_text()
+    assert f":{port}" in nodes.targets.read_text()
+    assert value(meanwhile, "queue")[0] == 3.0
     for name, expected in (
         ("progress", 0.25),
-        ("queue", 3.0),
+        ("queue", 0.0),  # the bar has ended, early
         ("steps_total", 1.0),
         ("rollouts_total", 7.0),
         ("train_epochs", 3.0),
