@@ -7,7 +7,6 @@ works in a local folder that is mirrored there (storage/mirror.py) and put in pl
 
 from __future__ import annotations
 
-import atexit
 import errno
 import hashlib
 import json
@@ -15,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -26,7 +24,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
 from lstm_ray.finding import Finding, Report
-from lstm_ray.storage import places
+from lstm_ray.storage import places, scratch
 from lstm_ray.storage.lease import Lease
 from lstm_ray.storage.mirror import Mirror
 from lstm_ray.storage.objects import Objects
@@ -51,6 +49,7 @@ class RunDir:
     def __init__(self, uri: str | Path) -> None:
         place = places.opened(uri)
         self.uri, self._fs, self._root = place.shown, place.filesystem, place.root
+        self._key = digest(place.shown)[:16]
         self._objects = Objects(place)
         self._folders = None if isinstance(self._fs, fs.LocalFileSystem) else Folders(self._objects, self._root)
         self._lease: Lease | None = None
@@ -169,7 +168,7 @@ class RunDir:
             yield Path(self._root) / path
             return
         try:
-            copy = self._folders.download(path, lambda content: _downloads() / digest([self.uri, path, content])[:16])
+            copy = self._folders.download(path, lambda content: scratch.copies() / digest([self._key, path, content])[:16])
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -260,8 +259,7 @@ class RunDir:
     def _work(self) -> Path:
         if self.local is not None:
             return self.local / WORK
-        key = hashlib.sha256(self.uri.encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"lstm-ray-{key}"
+        return scratch.kept(self._key)
 
     def _publish(self, work: Path, name: str) -> None:
         assert self.local is not None
@@ -302,14 +300,6 @@ def to_json(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """A hash of plain values that does not depend on key order."""
     return hashlib.sha256(to_json(value)).hexdigest()
-
-
-@cache
-def _downloads() -> Path:
-    """Where this process keeps what it downloaded, until it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="lstm-ray-copy-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _encode(value: Any) -> Any:
