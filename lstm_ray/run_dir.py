@@ -49,7 +49,7 @@ class RunDir:
     def __init__(self, uri: str | Path) -> None:
         place = places.opened(uri)
         self.uri, self._fs, self._root = place.shown, place.filesystem, place.root
-        self._key = digest(place.shown)[:16]
+        self._key = digest([place.shown, place.store])[:16]
         self._objects = Objects(place)
         self._folders = None if isinstance(self._fs, fs.LocalFileSystem) else Folders(self._objects, self._root)
         self._lease: Lease | None = None

@@ -27,6 +27,7 @@ PASSING = re.compile(
 NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|Bucket '[^']*' not found")
 FULL = re.compile(r"HTTP status 507|StorageFull|QuotaExceeded|INSUFFICIENT_STORAGE|InsufficientStorage", re.IGNORECASE)
 CLOCK = re.compile(r"REQUEST_TIME_TOO_SKEWED|RequestTimeTooSkewed|REQUEST_EXPIRED|RequestExpired")
+REGION = re.compile(r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed")
 DENIED = re.compile(
     r"ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"
     r"|EXPIRED_TOKEN|ExpiredToken|INVALID_TOKEN|InvalidToken|UNRECOGNIZED_CLIENT|INVALID_CLIENT_TOKEN"
@@ -45,6 +46,7 @@ SENTENCES = (
         "storage finds this machine's clock wrong for {place} ({fault}); set it by the network (NTP), then give the same "
         "command again",
     ),
+    (REGION, "storage has {place} in another region ({fault}); set AWS_REGION to it, or write ?region=NAME behind it"),
     (
         DENIED,
         "storage refuses {place} ({fault}); set credentials that may list, read, write and delete there "
