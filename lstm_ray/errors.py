@@ -15,9 +15,30 @@ class InputError(ValueError):
         super().__init__(without_credentials(str(message)))
 
 
+SECRET = r"[\w.%-]*(?:key|secret|token|password|signature|credential|\bsas\b|\bsig\b)[\w.%-]*"
+"""Options of an address that hold one: those of signed addresses too."""
+
+
 def without_credentials(text: str) -> str:
-    """The text with addresses as ``s3://bucket`` in place of ``s3://key:secret@bucket``."""
-    return re.sub(r"(://)[^\s'\"@]*:[^\s'\"@]*@", r"\1", text)
+    """The text with addresses as ``s3://bucket`` in place of ``s3://key:secret@bucket``, and ``?token=...``."""
+    text = re.sub(r"(://)[^\s'\"@]*:[^\s'\"@]*@", r"\1", text)
+    return re.sub(rf"([?&]{SECRET}=)[^&\s'\"]*", r"\1...", text, flags=re.IGNORECASE)
+
+
+def secret_in(address: str) -> str | None:
+    """What is wrong with an address that holds a secret, and the fix; None where it holds none."""
+    if "://" not in address:
+        return None
+    password = re.search(r"://[^/?@]*:(?!\d+/)[^@?]*@", address)  # digits and a slash: a port
+    option = re.search(rf"[?&]({SECRET})=", address, re.IGNORECASE)
+    if not password and not option:
+        return None
+    held = f"option '{option[1]}'" if option else "a password before its @"
+    return (
+        f"holds a secret ({held}), which would be written into the run; leave it out and set it in the environment "
+        "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, "
+        "GOOGLE_APPLICATION_CREDENTIALS), or fetch the file and name it here"
+    )
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -10,8 +10,9 @@ from uuid import uuid4
 from lstm_ray.doctor.checks import Check, well
 from lstm_ray.doctor.judging import clock, room, skew_seconds
 from lstm_ray.doctor.machine import disk
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, without_credentials
 from lstm_ray.run_dir import RunDir
+from lstm_ray.storage.places import shown_as
 
 PROBE_BYTES = 4_000_000
 SLOW_BYTES_PER_SECOND = 5e6
@@ -28,7 +29,8 @@ def storage(uri: str) -> list[Check]:
         return [Check(NAME, "wrong", str(error))]
     except OSError as error:
         advice = "check that the bucket or disk is there, and that these credentials may write, list and delete in it"
-        return [Check(NAME, "wrong", f"'{uri}' cannot be used: {_first_line(error)}", advice)]
+        reason = without_credentials(_first_line(error))
+        return [Check(NAME, "wrong", f"'{shown_as(uri)}' cannot be used: {reason}", advice)]
     if run.local is not None:
         found.append(room(disk(run.local), "runs"))
     return found

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
-from lstm_ray.errors import nearest
+from lstm_ray.errors import nearest, secret_in
 from lstm_ray.sections.base import Section
 
 RESERVED = ("series", "time", "segment", "step")
@@ -111,6 +111,15 @@ class DataConfig(Section):
             )
         if self.source == []:
             raise ValueError("source is empty, found []; name at least one file")
+        return self
+
+    @model_validator(mode="after")
+    def _no_address_holds_a_secret(self) -> DataConfig:
+        """The config is kept with the run and shown in its report."""
+        named = [("source", source) for source in self._sources] + [("static_source", self.static_source or "")]
+        for field, address in named:
+            if secret := secret_in(address):
+                raise ValueError(f"{field} '{address}' {secret}")
         return self
 
     @model_validator(mode="after")

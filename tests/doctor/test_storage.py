@@ -9,6 +9,7 @@ import pytest
 from lstm_ray.doctor import storage as checked
 from lstm_ray.doctor.storage import storage
 from lstm_ray.run_dir import RunDir
+from tests import s3
 
 
 def verdicts(uri: str) -> dict[str, str]:
@@ -28,6 +29,20 @@ def test_a_place_that_cannot_be_used_is_wrong(uri: str) -> None:
     [found] = storage(uri)
     assert (found.name, found.verdict) == ("storage", "wrong")
     assert uri in found.text
+
+
+def test_what_a_place_says_is_shown_without_the_secrets_of_its_address(
+    storage: s3.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: RunDir, path: str, content: bytes) -> None:
+        raise OSError(f"made up, of {uri}")
+
+    bucket = storage.bucket()
+    uri = f"s3://{s3.ACCESS}:{s3.SECRET}@{bucket}/run{storage.query}"
+    monkeypatch.setattr(RunDir, "write_bytes", broken)
+    [found] = checked.storage(uri)
+    assert found.text.startswith(f"'s3://{bucket}/run' cannot be used: made up")
+    assert s3.SECRET not in found.text
 
 
 def test_a_file_is_no_place(tmp_path: Path) -> None:

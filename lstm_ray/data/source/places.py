@@ -10,23 +10,22 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from lstm_ray.data.source import download
-from lstm_ray.errors import InputError, nearest
+from lstm_ray.errors import InputError, secret_in
+from lstm_ray.storage import address, faults, s3
+from lstm_ray.storage import places as storage
 from lstm_ray.storage.faults import within
 
 T = TypeVar("T")
 Partition = tuple[tuple[str, str | None], ...]
 BY_PYARROW = ("file", "s3", "gs", "gcs", "hdfs", "viewfs")
 """Schemes that pyarrow opens itself; fsspec opens the others."""
-S3_OPTIONS = ("region", "endpoint_override", "scheme", "allow_bucket_creation", "allow_bucket_deletion")
-CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 10.0, 60.0, 3
-SECONDS = 90.0
-"""Until a remote place that tells nothing counts as unreachable."""
+WILD = re.compile(r"[*?[]")
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 DELTA_LOG = "_delta_log"
 TABLES = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
@@ -76,30 +75,78 @@ def refused_by_name(file: File) -> Iterator[None]:
 def find(source: str) -> list[File]:
     """Every file that a source names, sorted by path; of a Delta table those of its newest version.
 
-    Raises InputError where the place cannot be opened; an empty list where it holds nothing.
+    Raises InputError where the place cannot be opened or the address holds a secret; an empty list where it holds nothing.
     """
+    if secret := secret_in(source):
+        raise InputError(f"data.source '{source}' {secret}")
     if download.is_address(source):
         local = fs.LocalFileSystem()
         return [_file(local, local.get_file_info(str(download.fetch(source))), source)]
-    text, options = _apart(source)
-    wild = re.search(r"[*?[]", text)
+    if "://" in source:
+        return _told(lambda: _remote(source), source)
+    text = address.local_path(source, storage.SOURCE)
+    wild = None if Path(text).exists() else WILD.search(text)  # a file may have a bracket in its name
     base = text[: wild.start()].rpartition("/")[0] if wild else text
-    if "://" not in text and wild and Path(text).exists():
-        wild, base = None, text  # a file may have a bracket in its name
 
     def look() -> list[File]:
-        filesystem, path = _filesystem(base or "/", options)
-        return _inside(filesystem, path, text[len(base) :] if wild else None, text)
+        filesystem = fs.LocalFileSystem()
+        return _inside(filesystem, filesystem.get_file_info(base or "/"), text[len(base) :] if wild else None, text)
 
-    return _in_time(look, source) if "://" in text else _told(look, source)
+    return _told(look, source)
+
+
+def _remote(source: str) -> list[File]:
+    """The files behind a URI. Its place is given the same time to answer as a run directory; a long listing takes longer."""
+    scheme = source.partition("://")[0].lower()
+    if scheme not in BY_PYARROW:
+        return _by_fsspec(source, scheme)
+    said = address.read(source, storage.SOURCE, globs=True)
+    wild = WILD.search(said.path)
+    base = said.path[: wild.start()].rpartition("/")[0] if wild else said.path
+    pattern = unquote(said.path[len(base) :]) if wild else None
+
+    def look() -> tuple[fs.FileSystem, fs.FileInfo]:
+        place = storage.to_read(said, base)
+        try:
+            info = place.filesystem.get_file_info(place.root)
+            if info.type == fs.FileType.NotFound and isinstance(place.filesystem, fs.S3FileSystem):
+                s3.require_bucket(place.filesystem, said.host, place.words)
+        except OSError as error:
+            raise faults.told(error, place.words) from None
+        return place.filesystem, info
+
+    filesystem, info = within(look, storage.OPEN_SECONDS, storage.silent(f"{storage.SOURCE} '{said.shown}'"))
+    return _inside(filesystem, info, pattern, said.shown)
+
+
+def _by_fsspec(source: str, scheme: str) -> list[File]:
+    query = re.search(r"\?(\w+=[^&]*(&\w+=[^&]*)*)$", source)
+    text, options = (source[: query.start()], dict(parse_qsl(query[1]))) if query else (source, {})
+    if find_spec("fsspec") is None:
+        raise InputError(f"'{scheme}://' is opened by fsspec, which is not installed; pip install 'lstm-ray[cloud]'")
+    wild = WILD.search(text)
+    base = text[: wild.start()].rpartition("/")[0] if wild else text
+
+    def look() -> tuple[fs.FileSystem, fs.FileInfo]:
+        try:
+            opened, path = import_module("fsspec.core").url_to_fs(base, **options)
+        except ImportError as error:
+            raise InputError(
+                f"'{scheme}://' needs a package: {one_line(error)}; pip install 'lstm-ray[cloud]'"
+            ) from None
+        filesystem = fs.PyFileSystem(fs.FSSpecHandler(opened))
+        return filesystem, filesystem.get_file_info(path)
+
+    filesystem, info = within(look, storage.OPEN_SECONDS, storage.silent(f"{storage.SOURCE} '{text}'"))
+    return _inside(filesystem, info, text[len(base) :] if wild else None, text)
 
 
 def one_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _inside(filesystem: fs.FileSystem, path: str, pattern: str | None, source: str) -> list[File]:
-    info = filesystem.get_file_info(path)
+def _inside(filesystem: fs.FileSystem, info: fs.FileInfo, pattern: str | None, source: str) -> list[File]:
+    path = info.path
     if info.type == fs.FileType.File:
         return [_file(filesystem, info)]
     if info.type == fs.FileType.NotFound:
@@ -123,7 +170,9 @@ def _of_delta(filesystem: fs.FileSystem, path: str, source: str) -> list[File]:
     """The live files of a Delta table's newest version, without those that later versions replaced."""
     if find_spec("deltalake") is None:
         raise InputError(f"'{source}' is a Delta table, which needs its package; pip install 'lstm-ray[delta]'")
-    table = import_module("deltalake").DeltaTable(source)
+    # Without credentials its client asks for minutes.
+    words = storage.silent(f"{storage.SOURCE} '{source}'")
+    table = within(lambda: import_module("deltalake").DeltaTable(source), storage.OPEN_SECONDS, words)
     unread = []
     if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
         unread.append("other names for its columns (column mapping)")
@@ -167,48 +216,6 @@ def _hive(path: str) -> Partition:
     return tuple((unquote(key), None if value == HIVE_NULL else unquote(value)) for key, _, value in pairs)
 
 
-def _apart(source: str) -> tuple[str, dict[str, str]]:
-    """A path made absolute, or a URI without its query, and the query's options."""
-    if "://" not in source:
-        return str(Path(source).expanduser().absolute()), {}
-    query = re.search(r"\?(\w+=[^&]*(&\w+=[^&]*)*)$", source)
-    return (source[: query.start()], dict(parse_qsl(query[1]))) if query else (source, {})
-
-
-def _filesystem(uri: str, options: dict[str, str]) -> tuple[fs.FileSystem, str]:
-    scheme = uri.partition("://")[0].lower() if "://" in uri else "file"
-    if scheme == "s3":
-        return _s3(uri, options)
-    if scheme in BY_PYARROW:
-        limit = {"retry_limit_seconds": f"{CONNECT_SECONDS:.0f}"} if scheme in ("gs", "gcs") else {}
-        query = "&".join(f"{key}={value}" for key, value in (limit | options).items())
-        filesystem, path = fs.FileSystem.from_uri(f"{uri}?{query}" if query else uri)
-        return filesystem, path
-    if find_spec("fsspec") is None:
-        raise InputError(f"'{scheme}://' is opened by fsspec, which is not installed; pip install 'lstm-ray[cloud]'")
-    try:
-        filesystem, path = import_module("fsspec.core").url_to_fs(uri, **options)
-    except ImportError as error:
-        raise InputError(f"'{scheme}://' needs a package: {one_line(error)}; pip install 'lstm-ray[cloud]'") from None
-    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path
-
-
-def _s3(uri: str, options: dict[str, str]) -> tuple[fs.FileSystem, str]:
-    """pyarrow's filesystem, with limits of time that its own reading of an address does not set."""
-    if unknown := sorted(options.keys() - {*S3_OPTIONS}):
-        raise InputError(f"option '{unknown[0]}' of '{uri}' is none of S3's{nearest(unknown[0], S3_OPTIONS)}")
-    parts = urlsplit(uri)
-    retry = fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
-    given: dict[str, Any] = {k: v == "true" if k.startswith("allow_") else v for k, v in options.items()}
-    if parts.username:
-        given |= {"access_key": unquote(parts.username), "secret_key": unquote(parts.password or "")}
-    bucket = parts.netloc.rpartition("@")[2]
-    if not {"region", "endpoint_override"} & given.keys():
-        given["region"] = fs.resolve_s3_region(bucket)
-    limits = {"connect_timeout": CONNECT_SECONDS, "request_timeout": REQUEST_SECONDS, "retry_strategy": retry}
-    return fs.S3FileSystem(**given, **limits), f"{bucket}{parts.path}"
-
-
 def _told(work: Callable[[], T], source: str) -> T:
     try:
         return work()
@@ -219,14 +226,6 @@ def _told(work: Callable[[], T], source: str) -> T:
         raise InputError(
             f"data.source '{source}' cannot be opened: {one_line(error)}; check the address, its credentials and the network"
         ) from None
-
-
-def _in_time(work: Callable[[], T], source: str) -> T:
-    """The work's answer, or one InputError after SECONDS: without credentials some clients ask for minutes."""
-    silent = (
-        f"data.source '{source}' did not answer in {SECONDS:g} s; check the address, its credentials and the network"
-    )
-    return within(lambda: _told(work, source), SECONDS, silent)
 
 
 def _as_regex(pattern: str) -> str:

@@ -22,6 +22,7 @@ from pyarrow import fs
 from lstm_ray.data.source import files, places
 from lstm_ray.errors import InputError
 from lstm_ray.sections.data import DataConfig
+from lstm_ray.storage import places as storage
 
 
 def table_at(source: str | Path | list[str], **changes: Any) -> DataConfig:
@@ -214,7 +215,9 @@ def test_a_bucket_that_may_not_be_read_is_one_clear_error(bucket: str, path: str
         with pytest.raises(InputError) as caught:
             call(table_at(f"s3://{path}?{bucket}"))
         words = str(caught.value)
-        assert re.search(rf"data.source 's3://{re.escape(path)}.*' cannot be opened: .*ACCESS_DENIED", words), words
+        assert re.search(rf"storage refuses data.source 's3://{re.escape(path)}' \(endpoint .*access denied", words), (
+            words
+        )
         assert "credentials" in words
         assert len(words.splitlines()) == 1
     assert time.perf_counter() - began < 20
@@ -222,7 +225,9 @@ def test_a_bucket_that_may_not_be_read_is_one_clear_error(bucket: str, path: str
 
 def test_a_bucket_whose_host_is_not_there_is_one_clear_error(bucket: str) -> None:
     source = "s3://bucket/t.csv?region=us-east-1&scheme=http&endpoint_override=127.0.0.1:9"
-    with pytest.raises(InputError, match=r"cannot be opened: .*check the address, its credentials and the network"):
+    with pytest.raises(
+        InputError, match=r"storage does not answer for data.source 's3://bucket/t.csv' \(endpoint 127.0.0.1:9"
+    ):
         files.read(table_at(source))
 
 
@@ -233,9 +238,9 @@ def test_an_unknown_option_of_a_bucket_is_named() -> None:
 
 def test_a_place_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(places, "SECONDS", 0.1)
-    monkeypatch.setattr(places, "_filesystem", lambda uri, options: release.wait(10))
-    with pytest.raises(InputError, match=r"did not answer in 0.1 s"):
+    monkeypatch.setattr(storage, "OPEN_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "to_read", lambda said, base: release.wait(10))
+    with pytest.raises(InputError, match=r"does not answer for data.source 'gs://bucket/t.csv' \(nothing in 0.1 s\)"):
         files.read(table_at("gs://bucket/t.csv"))
     release.set()
 
@@ -263,6 +268,10 @@ def test_the_region_of_a_bucket_is_asked_for_where_nobody_names_it(monkeypatch: 
         raise OSError("Bucket 'sales-2024' not found")
 
     monkeypatch.setattr(fs, "resolve_s3_region", resolve)
-    with pytest.raises(InputError, match="cannot be opened: Bucket 'sales-2024' not found; check the address"):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        InputError, match=r"storage has no bucket for data.source 's3://sales-2024/x/\*.parquet' \(endpoint of AWS"
+    ):
         files.read(table_at("s3://sales-2024/x/*.parquet"))
     assert asked == ["sales-2024"]
