@@ -26,9 +26,14 @@ Profile = Annotated[
 def named(arguments: Sequence[str]) -> list[str]:
     """Arguments in which a bare --profile says which: torch's."""
     return [
-        "--profile=torch" if given == "--profile" and after not in PROFILES else given
+        "--profile=torch" if given == "--profile" and not _is_kind(after) else given
         for given, after in pairwise([*arguments, ""])
     ]
+
+
+def _is_kind(word: str) -> bool:
+    """Is it meant as a kind of profile, be it one or not, and not as what is to be run?"""
+    return word in PROFILES or (word.replace("-", "").isalnum() and word[0] != "-" and not os.path.exists(word))
 
 
 def use(address: str) -> None:

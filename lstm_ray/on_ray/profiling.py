@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -55,23 +57,36 @@ def profiled(kind: str, stage: str, run: RunDir) -> Iterator[None]:
     """Profile the block, also one that fails; leave the files in ``profile/`` of the run and say what took the time."""
     with tempfile.TemporaryDirectory() as folder:
         file, rows = Path(folder) / f"{stage}-{kind}.json", list[tuple[str, float, int]]()
+        timeline, began = Path(folder) / f"{stage}-timeline.json", time.monotonic()
         try:
             with KINDS[kind](file, rows):
                 yield
         finally:
-            _timeline(Path(folder) / f"{stage}-timeline.json")
+            seconds = time.monotonic() - began
+            _timeline(timeline)
             for made in sorted(Path(folder).glob("*.json")):
                 run.write_bytes(f"{FOLDER}/{made.name}", made.read_bytes())
                 note(f"profile: {run.uri}/{FOLDER}/{made.name}")
-            for line in table(rows):
+            for line in table(rows, seconds, timeline.exists()):
                 note(line)
 
 
-def table(rows: Rows) -> list[str]:
-    """The functions or operators that took the most time themselves, for a terminal."""
-    total = sum(seconds for _, seconds, _ in rows)
+def table(rows: Rows, seconds: float, has_timeline: bool) -> list[str]:
+    """The functions or operators that took the most time themselves, for a terminal, under a line that says whose time it is.
+
+    Args:
+        seconds: that the stage took.
+        has_timeline: is what Ray's workers did told beside?
+    """
+    total = sum(spent for _, spent, _ in rows)
+    if not total:
+        return []
+    elsewhere = "; Ray's workers are in the timeline" if has_timeline else ""
     top = sorted(rows, key=lambda row: -row[1])[:TOP]
-    return [f"{seconds:8.3f} s {seconds / total:6.1%} {num:8,} x {name}" for name, seconds, num in top if seconds > 0]
+    return [
+        f"this process alone, {total:.1f} of {seconds:.1f} s{elsewhere}:",
+        *(f"{spent:8.3f} s {spent / total:6.1%} {num:8,} x {name}" for name, spent, num in top if spent > 0),
+    ]
 
 
 @contextmanager
@@ -156,6 +171,8 @@ def sampled(speedscope: dict[str, Any]) -> Rows:
 def _timeline(file: Path) -> None:
     """What ran where on the cluster, where there is one, as chrome://tracing shows it."""
     if ray.is_initialized():
+        # It would warn of what a later version of it will do.
+        logging.getLogger("ray._private.state").setLevel(logging.ERROR)
         ray.timeline(str(file))
 
 

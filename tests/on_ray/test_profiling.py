@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import time
 from pathlib import Path
 from types import ModuleType
@@ -44,7 +46,8 @@ def test_torchs_profile_names_its_operators_and_changes_nothing(
     # Where a test before this one has left Ray running, its timeline comes first.
     said = capsys.readouterr().err.splitlines()
     (at,) = (n for n, line in enumerate(said) if line.endswith(f"profile: {tmp_path}/profile/train-torch.json"))
-    top = said[at + 1 :]
+    heading, *top = said[at + 1 :]
+    assert re.search(r"this process alone, \d+\.\d of \d+\.\d s.*:$", heading)
     assert 1 <= len(top) <= profiling.TOP
     assert any("AdamW" in line or "aten::" in line for line in top)
 
@@ -87,7 +90,25 @@ def test_samples_are_added_up_by_the_function_that_ran() -> None:
     threads = [{"samples": [[0, 1], [0], [0, 1], []], "weights": [0.5, 0.25, 0.5, 9.0]}]
     rows = sampled({"shared": {"frames": frames}, "profiles": threads})
     assert sorted(rows) == [("main (b.py:1)", 0.25, 1), ("work (b.py:9)", 1.0, 2)]
-    assert [line.split()[-2] for line in table(rows)] == ["work", "main"]
+    heading, *top = table(rows, 3.0, has_timeline=True)
+    assert heading == "this process alone, 1.2 of 3.0 s; Ray's workers are in the timeline:"
+    assert [line.split()[-2] for line in top] == ["work", "main"]
+    assert table(rows, 3.0, has_timeline=False)[0] == "this process alone, 1.2 of 3.0 s:"
+    assert table([], 3.0, has_timeline=True) == []
+
+
+def test_rays_timeline_lies_beside_without_words_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, local_ray: None
+) -> None:
+    logger = logging.getLogger("ray._private.state")
+    logger.setLevel(logging.NOTSET)
+    logger.addHandler(caplog.handler)
+    with profiled("torch", "train", RunDir(tmp_path)):
+        trained(2)
+    logger.removeHandler(caplog.handler)
+    assert isinstance(json.loads((tmp_path / "profile/train-timeline.json").read_text()), list)
+    assert "Ray's workers are in the timeline" in capsys.readouterr().err
+    assert caplog.text == ""
 
 
 def test_a_profile_that_is_unknown_or_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,3 +126,15 @@ def test_a_bare_option_means_torchs() -> None:
     assert named(["run", "--profile", "a.yaml"]) == ["run", "--profile=torch", "a.yaml"]
     assert named(["run", "--profile", "py-spy", "a.yaml"]) == ["run", "--profile", "py-spy", "a.yaml"]
     assert named([]) == []
+
+
+def test_a_word_after_the_option_is_a_kind_unless_it_is_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named(["run", "a.yaml", "--profile", "xx"]) == ["run", "a.yaml", "--profile", "xx"]
+    with pytest.raises(InputError, match="known: py-spy, torch"):
+        require_kind("xx")
+    (tmp_path / "xx").mkdir()
+    assert named(["evaluate", "--profile", "xx"]) == ["evaluate", "--profile=torch", "xx"]
+    assert named(["run", "--profile", "--force", "a.yaml"]) == ["run", "--profile=torch", "--force", "a.yaml"]
