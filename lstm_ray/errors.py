@@ -37,7 +37,8 @@ def secret_in(address: str) -> str | None:
     return (
         f"holds a secret ({held}), which would be written into the run; leave it out and set it in the environment "
         "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, "
-        "GOOGLE_APPLICATION_CREDENTIALS), or fetch the file and name it here"
+        "GOOGLE_APPLICATION_CREDENTIALS, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD), or fetch the file and name it "
+        "here"
     )
 
 

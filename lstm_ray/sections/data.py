@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
-from lstm_ray.errors import nearest, secret_in
-from lstm_ray.sections.base import Section
+from lstm_ray.errors import nearest
+from lstm_ray.sections.base import Address, Section, without_secret
 
 RESERVED = ("series", "time", "segment", "step")
 """Columns that segments have of their own, beside those of the table."""
@@ -48,7 +48,7 @@ class DataConfig(Section):
     past: list[str] = Field(default=[], description="numeric columns known up to the origin")
     known: list[str] = Field(default=[], description="numeric columns known ahead over the horizon (plans, prices)")
     static: list[str] = Field(default=[], description="numeric columns constant within a series")
-    static_source: str | None = Field(
+    static_source: Address | None = Field(
         default=None,
         description="second table with static and categorical columns (those that data.source lacks), a row per series, joined "
         "by data.series_id; for layouts 'wide' and 'columns' its first column may hold their names too",
@@ -111,15 +111,8 @@ class DataConfig(Section):
             )
         if self.source == []:
             raise ValueError("source is empty, found []; name at least one file")
-        return self
-
-    @model_validator(mode="after")
-    def _no_address_holds_a_secret(self) -> DataConfig:
-        """The config is kept with the run and shown in its report."""
-        named = [("source", source) for source in self._sources] + [("static_source", self.static_source or "")]
-        for field, address in named:
-            if secret := secret_in(address):
-                raise ValueError(f"{field} '{address}' {secret}")
+        for source in self._sources:
+            without_secret(source)
         return self
 
     @model_validator(mode="after")

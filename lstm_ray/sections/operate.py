@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lstm_ray.sections.base import Fraction, Section
+from lstm_ray.sections.base import Address, Fraction, Section
 
 
 class MonitorConfig(Section):
@@ -108,7 +108,7 @@ class RetrainConfig(Section):
         ge=0,
         description="for so long the champion before answers as a shadow of the new one; 0: not at all",
     )
-    mlflow: str | None = Field(
+    mlflow: Address | None = Field(
         default=None,
         description="address of an MLflow server that mirrors challengers and aliases (lstm-ray[mlflow]); none: no mirror",
     )

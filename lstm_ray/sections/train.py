@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lstm_ray.errors import nearest
-from lstm_ray.sections.base import Section
+from lstm_ray.sections.base import Address, Section
 
 FORECAST_LOSSES, CLASS_LOSSES = ("mae", "mse", "huber"), ("cross_entropy", "focal")
 OWN_LOSS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -113,7 +113,7 @@ class TrainConfig(Section):
         default=0.0, ge=0, lt=1, description="share by which validation loss must fall to count as better"
     )
     augment: AugmentConfig = AugmentConfig()
-    start_from: str | None = Field(
+    start_from: Address | None = Field(
         default=None,
         description="policy's folder (or run directory) whose weights training starts from, where they fit, and whose units "
         "(scaler, order of classes and categories) are kept; what is solved in closed form is solved anew; none: drawn anew",
