@@ -369,15 +369,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def guarded(work: Callable[[], Any]) -> None:
     """Do the work; what the user can mend becomes one message and exit code 2, being stopped one line and 128 + the signal."""
-    received: list[int] = []
+    received, in_json = list[int](), False
     try:
+        in_json = log.is_json()
         with _stopped_by(received):
             try:
                 work()
             except ModuleNotFoundError as error:
                 raise not_installed(error) or error from None
     except InputError as error:
-        if log.is_json():
+        if in_json:
             log.join({})
             log.say(str(error), "error")
         else:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from lstm_ray.errors import InputError
+
 FILE = "log.jsonl"
 RUN_FILE = "run.json"
 """In a run directory: what all of its lines name it by, however often it is run."""
@@ -39,8 +41,14 @@ def say(message: str, level: Level = "info", **facts: Fact) -> None:
 
 
 def is_json() -> bool:
-    """Is stderr for programs?"""
-    return os.environ.get(STYLE) == "json"
+    """Is stderr for programs?
+
+    Raises InputError where the variable says something else than that, or nothing.
+    """
+    style = os.environ.get(STYLE, "")
+    if style not in ("", "json"):
+        raise InputError(f"{STYLE}='{style}' is unknown; say {STYLE}=json for lines of JSON, or unset it for words")
+    return style == "json"
 
 
 def context() -> dict[str, Fact]:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lstm_ray import log
+from lstm_ray.cli import main
 from lstm_ray.config import Config
+from lstm_ray.errors import InputError
 from lstm_ray.lifecycle import run_id, run_stages
 from lstm_ray.run_dir import RunDir
 
@@ -48,6 +50,21 @@ def test_nobody_hears_what_is_said_outside_of_a_stage(
     assert [line["message"] for line in lines(tmp_path / log.FILE)] == ["inside"]
     assert capfd.readouterr().err == ""
     assert log.context() == {}
+
+
+def test_a_style_that_is_unknown_is_one_error_of_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(log.STYLE, "jsn")
+    with pytest.raises(InputError, match="LSTM_RAY_LOG='jsn' is unknown; say LSTM_RAY_LOG=json"):
+        log.is_json()
+    with pytest.raises(SystemExit) as left:
+        main(["config", "schema"])
+    said = capsys.readouterr()
+    assert (left.value.code, said.out) == (2, "")
+    assert "".join(said.err.splitlines()).startswith("error: LSTM_RAY_LOG='jsn' is unknown")
+    monkeypatch.setenv(log.STYLE, "")
+    assert not log.is_json()
 
 
 def test_another_process_joins_and_writes_to_its_own_stderr() -> None:
