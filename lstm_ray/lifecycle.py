@@ -278,4 +278,5 @@ def only_one_at_a_time(run: RunDir) -> Iterator[None]:
                 "apart; mount it with locks, or name another folder with --run-dir"
             ) from None
         lock.write(str(os.getpid()))
+        run.put_back()
         yield

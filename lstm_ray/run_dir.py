@@ -196,8 +196,10 @@ class RunDir:
     @contextmanager
     def stage(self, name: str, fingerprint: str) -> Iterator[StageDir]:
         """A place to work that becomes ``name/`` only when the block ends without an error."""
+        if self.local is not None:
+            self.put_back(name)
         work = self._work() / f"{name}-{fingerprint[:12]}"
-        for stale in [*work.parent.glob(f"{name}-*"), *work.parent.glob(f"old-{name}-*")]:
+        for stale in work.parent.glob(f"{name}-*"):
             if stale != work:
                 shutil.rmtree(stale)
         if self._folders is not None:
@@ -268,6 +270,19 @@ class RunDir:
             target.rename(old)
         work.rename(target)
         shutil.rmtree(old, ignore_errors=True)
+
+    def put_back(self, name: str = "*") -> None:
+        """Undo what a kill between the two renames of a local publish left: a name that nothing has, and its old folder. Only
+        for whoever keeps others out of the run."""
+        assert self.local is not None
+        for old in sorted(
+            (self.local / WORK).glob(f"old-{name}-*"), key=lambda path: path.stat().st_ctime_ns, reverse=True
+        ):
+            target = self.local / old.name.removeprefix("old-").rpartition("-")[0]
+            if target.exists():
+                shutil.rmtree(old)
+            else:
+                old.rename(target)
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"

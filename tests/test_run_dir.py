@@ -12,6 +12,7 @@ import pytest
 
 from lstm_ray.errors import InputError
 from lstm_ray.figure import bars
+from lstm_ray.lifecycle import only_one_at_a_time
 from lstm_ray.run_dir import REPORT, Finding, Report, RunDir, digest, to_json
 from lstm_ray.storage.objects import Objects
 
@@ -181,6 +182,36 @@ def test_a_kill_between_renames_leaves_nothing_that_is_trusted(
     finish(run, "2" * 64, file="new")
     assert run.read_bytes("train/file") == b"new"
     assert os.listdir(tmp_path / "run" / ".work") == []
+
+
+def test_what_a_kill_between_renames_took_away_is_back_before_anything_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path / "run")
+    finish(run, "1" * 64, file="old")
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.startswith("train-"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finish(run, "2" * 64, file="new")
+    assert not run.exists("train")
+    assert fail(run, "3" * 64) == []
+    assert run.read_bytes("train/file") == b"old"
+    assert run.report("train") == DONE
+
+
+def test_the_lock_of_a_run_puts_back_what_a_kill_took_away(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    finish(run, "1" * 64, file="old")
+    (tmp_path / "run" / "train").rename(tmp_path / "run" / ".work" / "old-train-01234567")
+    with only_one_at_a_time(run):
+        assert run.report("train") == DONE
 
 
 @pytest.mark.parametrize("broken", ["upload", "copy", "delete"])
