@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -24,7 +25,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from lstm_ray.errors import InputError
 from lstm_ray.figure import Figure
 from lstm_ray.finding import Finding, Report
-from lstm_ray.storage import places, scratch
+from lstm_ray.storage import faults, places, scratch
 from lstm_ray.storage.lease import Lease
 from lstm_ray.storage.mirror import Mirror
 from lstm_ray.storage.objects import Objects
@@ -36,6 +37,7 @@ REPORT, FIGURES = "report.json", "figures.json"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What a system says of a disk, a quota or a file that has no room left."""
 Model = TypeVar("Model", bound=BaseModel)
+log = logging.getLogger(__name__)
 
 
 class RunDir:
@@ -84,11 +86,21 @@ class RunDir:
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a whole file or nothing."""
         if self._folders is not None:
-            self._folders.finish(path)
-            self._objects.write(self._at(path), content)
+            with self._beside(path):
+                self._objects.write(self._at(path), content)
             return
         with self.written(path) as stream:
             stream.write(content)
+
+    @contextmanager
+    def _beside(self, path: str) -> Iterator[None]:
+        """Write into a folder that may be pending: it is put in place first, by whoever holds the lease."""
+        assert self._folders is not None
+        if self._folders.standing(path).pending is not None:
+            with self._owned() as require:
+                self._folders.finish(path, require)
+        yield
+        self._folders.touch(path)
 
     @contextmanager
     def written(self, path: str) -> Iterator[Any]:
@@ -96,33 +108,41 @@ class RunDir:
         target = self._at(path)
         temporary = f"{target}.{uuid4().hex[:8]}.tmp"
         if self._folders is not None:
-            self._folders.finish(path)
             temporary = self._at(f"{WORK}/{uuid4().hex[:8]}.tmp")
         self._objects.make_folder(target)
         self._objects.make_folder(temporary)
         try:
             with self._fs.open_output_stream(temporary) as stream:
                 yield stream
-            self._fs.move(temporary, target)
-        except BaseException:
+                size = stream.tell()
+            if self._folders is None:
+                self._fs.move(temporary, target)
+            else:
+                self._objects.require_copyable(path, size)
+                with self._beside(path):
+                    self._objects.copy(temporary, target)
+                self._objects.delete(temporary)
+        except BaseException as error:
             with suppress(OSError):
                 self._fs.delete_file(temporary)
+            if isinstance(error, OSError):
+                raise faults.told(error, f"'{self.uri}'") from None
             raise
 
     def opened(self, path: str) -> Any:
         """A file to read from at any place, as pyarrow's readers want it."""
-        return self._fs.open_input_file(self._at(path) if self._folders is None else self._folders.place(path))
+        where = self._at(path) if self._folders is None else self._folders.place(path)
+        return faults.patiently(lambda: self._fs.open_input_file(where), f"'{self.uri}'")
 
     def remove(self, path: str = "") -> None:
         """Remove a file or a folder with all that it holds, of no path the directory itself; nothing where it is not there."""
-        if self._folders is not None:
-            self._folders.finish(path)
         where = self._at(path).rstrip("/")
-        kind = self._objects.kind(where)
-        if kind == fs.FileType.File:
-            self._objects.delete(where)
-        elif kind == fs.FileType.Directory:
-            self._objects.delete_folder(where)
+        with self._beside(path) if self._folders is not None else nullcontext():
+            kind = self._objects.kind(where)
+            if kind == fs.FileType.File:
+                self._objects.delete(where)
+            elif kind == fs.FileType.Directory:
+                self._objects.delete_folder(where)
 
     def read_json(self, path: str) -> Any:
         """Raises InputError where the file is missing or no JSON."""
@@ -149,7 +169,8 @@ class RunDir:
 
     def changed_at(self, path: str) -> float:
         """When a file was last written, in seconds since 1970 by the clock of where it lies."""
-        return float(self._fs.get_file_info(self._at(path)).mtime_ns or 0) / 1e9
+        info = faults.patiently(lambda: self._fs.get_file_info(self._at(path)), f"'{self.uri}'")
+        return float(info.mtime_ns or 0) / 1e9
 
     def files(self, path: str) -> list[str]:
         """The files below a directory, sorted, relative to the run directory."""
@@ -168,7 +189,11 @@ class RunDir:
             yield Path(self._root) / path
             return
         try:
-            copy = self._folders.download(path, lambda content: scratch.copies() / digest([self._key, path, content])[:16])
+            copy = self._folders.download(
+                path, lambda content: scratch.copies() / digest([self._key, path, content])[:16]
+            )
+        except FileNotFoundError:
+            raise self.damaged(path, "storage lost a part of it") from None
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -203,7 +228,7 @@ class RunDir:
             if stale != work:
                 shutil.rmtree(stale)
         if self._folders is not None:
-            with self._mirrored(name, work):
+            with self._owned() as require, self._mirrored(name, work, require):
                 yield StageDir(work)
             return
         work.mkdir(parents=True, exist_ok=True)
@@ -212,27 +237,22 @@ class RunDir:
         self._publish(work, name)
 
     @contextmanager
-    def _mirrored(self, name: str, work: Path) -> Iterator[None]:
+    def _mirrored(self, name: str, work: Path, require: Callable[[], None]) -> Iterator[None]:
         """What a stage's work needs beside it where the run is in storage."""
         assert self._folders is not None
-        self._folders.finish(name)
-        self._folders.clear(folder for folder in self._folders.worked_on(name) if folder != work.name)
+        self._folders.finish(name, require)
+        others = [folder for folder in self._folders.worked_on(name) if folder != f"{WORK}/{work.name}"]
+        require()
+        self._folders.clear(others)
         for stale in work.parent.glob(f".{name}-*.mark"):
             if stale.name != f".{work.name}.mark":
                 stale.unlink()
-        mirror = Mirror(self._objects, self._folders, work)
+        mirror = Mirror(self._objects, self._folders, work, require)
         mirror.restore()
         with mirror.running():
             yield
             assert (work / REPORT).exists(), f"stage {name} ended without its report"
-        self._send(mirror, name)
-
-    def _send(self, mirror: Mirror, name: str) -> None:
-        assert self._folders is not None
-        files = mirror.send()
-        if self._lease is not None:
-            self._lease.require()
-        self._folders.commit(name, files)
+        self._folders.commit(name, mirror.send(), require)
         mirror.end()
 
     def publish(self, source: Path, name: str) -> None:
@@ -242,19 +262,31 @@ class RunDir:
         if self._folders is None:
             self._publish(staged, name)
             return
-        self._folders.finish(name)
-        self._folders.clear(self._folders.worked_on(name))
-        self._send(Mirror(self._objects, self._folders, staged), name)
+        with self._owned() as require:
+            self._folders.finish(name, require)
+            self._folders.clear(self._folders.worked_on(name))
+            mirror = Mirror(self._objects, self._folders, staged, require)
+            self._folders.commit(name, mirror.send(), require)
+            mirror.end()
 
     @contextmanager
-    def leased(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Keep other processes out of a run in storage, as storage/lease.py does."""
+    def _owned(self) -> Iterator[Callable[[], None]]:
+        """Whoever replaces a folder in storage holds the lease: yields what asks whether it is held still."""
+        if self._lease is not None:
+            yield self._lease.require
+            return
+        with self.leased(log.warning) as require:
+            yield require
+
+    @contextmanager
+    def leased(self, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+        """Keep other processes out of a run in storage, as storage/lease.py does; yields what raises where one came in."""
         assert self._folders is not None, "a local run has a lock"
         lease = Lease(self._objects, self._at(f"{WORK}/lease.json"), self.uri)
         with lease.taken(say):
             self._lease = lease
             try:
-                yield
+                yield lease.require
             finally:
                 self._lease = None
 

@@ -7,11 +7,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from lstm_ray.errors import InputError
 from lstm_ray.run_dir import REPORT, Report, RunDir
+from lstm_ray.storage import objects
+from lstm_ray.storage.objects import Objects
 from tests import s3
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +45,7 @@ def counted(name):
         count += 1
         if count == fatal:  # which is after the one before, too
             os.kill(os.getpid(), signal.SIGKILL)
-        inner(self, *given)
+        return inner(self, *given)
     return work
 
 for name in CHANGING:
@@ -169,7 +174,7 @@ def test_what_is_written_beside_a_pending_folder_goes_into_the_new_one(
     run = RunDir(uri)
     assert run._folders is not None
     finish(run, "1" * 64, OLD)
-    monkeypatch.setattr(type(run._folders), "finish", lambda self, name: None)
+    monkeypatch.setattr(type(run._folders), "finish", lambda self, name, require: None)
     finish(run, "2" * 64, NEW)
     monkeypatch.undo()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -178,3 +183,113 @@ def test_what_is_written_beside_a_pending_folder_goes_into_the_new_one(
     assert 'pending":{' in storage.objects(uri.split("/")[2])["run/.work/train.json"].decode()
     RunDir(uri).write_bytes("train/audit.json", b"beside")
     assert seen(uri) == {**NEW, "audit.json": "beside"}
+
+
+def test_a_writer_that_was_paused_leaves_alone_what_another_put_in_place_meanwhile(
+    storage: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = f"s3://{storage.bucket()}/run"
+    finish(RunDir(uri), "0" * 64, OLD)
+    paused, other = RunDir(uri), RunDir(uri)
+    (tmp_path / "other").mkdir()
+    copy, hits = paused._objects.copy, list[str]()
+
+    def copy_and_pause(source: str, target: str) -> None:
+        copy(source, target)
+        if target.endswith(REPORT) and not hits:  # the last
+            hits.append(target)
+            assert other._folders is not None
+            other._folders.finish("train")
+            with monkeypatch.context() as elsewhere:
+                elsewhere.setattr("tempfile.tempdir", str(tmp_path / "other"))
+                finish(other, "2" * 64, OLD)
+
+    monkeypatch.setattr(paused._objects, "each", lambda work, items: [work(item) for item in sorted(items)])
+    monkeypatch.setattr(paused._objects, "copy", copy_and_pause)
+    monkeypatch.setattr(type(paused), "_owned", unguarded, raising=False)
+    with suppress(InputError):
+        finish(paused, "1" * 64, NEW)
+    assert hits
+    assert seen(uri) == OLD
+
+
+@contextmanager
+def unguarded(run: RunDir) -> Iterator[Callable[[], None]]:
+    """As if nothing were asked: what holds without a lease holds in the instant after one was asked."""
+    yield lambda: None
+
+
+def test_what_a_clearing_that_was_killed_left_is_no_work_to_go_on_with(
+    storage: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"s3://{storage.bucket()}/run"
+    inner = Objects.delete_folder
+
+    def killed(self: Objects, path: str) -> None:
+        if "/.work/train-" not in path:
+            return inner(self, path)
+        # In no order, as stores do: what lies deepest may stay longest.
+        for info in self.listing(path):
+            if "/both." in info.path:
+                self.delete(info.path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objects, "delete_folder", killed)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        finish(RunDir(uri), "1" * 64, NEW)
+    monkeypatch.setattr(Objects, "delete_folder", inner)
+    assert seen(uri) == NEW
+    for machine in (tmp_path, tmp_path / "other"):
+        machine.mkdir(exist_ok=True)
+        monkeypatch.setattr("tempfile.tempdir", str(machine))
+        with suppress(KeyboardInterrupt), RunDir(uri).stage("train", "1" * 64) as work:
+            assert not list(work.path.iterdir()), "a stage that is forced begins anew"
+            raise KeyboardInterrupt
+    finish(RunDir(uri), "1" * 64, OLD)
+    assert seen(uri) == OLD
+
+
+def test_a_file_too_large_to_be_put_in_place_is_told_before_anything_is_changed(
+    storage: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = f"s3://{storage.bucket()}/run"
+    finish(RunDir(uri), "1" * 64, OLD)
+    monkeypatch.setattr(objects, "COPY_LIMIT_BYTES", 1000, raising=False)
+    with pytest.raises(InputError, match=r"'train/both' has 0.0 GB, and S3 puts no more than"):
+        finish(RunDir(uri), "2" * 64, {"both": "x" * 1001})
+    with pytest.raises(InputError, match="'forecast' has"), RunDir(uri).written("forecast") as stream:
+        stream.write(b"x" * 1001)
+    assert seen(uri) == OLD
+    assert not RunDir(uri).exists("forecast")
+
+
+def test_a_copy_holds_what_was_written_last_though_times_are_whole_seconds(
+    storage: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = f"s3://{storage.bucket()}/run"
+    reader = RunDir(uri)
+    finish(RunDir(uri), "1" * 64, OLD)
+    for number in range(6):
+        for part in ("train", ""):
+            RunDir(uri).write_bytes("train/both", f"{part}{number}".encode())
+            with reader.local_copy(part) as folder:
+                assert (folder / ("both" if part else "train/both")).read_text() == f"{part}{number}"
+
+
+def test_a_copy_of_other_bytes_than_were_written_is_refused(
+    storage: s3.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uri = f"s3://{storage.bucket()}/run"
+    run = RunDir(uri)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(run._folders), "finish", lambda *given: None)
+        finish(run, "1" * 64, NEW)
+    for key in storage.objects(uri.split("/")[2], "/both."):
+        run._objects.write(f"{uri.split('/')[2]}/{key}", b"old")
+    with pytest.raises(InputError, match=r"train' is damaged .*; run the stage 'train' again"), run.local_copy("train"):
+        pass
