@@ -82,6 +82,12 @@ def test_storage_that_is_slow_or_breaks_off_for_a_while_is_asked_again(
         faulty += ["reset"] * 6
         assert run.read_bytes("a.json") == b"1"
         assert not faulty
+        faulty += ["slow"] * 4
+        with run.opened("a.json") as stream:
+            assert stream.read() == b"1"
+        faulty += ["slow"] * 4
+        assert abs(run.changed_at("a.json") - time.time()) < 600
+        assert not faulty
 
 
 def test_storage_that_stays_away_is_one_error(storage: s3.Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,17 @@ def test_what_does_not_pass_is_one_sentence_at_once(
         assert len(str(raised.value).splitlines()) == 1
 
 
+def test_a_stream_that_storage_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with refusing(507, "XMinioStorageFull") as port:
+        run = RunDir(f"s3://key:secret@full-stream/run?endpoint_override=127.0.0.1:{port}&{QUERY}")
+        with (
+            pytest.raises(InputError, match=r"no room left for 's3://full-stream/run'"),
+            run.written("a.parquet") as stream,
+        ):
+            stream.write(b"1")
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(status: int) -> None:
     assert faults.passes(OSError(f"AWS Error UNKNOWN (HTTP status {status}) during PutObject operation"))
