@@ -30,7 +30,7 @@ def token(environment: Mapping[str, str] | None = None, home: Path | None = None
         advice = f"leave {MODE} unset or 'token' wherever others reach the cluster: who reaches it runs code on it"
         return Check(name, "warning", f"{MODE} is 'disabled'", advice)
     if environment.get(TOKEN):
-        return well(name, f"from {TOKEN}")
+        return _shown(environment, f"from {TOKEN}")
     named = environment.get(TOKEN_PATH)
     file = Path(named) if named else home / ".ray" / "auth_token"
     if not file.is_file():
@@ -40,7 +40,15 @@ def token(environment: Mapping[str, str] | None = None, home: Path | None = None
         return well(name, "none is set: a cluster of this machine makes up its own, others want theirs")
     if file.stat().st_mode & OPEN_TO_OTHERS:
         return Check(name, "warning", f"'{file}' can be read by other users", f"chmod 600 '{file}'")
-    return well(name, f"from '{file}'")
+    return _shown(environment, f"from '{file}'")
+
+
+def _shown(environment: Mapping[str, str], text: str) -> Check:
+    if environment.get(MODE) == "token":
+        return well("token", text)
+    return Check(
+        "token", "warning", f"{text}, and {MODE} is not set", f"export {MODE}=token: without it Ray shows no token"
+    )
 
 
 def dashboard(url: str) -> list[Check]:

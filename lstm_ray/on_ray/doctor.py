@@ -14,7 +14,7 @@ from lstm_ray.doctor import access
 from lstm_ray.doctor.checks import Check, well
 from lstm_ray.doctor.judging import LEAST_OBJECT_STORE_BYTES, clock, judged, same_versions, skew_seconds
 from lstm_ray.doctor.machine import Machine, this_machine
-from lstm_ray.errors import InputError
+from lstm_ray.errors import InputError, without_credentials
 from lstm_ray.on_ray import cluster
 
 NODE_SECONDS = 60.0
@@ -25,13 +25,16 @@ MOST_SAID = 300
 
 
 def cluster_checks(address: str) -> list[Check]:
-    """All checks of the cluster at an address; it is left as it was.
-
-    Raises InputError where the address is none.
-    """
+    """All checks of the cluster at an address; it is left as it was."""
     host, _, port = address.rpartition(":")
     if address != "auto" and not (host and port.isdigit() and "/" not in host):
-        raise InputError(f"--address '{address}' is no address of a cluster; name HOST:PORT, such as 10.0.0.1:6379")
+        advice = "name the HOST:PORT where drivers join it, such as 10.0.0.1:6379"
+        advice += (
+            "; http:// is its dashboard and job server, for `lstm-ray submit`" if address.startswith("http") else ""
+        )
+        return [
+            Check("cluster", "wrong", f"--address '{without_credentials(address)}' is no address of a cluster", advice)
+        ]
     was_connected = ray.is_initialized()
     os.environ["RAY_ADDRESS"] = address
     try:

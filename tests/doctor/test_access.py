@@ -39,13 +39,17 @@ def answering(status: int) -> Iterator[str]:
 
 
 def test_a_token_is_found_and_never_told(tmp_path: Path) -> None:
-    found = access.token({access.TOKEN: SECRET}, tmp_path)
+    found = access.token({access.TOKEN: SECRET, access.MODE: "token"}, tmp_path)
     assert (found.verdict, found.text) == ("well", "from RAY_AUTH_TOKEN")
     file = tmp_path / "token"
     file.write_text(SECRET)
     file.chmod(0o600)
-    found = access.token({access.TOKEN_PATH: str(file)}, tmp_path)
+    found = access.token({access.TOKEN_PATH: str(file), access.MODE: "token"}, tmp_path)
     assert found.verdict == "well"
+    for shown in ({access.TOKEN_PATH: str(file)}, {access.TOKEN: SECRET}):
+        found = access.token(shown, tmp_path)
+        assert (found.verdict, found.advice[:28]) == ("warning", "export RAY_AUTH_MODE=token: ")
+        assert SECRET not in found.line
     file.chmod(0o644)
     found = access.token({access.TOKEN_PATH: str(file)}, tmp_path)
     assert (found.verdict, found.advice) == ("warning", f"chmod 600 '{file}'")
