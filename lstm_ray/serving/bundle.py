@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from lstm_ray.errors import InputError
@@ -59,16 +59,13 @@ def find(source: str | Path) -> Packed:
         from lstm_ray.run_dir import RunDir
 
         run = RunDir(source)
-        for at in ("", *(f"{place}/" for place in PLACES)):
-            if run.exists(f"{at}{POLICY}"):
-                return _fetched(lambda name, at=at: run.read_bytes(f"{at}{name}"), run.uri)  # type: ignore[misc]
+        for at in ("", *PLACES):
+            if run.exists(f"{at}/{POLICY}".lstrip("/")):
+                # As one version holds them: the policy may be replaced while it is read.
+                with run.local_copy(at) as copy:
+                    return _held(stored.read(copy), run.uri)
         source = run.uri
     raise InputError(f"'{source}' holds no policy; name a run directory where 'train' has run, or a policy's folder")
-
-
-def _fetched(read: Callable[[str], bytes], source: str | Path) -> Packed:
-    told = read(POLICY)
-    return _held({POLICY: told, **{name: read(name) for name in stored.names(told, str(source))}}, source)
 
 
 def _held(files: Packed, where: str | Path) -> Packed:

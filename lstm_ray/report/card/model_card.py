@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lstm_ray.data.parts import PARTS
@@ -75,11 +78,19 @@ def write_card(run: RunDir, served: Callable[[Policy], str] = lambda policy: "")
         return
     with run.local_copy(BUNDLE) as folder:
         bundled = read(folder)
-    policy = Policy.of(bundled, BUNDLE)
-    if bundled[WEIGHTS] == evaluated[WEIGHTS] and CARD in bundled:
-        files = with_card(bundled, model_card(policy, facts, folder=BUNDLE, served=served(policy)))
-        for name in (CARD, POLICY):
-            run.write_bytes(f"{BUNDLE}/{name}", files[name])
+        policy = Policy.of(bundled, BUNDLE)
+        if bundled[WEIGHTS] == evaluated[WEIGHTS] and CARD in bundled:
+            files = with_card(bundled, model_card(policy, facts, folder=BUNDLE, served=served(policy)))
+            _publish(run, folder, {name: files[name] for name in (CARD, POLICY)})
+
+
+def _publish(run: RunDir, bundle: Path, files: Mapping[str, bytes]) -> None:
+    """Replace the bundle whole: a policy beside a card that it does not name counts as altered."""
+    with TemporaryDirectory(prefix="lstm-ray-card-") as temporary:
+        changed = Path(shutil.copytree(bundle, Path(temporary, BUNDLE)))
+        for name, content in files.items():
+            (changed / name).write_bytes(content)
+        run.publish(changed, BUNDLE)
 
 
 def _use(policy: Policy) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,23 @@ def test_an_audits_words_reach_the_bundles_card_and_the_bundle_stays_valid(tmp_p
     assert 'Policy.load("evaluate/policy")' in (tmp_path / "evaluate/model_card.md").read_text()
     assert Policy.load(tmp_path / "policy").version == before
     assert f"| version | `{before}` |" in card
+
+
+def test_a_kill_while_a_bundle_gets_its_card_leaves_a_valid_bundle(
+    tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = deployed(tmp_path, policy)
+    write = RunDir.write_bytes
+
+    def killed(self: RunDir, path: str, content: bytes) -> None:
+        if path == "policy/policy.json":
+            raise KeyboardInterrupt
+        write(self, path, content)
+
+    monkeypatch.setattr(RunDir, "write_bytes", killed)
+    with suppress(KeyboardInterrupt):
+        cards.write_card(run)
+    Policy.load(tmp_path / "policy")
 
 
 def test_a_bundle_of_other_weights_keeps_its_card(tmp_path: Path, policy: Policy) -> None:
