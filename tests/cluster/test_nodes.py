@@ -102,7 +102,8 @@ def test_two_clusters_on_one_machine_do_not_see_each_other(shared_nodes, other):
 def test_a_killed_node_leaves_nothing_and_takes_nothing_else(other):
     node = other.add(1, labels={"market": "spot"}, resources={"disk": 2})
     told = asked(
-        other, "import ray; ray.init(log_to_driver=False); print(ray.nodes()[-1]['Labels'], ray.cluster_resources())"
+        other,
+        "import ray; ray.init(log_to_driver=False); print([n['Labels'] for n in ray.nodes()], ray.cluster_resources())",
     )
     assert "'market': 'spot'" in told.stdout
     assert "'disk': 2.0" in told.stdout

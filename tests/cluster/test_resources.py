@@ -69,7 +69,7 @@ def test_what_no_node_can_ever_hold_is_one_clear_error_after_the_stated_time(tol
     assert "Missing: no node has market: reserved." in label
     assert "127.0.0.2 2 CPUs, without that label" in label
     assert "127.0.0.3 2 CPUs, market: spot" in label
-    assert "train.workers" in label
+    assert "Change resources.train.labels, start nodes that meet them" in label
     assert seconds >= 1
     cpus, _ = told["errors"]["cpus"]
     assert "2 processes with 1.5 CPUs each on nodes with market: spot were asked for" in cpus
