@@ -32,7 +32,7 @@ DENIED = re.compile(
     r"ACCESS_DENIED|AccessDenied|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"
     r"|EXPIRED_TOKEN|ExpiredToken|INVALID_TOKEN|InvalidToken|UNRECOGNIZED_CLIENT|INVALID_CLIENT_TOKEN"
     r"|MISSING_AUTHENTICATION|NOT_AUTHORIZED|PERMISSION_DENIED|UNAUTHENTICATED|AuthenticationFailed|AuthorizationFailure"
-    r"|HTTP status 40[13]"
+    r"|AuthenticationException|Failed to get token|HTTP status 40[13]"
 )
 NOT_THERE = re.compile(r"NO_SUCH_KEY|NoSuchKey|RESOURCE_NOT_FOUND|HTTP status 404|NOT_FOUND")
 SENTENCES = (
@@ -50,8 +50,9 @@ SENTENCES = (
     (
         DENIED,
         "storage refuses {place} ({fault}); set credentials that may list, read, write and delete there "
-        "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; for gs:// GOOGLE_APPLICATION_CREDENTIALS); a "
-        "clock that is minutes off is refused in the same way",
+        "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role; for gs:// GOOGLE_APPLICATION_CREDENTIALS; for "
+        "abfs:// AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET); a clock that is minutes off is refused in the same "
+        "way",
     ),
 )
 """By what storage says, in this order: a quota that is full may be refused as credentials are."""

@@ -120,7 +120,7 @@ def _by_pyarrow(text: str, place: str, words: str) -> tuple[fs.FileSystem, str]:
     try:
         filesystem, root = fs.FileSystem.from_uri(text)
         filesystem.get_file_info(root)
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
         raise _refused(error, place, words) from None
     return filesystem, root.rstrip("/") or root
 
@@ -128,6 +128,9 @@ def _by_pyarrow(text: str, place: str, words: str) -> tuple[fs.FileSystem, str]:
 def _refused(error: Exception, place: str, words: str) -> InputError:
     if isinstance(error, InputError):
         return error
+    if type(error) is pa.ArrowException:
+        # What Azure's client throws in C++ comes without a class of its own.
+        error = OSError(str(error))
     told = faults.told(error, words) if isinstance(error, OSError) else error
     if isinstance(told, InputError):
         return told

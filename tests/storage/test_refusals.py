@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
 from lstm_ray.errors import InputError
@@ -128,3 +130,16 @@ def test_a_folder_whose_files_cannot_be_locked_is_one_error(tmp_path: Path, monk
         only_one_at_a_time(RunDir(tmp_path / "run")),
     ):
         raise AssertionError("two processes could run at once")
+
+
+def test_what_azures_client_throws_is_told_as_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes out of pyarrow as no OSError; without a network the client itself would look for accounts for long."""
+
+    def thrown(uri: str) -> None:
+        raise pa.ArrowException(
+            "Unknown error: Check for Hierarchical Namespace support: N5Azure4Core...AuthenticationException"
+        )
+
+    monkeypatch.setattr("lstm_ray.storage.places.fs.FileSystem", SimpleNamespace(from_uri=thrown))
+    with pytest.raises(InputError, match=r"storage refuses 'abfs://c@account/run'.*AZURE_CLIENT_SECRET"):
+        RunDir("abfs://c@account/run")
