@@ -44,8 +44,9 @@ def submit(
     """Run a command as a job on a Ray cluster: lstm-ray submit COMMAND, its arguments and options. Follows the log; exits
     with the job's exit code.
 
-    Such as: lstm-ray submit run configs/quickstart.yaml --address http://127.0.0.1:8265 --run-dir s3://BUCKET/runs/first. What
-    a COMMAND takes: lstm-ray COMMAND --help."""
+    Such as: lstm-ray submit run configs/quickstart.yaml --run-dir s3://BUCKET/runs/first
+
+    What a COMMAND takes: lstm-ray COMMAND --help."""
     if sum(map(bool, (command, follow, stop))) != 1:
         raise InputError("name one: a COMMAND to run, --follow JOB or --stop JOB; lstm-ray submit --help")
     from lstm_ray.on_ray.submit import Jobs
