@@ -10,8 +10,10 @@ import torch
 
 from lstm_ray.data.feed import source, train_batches
 from lstm_ray.data.windows import Batch
-from lstm_ray.on_ray import reading
+from lstm_ray.errors import InputError
+from lstm_ray.on_ray import reading, resources
 from lstm_ray.on_ray.reading import ahead, choose, num_bytes, on_device, pinned
+from lstm_ray.on_ray.resources import Node
 from tests import made
 
 SEGMENTS = made.segments_of((240, 200))
@@ -41,6 +43,7 @@ def test_the_way_of_reading_follows_size_and_free_memory_and_says_so(monkeypatch
     """``free`` is in sizes of the segments; half of it may be taken."""
     size = num_bytes(SEGMENTS)
     monkeypatch.setattr(reading, "free_bytes" if not workers else "_smallest_node_bytes", lambda: int(free * size))
+    monkeypatch.setattr(resources, "nodes", lambda: [Node("n", "10.0.0.1", {"CPU": 4.0}, {})])
     found = choose(made.make_config(train__workers=workers, train__read=read), SEGMENTS)
     assert found.way == way
     assert found.finding.severity == severity
@@ -49,6 +52,14 @@ def test_the_way_of_reading_follows_size_and_free_memory_and_says_so(monkeypatch
     assert f"{1 / free:.2%}" in text
     assert f"{size / 1000:.4g} kB" in text
     assert "50%" in text
+
+
+def test_a_cluster_of_a_head_without_cpus_is_waited_for_before_anything_is_counted(monkeypatch):
+    """As after `ray up`, before the first worker has come."""
+    monkeypatch.setattr(resources, "nodes", lambda: [Node("n", "10.0.0.1", {"CPU": 0.0}, {})])
+    config = made.make_config(train__workers=2, resources__wait_seconds=0)
+    with pytest.raises(InputError, match=r"could hold 0 of 2.*10\.0\.0\.1 0 CPUs"):
+        choose(config, SEGMENTS)
 
 
 def test_the_size_is_that_of_every_array():
