@@ -132,8 +132,7 @@ def _training(
     world.before(nodes, "split", run)
     with world.working(nodes, "train", run, *LONG, *(changes or (ELASTIC,))) as work:
         work.until(lambda: epochs_done(run) >= BEGUN, f"{BEGUN} epochs")
-        alone = [node.name for node in nodes.members if node.runs and not node.processes(WORKER)]
-        alone = [] if shrinks is None else alone
+        idle = [node.name for node in nodes.members if node.runs and not node.processes(WORKER)]
         fault = Fault.now()
         strike()
         done = epochs_done(run)
@@ -141,7 +140,7 @@ def _training(
         seconds = fault.seconds()
         work.ended()
         wrong = work.not_well() or checks.training(run, calm, checks.RESIZED_TOLERANCE)
-    wrong += [f"no worker was on {alone[0]}"] if alone else []
+    wrong += [f"no worker was on {idle[0]}"] if idle and shrinks is not None else []
     wrong += ["struck too late to prove anything"] if done >= EPOCHS else []
     if not wrong and bool(shrinks) != any(
         "number of workers changed" in text for text in checks.findings(run, "train")
