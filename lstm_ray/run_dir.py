@@ -252,6 +252,10 @@ class RunDir:
         with mirror.running():
             yield
             assert (work / REPORT).exists(), f"stage {name} ended without its report"
+        self._commit(name, mirror, require)
+
+    def _commit(self, name: str, mirror: Mirror, require: Callable[[], None]) -> None:
+        assert self._folders is not None
         self._folders.commit(name, mirror.send(), require)
         mirror.end()
 
@@ -265,9 +269,7 @@ class RunDir:
         with self._owned() as require:
             self._folders.finish(name, require)
             self._folders.clear(self._folders.worked_on(name))
-            mirror = Mirror(self._objects, self._folders, staged, require)
-            self._folders.commit(name, mirror.send(), require)
-            mirror.end()
+            self._commit(name, Mirror(self._objects, self._folders, staged, require), require)
 
     @contextmanager
     def _owned(self) -> Iterator[Callable[[], None]]:
