@@ -129,11 +129,10 @@ def _for_a_cluster(
         sources = config.data.source
         read = [sources] if isinstance(sources, str) else sources
     read = read if isinstance(read, list) else [str(read)]
-    for word in [*arguments, *map(str, read)]:
+    for word in arguments:
         _require_no_secret(word)
     for option, place in places.items():
         if place:
-            _require_no_secret(str(place))
             metadata[option.strip("-").replace("-", "_").lower()] = str(place)
             _require_lasting(option, str(place), folder)
     _require_seen(read, folder)
