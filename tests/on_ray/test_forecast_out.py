@@ -177,7 +177,7 @@ def test_what_is_neither_a_parquet_file_nor_a_folder_is_refused(work: Path, out:
 @pytest.mark.parametrize(
     ("out", "words"),
     [
-        ("plain/x", r"--out '.*plain/x' cannot be written: .*name a folder that is yours"),
+        ("plain/x", r"the folder '.*plain/x' cannot be made or written \(Not a directory\); name another"),
         ("plain/x.parquet", "is a file"),
     ],
 )
