@@ -58,7 +58,10 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
     folder.mkdir()
     pieces = pieces_of(config)
     before, blocks, found = _begun(config, run, pieces)
+    append.keep_facts(work, found)
     plan = _planned(config, found, before)
+    # A row for each series, which may be millions: what is written down is not held besides.
+    del found
     num_kept = _keep(run, folder) if before else 0
     written = _write(blocks.prepared(plan), folder, num_kept)
     if before:
@@ -78,9 +81,9 @@ def preprocess(config: Config, run: RunDir, work: StageDir) -> Report:
         plan.dealt.write_parquet(work.path / DEALT)
     work.write_json("schema.json", schema)
     work.write_json("scaler.json", scaler)
-    append.keep(work, config, pieces, found, written.told, written.tail)
+    append.keep(work, config, pieces, written.told, written.tail)
     outliers = _outliers(folder, schema, scaler) if config.preprocess.outliers != "keep" else {}
-    account = account_of(config, schema, written.told, written.index, outliers)
+    account = account_of(config, schema, written.told, _rejoined(written.index) if before else written.index, outliers)
     work.write_figures(account.figures)
     how = ""
     if before:
@@ -160,6 +163,11 @@ def _joined(before: Earlier, written: Written) -> Written:
     gone_on = written.tail.select(SERIES).unique()
     tail = pl.concat([before.tail.join(gone_on, on=SERIES, how="anti"), written.tail])
     return replace(written, index=index, tail=tail, told=before.told + written.told)
+
+
+def _rejoined(index: pl.DataFrame) -> pl.DataFrame:
+    """A row for each segment, where one that later files continued has a row for each of these."""
+    return index.group_by(SERIES, SEGMENT).agg(pl.col(NUM_STEPS).sum()).sort(SERIES, SEGMENT)
 
 
 def _learned(

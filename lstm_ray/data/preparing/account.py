@@ -11,7 +11,6 @@ import polars as pl
 from lstm_ray import figure
 from lstm_ray.config import Config
 from lstm_ray.data.preparing.prepare import Told
-from lstm_ray.data.preparing.segments import SEGMENT
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.store import NUM_STEPS
 from lstm_ray.data.timeline.grid import SERIES
@@ -37,15 +36,16 @@ class Account:
 
 
 def account_of(
-    config: Config, schema: Schema, told: Told, index: pl.DataFrame, outliers: Mapping[str, tuple[int, int]]
+    config: Config, schema: Schema, told: Told, segments: pl.DataFrame, outliers: Mapping[str, tuple[int, int]]
 ) -> Account:
     """What there is to say of a prepared table.
 
     Args:
+        segments: a row for each, those of a series after one another: series, num_steps.
         outliers: of each column how many values are outliers, and how many there are; where they are treated.
     """
-    lengths = index.group_by(SERIES, SEGMENT).agg(pl.col(NUM_STEPS).sum())[NUM_STEPS].to_numpy()
-    num_steps, num_series = int(lengths.sum()), index[SERIES].n_unique()
+    lengths, others = segments[NUM_STEPS].to_numpy(), segments.select(pl.col(SERIES) != pl.col(SERIES).shift())
+    num_steps, num_series = int(lengths.sum()), 1 + int(others.sum().item())
     inputs = [*schema.target, *schema.past, *schema.known]
     missing = {column: told.missing[column] / max(1, told.num_rows) for column in inputs}
     findings = [

@@ -77,15 +77,19 @@ def described(pieces: Sequence[Piece]) -> list[tuple[str, int, str]]:
     return list(dict.fromkeys((piece.file.name, piece.file.size, str(piece.file.version)) for piece in pieces))
 
 
-def keep(work: StageDir, config: Config, pieces: Sequence[Piece], found: Facts, told: Told, tail: pl.DataFrame) -> None:
-    """Write down what later files will go on from."""
+def keep_facts(work: StageDir, found: Facts) -> None:
+    """Write down who is in the table and when, for files that are added later."""
+    found.series.write_parquet(work.path / WHO)
+    found.differences.write_parquet(work.path / DIFFERENCES)
+
+
+def keep(work: StageDir, config: Config, pieces: Sequence[Piece], told: Told, tail: pl.DataFrame) -> None:
+    """Write down what else later files will go on from."""
     counters = {name: dict(getattr(told, name)) for name in COUNTERS}
     manifest = Manifest(
         files=described(pieces), settings=settings_of(config), rows=told.num_rows, gaps=told.gaps, **counters
     )
     tail.write_parquet(work.path / TAIL)
-    found.series.write_parquet(work.path / WHO)
-    found.differences.write_parquet(work.path / DIFFERENCES)
     work.write_json(MANIFEST, manifest)
 
 
