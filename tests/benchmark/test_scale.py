@@ -37,6 +37,15 @@ def test_a_line_tells_start_work_and_core_hours() -> None:
     )
 
 
+def test_the_work_of_a_training_is_told_apart_from_a_start_that_varies() -> None:
+    short, longer = (
+        {"seconds": start + epochs * 2.0, "epoch_seconds": 2.0} for start, epochs in ((13.0, 3), (17.0, 8))
+    )
+    line = suite._line([short, longer], 2, 1000, (3, 8))
+    assert line == Line(2, 15.0, 0.002)
+    assert suite._line([{"seconds": 1.0, "epoch_seconds": 2.0}] * 2, 2, 1000, (3, 8)).start_seconds == 0.0
+
+
 def test_where_nothing_is_serial_no_bound_is_told() -> None:
     assert [figure.value for figure in suite._shares("training", "an epoch", 0.25)] == [0.25, 4.0]
     assert [figure.value for figure in suite._shares("training", "an epoch", 0.0)] == [0.0]

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from lstm_ray.benchmark import fresh, tables
@@ -243,7 +244,11 @@ def _policy(folder: Path) -> str:
 
 
 def _line(found: Sequence[Mapping[str, float]], workers: int, num: int, epochs: tuple[int, int]) -> Line:
-    return Line.of(workers, [num * number for number in epochs], [one["seconds"] for one in found])
+    """The work as it was timed within the longer training, and the start as what is left of both: a start varies by more than
+    the epochs take by which two trainings differ, so their difference would tell little of the work."""
+    epoch = found[-1]["epoch_seconds"]
+    left = [one["seconds"] - number * epoch for number, one in zip(epochs, found, strict=True)]
+    return Line(workers, max(0.0, mean(left)), epoch / num)
 
 
 def _ratio(strong: Mapping[tuple[Place, int], list[dict[str, float]]]) -> float:
