@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lstm_ray.storage.staging import MANIFEST
 from tests import s3
 
 from .conftest import LSTM_RAY, end_group, group, wait_for
@@ -45,6 +47,17 @@ def test_a_run_in_storage_ends_as_one_on_a_disk_and_shows_no_secret(
     assert not list(tmp_path.glob("lstm-ray-copy-*")), "downloads end with their process"
 
 
+def taken_over(server: s3.Server, bucket: str) -> list[Any]:
+    """The epochs from which another machine would go on: those of a checkpoint that storage has whole, with its manifest."""
+    kept = server.objects(bucket, "/.work/train-")
+    found: list[Any] = []
+    for key in (key for key in kept if key.endswith(f"/{MANIFEST}")):
+        for path, stored in json.loads(kept[key])["files"].items():
+            if path.endswith("training.json") and (content := kept.get(f"run/{stored['at']}")):
+                found = max(found, json.loads(content)["records"], key=len)
+    return found
+
+
 def test_training_whose_machine_is_lost_goes_on_from_storage_on_another(
     tmp_path: Path, environment, command, object_server: s3.Server
 ) -> None:
@@ -53,15 +66,10 @@ def test_training_whose_machine_is_lost_goes_on_from_storage_on_another(
     named = object_server.environment
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-    records = lambda: [  # noqa: E731
-        json.loads(content)["records"]
-        for key, content in object_server.objects(bucket, "training.json").items()
-        if "/.work/train-" in key
-    ]
     with group(wanted, environment | named | {"TMPDIR": str(tmp_path / "one")}, tmp_path / "log") as process:
-        wait_for(lambda: any(records()), 400, lambda: (tmp_path / "log").read_text())
+        wait_for(lambda: taken_over(object_server, bucket), 400, lambda: (tmp_path / "log").read_text())
         end_group(process, signal.SIGKILL)
-    before = max(records(), key=len)
+    before = taken_over(object_server, bucket)
     assert 1 <= len(before) < 40, "killed too late to prove anything"
     done = command(*wanted, **named, TMPDIR=str(tmp_path / "other"))
     assert done.returncode == 0, done.stderr
