@@ -151,7 +151,7 @@ def _held_out_training(
 
 def forecasts(options: Options, folder: Path) -> Results:
     """Batch forecasts on one and two CPUs and nodes, what the driver does of it alone, and the cost."""
-    small, large = (4_000, 12_000) if options.quick else (30_000, 90_000)
+    small, large = (4_000, 12_000) if options.quick else (90_000, 270_000)
     sizes = (small, large, 3 * large)
     policy, names = _policy(folder), [str(folder / f"series-{size}") for size in sizes]
     for name, size in zip(names, sizes, strict=True):
