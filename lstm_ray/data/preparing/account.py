@@ -10,10 +10,10 @@ import polars as pl
 
 from lstm_ray import figure
 from lstm_ray.config import Config
+from lstm_ray.data.preparing.blocks import series_begins
 from lstm_ray.data.preparing.prepare import Told
 from lstm_ray.data.schema import Schema
 from lstm_ray.data.store import NUM_STEPS
-from lstm_ray.data.timeline.grid import SERIES
 from lstm_ray.figure import Figure
 from lstm_ray.run_dir import Finding
 
@@ -44,8 +44,8 @@ def account_of(
         segments: a row for each, those of a series after one another: series, num_steps.
         outliers: of each column how many values are outliers, and how many there are; where they are treated.
     """
-    lengths, others = segments[NUM_STEPS].to_numpy(), segments.select(pl.col(SERIES) != pl.col(SERIES).shift())
-    num_steps, num_series = int(lengths.sum()), 1 + int(others.sum().item())
+    lengths = segments[NUM_STEPS].to_numpy()
+    num_steps, num_series = int(lengths.sum()), int(segments.select(series_begins().sum()).item())
     inputs = [*schema.target, *schema.past, *schema.known]
     missing = {column: told.missing[column] / max(1, told.num_rows) for column in inputs}
     findings = [

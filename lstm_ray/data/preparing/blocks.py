@@ -102,7 +102,7 @@ def runs_in(ids: pa.Table, config: Config) -> pl.DataFrame | None:
     """Unbroken runs of rows of one series: series, rows. None where a series comes back in the same piece, so that the rows
     of most tables that are by time are not counted one by one."""
     names = pl.DataFrame(ids).select(grid.series_of(keys_of(config.data)).alias(SERIES))
-    begins = names.select(_begins().arg_true()).to_series()
+    begins = names.select(series_begins().arg_true()).to_series()
     if names[SERIES].n_unique() < len(begins):
         return None
     ends = pl.concat([begins[1:], pl.Series([names.height], dtype=begins.dtype)])
@@ -112,10 +112,10 @@ def runs_in(ids: pa.Table, config: Config) -> pl.DataFrame | None:
 def comes_back(runs: Sequence[pl.DataFrame]) -> bool:
     """Whether a series lies in more than one stretch of some pieces, given ``runs_in`` each."""
     names = pl.concat([part.select(SERIES) for part in runs])
-    return int(names.select(_begins().sum()).item()) > names[SERIES].n_unique()
+    return int(names.select(series_begins().sum()).item()) > names[SERIES].n_unique()
 
 
-def _begins() -> pl.Expr:
+def series_begins() -> pl.Expr:
     """Rows at which another series begins."""
     return (pl.col(SERIES) != pl.col(SERIES).shift()).fill_null(True)
 
@@ -131,7 +131,7 @@ def cut_between_series(runs: Sequence[pl.DataFrame | None], block_rows: int = BL
         return None
     pieces = np.repeat(np.arange(len(held)), [part.height for part in held])
     table = pl.concat(held).with_columns(piece=pl.Series(pieces, dtype=pl.Int64))
-    new = table.select(_begins()).to_series()
+    new = table.select(series_begins()).to_series()
     end_row = table[ROWS].cum_sum().to_numpy()
     starts = (end_row - table[ROWS].to_numpy())[new.to_numpy()]
     piece_ends = np.cumsum([part[ROWS].sum() for part in held])
