@@ -120,6 +120,8 @@ def test_a_job_that_is_unknown_never_began_or_was_lost_is_each_told_as_what_it_i
         (["./configs/quickstart.yaml"], "no job server answers"),
         (["configs//quickstart.yaml"], "no job server answers"),
         (["configs/quickstart.yaml", "--set", "data.source=s3://key:sesame@b/t.csv"], "holds a secret"),
+        (["configs/quickstart.yaml", "--set", "data.source=[a.csv, s3://key:sesame@b/t.csv]"], "holds a secret"),
+        (["configs/quickstart.yaml", "--set=train.start_from=s3://key:sesame@b/t"], "holds a secret"),
         (["configs/quickstart.yaml", "--run-dir=s3://key:sesame@b/run"], "would be shown"),
     ],
 )
